@@ -114,8 +114,10 @@ def read_questions(path: Path) -> list[dict]:
             raise RecordError(f"{path}:{number}: {error}; see mmedbench/FORMAT.md") from None
         computed = question_id(record)
         if record.get("id") not in (None, computed):
-            raise RecordError(f"{path}:{number}: id: {record['id']!r} is not the question's id {computed!r} (was the "
-                              "text edited by hand?); see mmedbench/FORMAT.md")
+            raise RecordError(
+                f"{path}:{number}: id: {record['id']!r} is not the question's id {computed!r} (was the "
+                "text edited by hand?); see mmedbench/FORMAT.md"
+            )
         record["id"] = computed
         record["language"] = record.get("language") or by_file.get(path.name, "en")
         record["line"] = number

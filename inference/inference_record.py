@@ -42,8 +42,11 @@ def run_command(main: Callable[[], int | None]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"{name}: no room left on the disk ({error}); free some space and run the same command again: "
-              "nothing half-written is taken for whole", file=sys.stderr)
+        print(
+            f"{name}: no room left on the disk ({error}); free some space and run the same command again: "
+            "nothing half-written is taken for whole",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 
@@ -196,7 +199,7 @@ def finished_record(path: Path, arguments: dict, inputs: dict) -> dict | None:
         if had != wanted:
             keys = sorted(k for k in {*(had or {}), *wanted} if (had or {}).get(k) != wanted.get(k))
             raise InputError(
-                f"{path.parent} holds a finished run made from other {name} ({', '.join(keys)}); "
+                f"{path.parent} holds a run made from other {name} ({', '.join(keys)}); "
                 "give another --out, or delete that folder to make it again"
             )
     return record

@@ -1,0 +1,358 @@
+"""Train a causal language model further (or from scratch) on a token store, with DeepSpeed.
+
+Reads   a token store (pretrain/tokenize_corpus.py) and a Hugging Face model, or a configuration to start from scratch
+Writes  <out>: the model in safetensors with its tokenizer, run.json last; <out>/training: checkpoints, metrics.jsonl
+Example bash pretrain/run.sh --recipe pretrain/recipes/tiny.yaml        (one process a GPU, or two on a CPU)
+        sbatch pretrain/run.sh --recipe pretrain/recipes/tiny.yaml
+
+A run that was killed goes on from its newest complete checkpoint; the data go on where they stopped, because the
+position in the data is the step. USR1 or TERM: the checkpoint is saved at the next step on all ranks, exit 0.
+"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+# Handlers before the slow imports: a job warned in its first seconds must not die of the warning.
+_stop_asked = False
+
+
+def _ask_to_stop(_signal, _frame) -> None:
+    global _stop_asked
+    _stop_asked = True
+
+
+if __name__ == "__main__":
+    for _number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(_number, _ask_to_stop)
+
+from checkpoints import current_checkpoint, lock_run, save_checkpoint, save_model  # noqa: E402
+from lm_model import build_model, make_deepspeed_config, model_fingerprint  # noqa: E402
+from lm_validation import mean_loss, print_validation, validate  # noqa: E402
+from packed_tokens import PackedWindows, TokenStore  # noqa: E402
+from pretrain_record import (  # noqa: E402
+    InputError,
+    describe_files,
+    finished_record,
+    parse_arguments,
+    provenance,
+    read_json,
+    run_command,
+    sha256_of_file,
+    write_json,
+)
+
+# Arguments that change neither the weights nor the data order, and so may differ when a run is resumed.
+FREE_ARGUMENTS = {"data", "out", "recipe", "dry_run", "resume", "log_every", "save_every", "keep", "micro_batch_size"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("data", type=Path, nargs="?", default=Path("data/tokens"), help="token store (default %(default)s)")
+    add("--model", help="model to train further: folder or hub name; without it, --init-config")
+    add(
+        "--init-config",
+        type=Path,
+        help="YAML of a configuration to start from scratch: model_type and any of its fields",
+    )
+    add("--out", type=Path, default=Path("checkpoints/pretrained"), help="model folder (default %(default)s)")
+    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--steps", type=int, help="optimizer steps in all; give this or --epochs")
+    add(
+        "--epochs",
+        type=float,
+        default=1.0,
+        help="passes over the store, when --steps is not given (default %(default)s)",
+    )
+    add("--sequence-length", type=int, default=2048, help="tokens a window (default %(default)s)")
+    add(
+        "--global-batch-size",
+        type=int,
+        default=512,
+        help="windows an optimizer step, over all ranks (default %(default)s)",
+    )
+    add("--micro-batch-size", type=int, default=1, help="windows a forward pass and rank (default %(default)s)")
+    add("--learning-rate", type=float, default=2e-5, help="peak (default %(default)s)")
+    add(
+        "--final-learning-rate-share",
+        type=float,
+        default=0.1,
+        help="of the peak, where the cosine ends (default %(default)s)",
+    )
+    add("--warmup-share", type=float, default=0.01, help="of the steps (default %(default)s)")
+    add("--weight-decay", type=float, default=0.01, help="on matrices only (default %(default)s)")
+    add("--clip", type=float, default=1.0, help="gradient norm (default %(default)s)")
+    add("--zero", type=int, choices=(0, 1, 2, 3), default=1, help="DeepSpeed ZeRO stage (default %(default)s)")
+    add("--bf16", action=argparse.BooleanOptionalAction, default=None, help="bfloat16 (default: on a GPU yes, else no)")
+    add(
+        "--gradient-checkpointing",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="recompute activations: less memory, about a third more work (default: no)",
+    )
+    add(
+        "--validation-documents",
+        type=int,
+        default=50,
+        help="held out per language, at most a tenth (default %(default)s)",
+    )
+    add("--save-every", type=int, default=200, help="steps between checkpoints (default %(default)s)")
+    add("--keep", type=int, default=2, help="newest checkpoints kept (default %(default)s)")
+    add("--log-every", type=int, default=1, help="steps between log lines (default %(default)s)")
+    add(
+        "--resume",
+        choices=("auto", "none"),
+        default="auto",
+        help="auto: from the newest complete checkpoint; none: refuse a folder that has one (default %(default)s)",
+    )
+    add("--seed", type=int, default=0, help="of the data order and of new weights (default %(default)s)")
+    add(
+        "--trust-remote-code",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="run code that comes with the model (default: no)",
+    )
+    add("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    return parser
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup_share: float, final_share: float) -> float:
+    """Linear warm-up, then a cosine from `peak` to `final_share` of it at the last step (steps count from 0)."""
+    warmup = max(1, round(steps * warmup_share))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    return peak * (final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def train(engine, windows: PackedWindows, steps: int, start: int, args: argparse.Namespace, log) -> tuple[int, bool]:
+    """Optimizer steps from `start` to `steps`. Returns (steps done, whether a signal asked to stop)."""
+    import torch
+    import torch.distributed as dist
+
+    rank, world = dist.get_rank(), dist.get_world_size()
+    micro = args.micro_batch_size
+    began, seen = time.monotonic(), 0
+    for step in range(start, steps):
+        rate = learning_rate(step, steps, args.learning_rate, args.warmup_share, args.final_learning_rate_share)
+        for group in engine.optimizer.param_groups:
+            group["lr"] = rate
+        losses = torch.zeros(2, dtype=torch.float64, device=engine.device)
+        for part in range(engine.gradient_accumulation_steps()):
+            first = step * args.global_batch_size + (part * world + rank) * micro
+            loss, count = mean_loss(engine, windows.batch(first, micro), engine.device)
+            engine.backward(loss)
+            engine.step()
+            losses += torch.tensor(
+                [float(loss.detach()) * int(count), int(count)], dtype=torch.float64, device=engine.device
+            )
+        # One all-reduce tells every rank the loss and whether any rank was asked to stop.
+        facts = torch.cat([losses, torch.tensor([float(_stop_asked)], dtype=torch.float64, device=engine.device)])
+        dist.all_reduce(facts)
+        nats, tokens, stop = facts.tolist()
+        if not math.isfinite(nats):
+            raise InputError(
+                f"the loss is not a number at step {step + 1}; lower --learning-rate, and go on from the "
+                "last checkpoint by the same command"
+            )
+        seen += args.global_batch_size * args.sequence_length
+        done = step + 1
+        if rank == 0 and (done % args.log_every == 0 or done == steps):
+            speed = seen / (time.monotonic() - began)
+            left = (steps - done) * args.global_batch_size * args.sequence_length / speed
+            norm = engine.get_global_grad_norm()
+            log(
+                {
+                    "step": done,
+                    "loss": round(nats / tokens, 4),
+                    "learning_rate": rate,
+                    "gradient_norm": round(float(norm), 4) if norm is not None else None,
+                    "tokens_per_second": round(speed),
+                },
+                steps,
+                left,
+            )
+        if stop or done % args.save_every == 0 or done == steps:
+            save_checkpoint(engine, args.out / "training", done, args.keep)
+        if stop:
+            return done, True
+    return steps, False
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(), argv)
+    if bool(args.model) == bool(args.init_config):
+        raise InputError("give --model (to train further) or --init-config (to start from scratch), one of them")
+    if args.init_config and not args.init_config.exists():
+        raise InputError(f"the configuration {args.init_config} is missing")
+    store = TokenStore(args.data)
+    training, held_out = store.split(args.validation_documents, args.seed)
+    windows = PackedWindows(store, training, args.sequence_length, args.seed)
+    steps = args.steps or max(1, math.ceil(args.epochs * windows.per_epoch / args.global_batch_size))
+    rank = int(os.environ.get("RANK", "0"))
+    if rank == 0:
+        print(
+            f"{args.data}: {int(training.tokens.sum()):,} tokens to train on, {windows.per_epoch:,} windows of "
+            f"{args.sequence_length}; {steps} steps of {args.global_batch_size} windows "
+            f"= {steps * args.global_batch_size / windows.per_epoch:.2f} epochs",
+            flush=True,
+        )
+        print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(vars(args).items())), flush=True)
+    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
+    inputs = {"tokens": sha256_of_file(args.data / "manifest.json"), "model": model_fingerprint(args)}
+    if finished_record(args.out / "run.json", arguments, inputs):
+        print(f"{args.out} is complete and is reused") if rank == 0 else None
+        return 0
+    if args.dry_run:
+        return 0
+    return run(args, argv, store, windows, held_out, steps, arguments, inputs)
+
+
+def run(
+    args, argv, store: TokenStore, windows: PackedWindows, held_out, steps: int, arguments: dict, inputs: dict
+) -> int:
+    """The distributed part: set up, resume, train, validate, export."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    if not gpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if "RANK" not in os.environ:  # started by plain python, not by torchrun: a group of one, on a free port
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        os.environ |= {
+            "RANK": "0",
+            "WORLD_SIZE": "1",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+    import deepspeed
+    import torch.distributed as dist
+
+    deepspeed.init_distributed("nccl" if gpu else "gloo", verbose=False)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    lock = lock_run(args.out, rank)
+    bf16 = gpu if args.bf16 is None else args.bf16
+    config = make_deepspeed_config(args, world, bf16)
+    model, tokenizer = build_model(args, store, config, torch.bfloat16 if bf16 else torch.float32)
+    # Under ZeRO 3 a parameter's true shape is its ds_shape.
+    matrices = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) > 1]
+    known = {id(p) for p in matrices}
+    groups = [
+        {"params": matrices, "weight_decay": args.weight_decay},
+        {"params": [p for p in model.parameters() if id(p) not in known], "weight_decay": 0.0},
+    ]
+    # betas and eps of the GPT-3 family's pretraining recipes (0.9, 0.95).
+    optimizer = torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=args.learning_rate, betas=(0.9, 0.95), eps=1e-8
+    )
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+    metrics = args.out / "training" / "metrics.jsonl"
+    start = resume(engine, args, arguments | {"inputs": inputs}, rank)
+    before = read_validation(args.out / "training" / "validation_before.json")
+    if before is None:
+        before = validate(engine, store, held_out, args)
+        if rank == 0:
+            write_json(args.out / "training" / "validation_before.json", before)
+    if rank == 0:
+        parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
+        print(
+            f"{type(model).__name__}: {parameters:,} parameters, {'bf16' if bf16 else 'fp32'}, ZeRO {args.zero}, "
+            f"{world} ranks on {'GPU' if gpu else 'CPU'}; from step {start} to {steps}",
+            flush=True,
+        )
+        print_validation("before", before)
+
+    def log(row: dict, steps: int, left: float) -> None:
+        with open(metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        norm = "-" if row["gradient_norm"] is None else f"{row['gradient_norm']:.2f}"
+        print(
+            f"step {row['step']}/{steps}  loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}  grad norm {norm}  "
+            f"{row['tokens_per_second']:,} tokens/s  left {int(left // 60)}:{int(left % 60):02d}",
+            flush=True,
+        )
+
+    done, stopped = train(engine, windows, steps, start, args, log)
+    if stopped:
+        if rank == 0:
+            print(f"asked to stop: checkpoint saved at step {done}; the same command goes on from there", flush=True)
+    else:
+        after = validate(engine, store, held_out, args)
+        save_model(engine, tokenizer, args.out)
+        if rank == 0:
+            print_validation("after", after)
+            write_json(
+                args.out / "run.json",
+                {
+                    "format_version": 1,
+                    "stage": "pretrain/train_lm.py",
+                    "arguments": arguments,
+                    "inputs": inputs,
+                    "parent": inputs["tokens"],
+                    "steps": steps,
+                    "tokens_seen": steps * args.global_batch_size * args.sequence_length,
+                    "world_size": world,
+                    "parameters": parameters,
+                    "base": args.model,
+                    "validation": {"before": before, "after": after},
+                    "files": export_files(args.out),
+                    "provenance": provenance(argv),
+                },
+            )
+            print(f"wrote {args.out}: loads with AutoModelForCausalLM.from_pretrained", flush=True)
+    # Leave together: a rank that exits early can abort the others in their last collective.
+    dist.barrier()
+    dist.destroy_process_group()
+    if lock:
+        lock.close()
+    return 0
+
+
+def read_validation(path: Path) -> dict | None:
+    return read_json(path) if path.exists() else None
+
+
+def export_files(out: Path) -> dict:
+    return describe_files(
+        out, [p for p in out.iterdir() if p.is_file() and not p.name.startswith(".") and p.name != "run.json"]
+    )
+
+
+def resume(engine, args: argparse.Namespace, arguments: dict, rank: int) -> int:
+    """Load the newest complete checkpoint, if any, and return its step; refuse one of another run."""
+    import torch.distributed as dist
+
+    folder = args.out / "training"
+    if rank == 0:
+        finished_record(folder / "making.json", arguments, {})
+        if not (folder / "making.json").exists():
+            write_json(folder / "making.json", {"arguments": arguments, "inputs": {}})
+    dist.barrier()
+    newest = current_checkpoint(folder)
+    if newest is None:
+        return 0
+    if args.resume == "none":
+        raise InputError(f"{folder} has a checkpoint at step {newest}; use --resume auto, or give another --out")
+    loaded, _ = engine.load_checkpoint(str(folder / "checkpoints"), tag=f"step-{newest:08d}")
+    if loaded is None:
+        raise InputError(
+            f"{folder}/checkpoints/step-{newest:08d} cannot be loaded; delete it to go on from the one before"
+        )
+    if rank == 0:
+        print(f"resumed from the checkpoint at step {newest}", flush=True)
+    return newest
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    run_command(main)
