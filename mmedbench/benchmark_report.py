@@ -1,0 +1,103 @@
+"""What a run of prepare.py reports: counts against the published ones, exclusions, copies, known test questions."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from benchmark_files import LANGUAGE_FILES, content_key
+from exam_rules import REASONS, Entry
+from find_sources import SPLITS
+
+COUNTS = Path(__file__).resolve().parent / "reported" / "mmedbench_counts.csv"
+
+
+def published_counts() -> dict[str, dict[str, int]]:
+    """{"en": {"Train": 10178, "Test": 1273}, ...} of the released benchmark (reported/README.md)."""
+    with open(COUNTS, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["language"] != "total"]
+    return {row["language"]: {"Train": int(row["train"]), "Test": int(row["test"])} for row in rows}
+
+
+def compare_counts(entries: list[Entry]) -> tuple[list[dict], dict[str, bool]]:
+    """(rows language, split, found, published, note; {language: Test is the released split}).
+
+    A Test split counts as the released one when its source made it (not `assign_hashed_splits`) and its number of
+    questions is the published one.
+    """
+    kept = Counter((e.language, e.split) for e in entries if e.record)
+    made_here = {e.language for e in entries if e.record and e.split == "Test" and not e.released}
+    published, rows, released = published_counts(), [], {}
+    for language in LANGUAGE_FILES:
+        for split in SPLITS:
+            found, wanted = kept[language, split], published.get(language, {}).get(split)
+            if not found and wanted is None:
+                continue
+            note = "" if wanted is None else "as published" if found == wanted else f"{found - wanted:+d}"
+            if not found:
+                note = "no source here"
+            elif language in made_here and wanted is not None:
+                note = f"{found - wanted:+d}; the split is made here, not the released one"
+            rows.append({"language": language, "split": split, "found": found, "published": wanted, "note": note})
+            if split == "Test" and found:
+                released[language] = found == wanted and language not in made_here
+    return rows, released
+
+
+def known_report(known: list[tuple[Path, list[dict]]], entries: list[Entry]) -> list[dict]:
+    """How many known test questions stand in Test with the same question, options and answer, by folder, language."""
+    tests = {content_key(e.record): e.record for e in entries if e.record and e.split == "Test"}
+    languages = {e.language for e in entries}
+    rows = []
+    for folder, records in known:
+        for language in [code for code in LANGUAGE_FILES if any(r["language"] == code for r in records)]:
+            row = {"folder": folder.name, "language": language, "questions": 0, "reproduced": 0, "differing": 0,
+                   "absent": 0, "source_here": language in languages}
+            for record in (r for r in records if r["language"] == language):
+                ours = tests.get(content_key(record))
+                same = ours and all(ours[name] == record[name] for name in ("question", "options", "answer_idx"))
+                row["questions"] += 1
+                row["reproduced" if same else "differing" if ours else "absent"] += 1
+            rows.append(row)
+    return rows
+
+
+def source_counts(entries: list[Entry]) -> dict[str, dict]:
+    """{source: {read, kept by split, excluded by reason, notes}}."""
+    counts: dict[str, dict] = {}
+    for entry in entries:
+        row = counts.setdefault(entry.source, {"read": 0, "kept": {}, "excluded": {}, "notes": {}})
+        row["read"] += 1
+        kind, key = ("kept", entry.split) if entry.record else ("excluded", entry.excluded)
+        row[kind][key] = row[kind].get(key, 0) + 1
+        for note in entry.notes if entry.record else ():
+            row["notes"][note] = row["notes"].get(note, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def print_report(rows: list[dict], sources: dict, report: dict) -> None:
+    """The tables that a person reads at the end of a run."""
+    print(f"\n{'language':<9}{'split':<7}{'found':>7}{'published':>11}  note")
+    for row in rows:
+        published = "-" if row["published"] is None else row["published"]
+        print(f"{row['language']:<9}{row['split']:<7}{row['found']:>7}{published:>11}  {row['note']}")
+    for name, row in sources.items():
+        kept = ", ".join(f"{split} {n}" for split, n in row["kept"].items())
+        print(f"{name}: read {row['read']}; kept {kept or 'none'}"
+              + "".join(f"; {note.replace('_', ' ')} {n}" for note, n in row["notes"].items()))
+        for reason, n in row["excluded"].items():
+            print(f"  left out {n}: {reason} ({REASONS[reason]})")
+    for where, n in report["duplicates"]["groups"].items():
+        print(f"copies, {where}: {n} questions")
+    if report["duplicates"]["removed"]:
+        print(f"copies removed: {report['duplicates']['removed']}")
+    for row in report["known_test"]["reproduced"]:
+        share = 100 * row["reproduced"] / row["questions"]
+        print(f"known test {row['folder']} {row['language']}: {row['reproduced']} of {row['questions']} reproduced "
+              f"({share:.1f} %), {row['differing']} differ, {row['absent']} absent"
+              + ("" if row["source_here"] else " (no source of this language here)"))
+    if report["known_test"]["questions"]:
+        known = report["known_test"]
+        print(f"known test: {known['moved_to_test']} moved to Test, {known['taken_out']} taken out of Train and Dev")
+    if report["rationales"]["given"]:
+        print("rationales: {given} given, {joined} joined, {unmatched} of no question here".format(
+            **report["rationales"]))

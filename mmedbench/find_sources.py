@@ -1,0 +1,126 @@
+"""Recognising exams in a folder tree by their files: the fields a file holds and the split its name says.
+
+Folder names do not matter but for one: files named by language in Train/, Dev/ or Test/ are the released layout.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark_files import LANGUAGE_FILES
+from benchmark_record import InputError
+
+SPLITS = ("Train", "Dev", "Test")
+SPLIT_WORDS = {"train": "Train", "dev": "Dev", "val": "Dev", "valid": "Dev", "validation": "Dev", "test": "Test"}
+HEAD_BYTES = 1 << 22  # enough to see every field of the first records, one of 2 MB included
+
+# family -> (file ending, the fields that only its records hold). A field counts as held when it stands in quotes.
+FAMILIES = {
+    "igakuqa": (".jsonl", ("problem_id", "problem_text", "choices")),
+    "rumeddanet": (".jsonl", ("pairID", "context", "question")),
+    "medqa": (".jsonl", ("question", "options", "answer_idx")),
+    "frenchmedmcqa": (".json", ("question", "answers", "correct_answers")),
+    "headqa": (".json", ("exams", "qtext")),
+    "medmcqa": (".json", ("opa", "opb", "opc", "opd", "cop")),
+    "pubmedqa": (".json", ("QUESTION", "CONTEXTS", "final_decision")),
+}
+# Family -> (the name in `source`, language). MedQA is told apart by script: see `_medqa_language`.
+EXAMS = {
+    "igakuqa": ("IgakuQA", "ja"), "rumeddanet": ("RuMedDaNet", "ru"), "frenchmedmcqa": ("FrenchMedMCQA", "fr"),
+    "headqa": ("HEAD-QA", "es"), "medmcqa": ("MedMCQA", "en"), "pubmedqa": ("PubMedQA", "en"), "mmlu": ("MMLU", "en"),
+}  # fmt: skip
+MEDQA = {"en": "MedQA (US)", "zh": "MedQA (Mainland China)"}
+PUBMEDQA_TEST_IDS = "test_ground_truth.json"  # read together with PubMedQA's questions
+BENCHMARK_FAMILIES = ("medmcqa", "pubmedqa", "mmlu")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One recognised file; split is "" where the source has none (IgakuQA)."""
+
+    path: Path
+    family: str
+    source: str
+    language: str
+    split: str
+
+
+def find_sources(root: Path) -> tuple[list[SourceFile], list[Path]]:
+    """(recognised files in path order, other data files that were left alone).
+
+    Errors: InputError when root is no folder, a split cannot be told, or two files claim one split of one exam.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; give the folder that holds the exams (see mmedbench/README.md)")
+    found, others = [], []
+    for path in sorted(root.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(root).parts) or not path.is_file():
+            continue
+        source = _layout_file(path, root) or _exam_file(path)
+        if source:
+            found.append(source)
+        elif path.suffix in (".json", ".jsonl", ".csv") and path.name != PUBMEDQA_TEST_IDS:
+            others.append(path)
+    claims = Counter((file.source, file.language, file.split) for file in found if file.split)
+    for (name, language, split), count in sorted(claims.items()):
+        if count > 1:
+            files = [str(f.path) for f in found if (f.source, f.language, f.split) == (name, language, split)]
+            raise InputError(f"{count} files claim the {split} questions of {name} ({language}): {', '.join(files)}; "
+                             "leave one of them")
+    return found, others
+
+
+def split_of_name(path: Path) -> str:
+    """Train, Dev or Test as the file's name says it, or ""."""
+    words = [word for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLIT_WORDS]
+    return SPLIT_WORDS[words[-1]] if words else ""
+
+
+def _layout_file(path: Path, root: Path) -> SourceFile | None:
+    """A file of the released layout: <any folder>/Train/English.jsonl."""
+    if path.suffix != ".jsonl" or path.parent.name not in SPLITS or path.parent == root:
+        return None
+    language = {name: code for code, name in LANGUAGE_FILES.items()}.get(path.name)
+    if language is None:
+        raise InputError(f"{path}: in a {path.parent.name} folder files are named by language: "
+                         f"{', '.join(LANGUAGE_FILES.values())}")
+    folder = path.parent.parent
+    name = folder.name if folder != root else "MMedBench"
+    return SourceFile(path, "layout", name, language, path.parent.name)
+
+
+def _head(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.read(HEAD_BYTES).decode("utf-8", errors="replace")
+
+
+def _exam_file(path: Path) -> SourceFile | None:
+    """A file of one of the exams in its raw format, by the fields in its first 4 MiB."""
+    if path.suffix == ".csv":
+        looks = path.stem.endswith("_test") and re.search(r',"?[A-D]"?\r?$', _head(path), re.MULTILINE)
+        return SourceFile(path, "mmlu", f"MMLU {path.stem.removesuffix('_test')}", "en", "Test") if looks else None
+    if path.suffix not in (".json", ".jsonl"):
+        return None
+    head = _head(path)
+    for family, (ending, names) in FAMILIES.items():
+        if path.suffix != ending or not all(f'"{name}"' in head for name in names):
+            continue
+        language = _medqa_language(head) if family == "medqa" else EXAMS[family][1]
+        source = MEDQA[language] if family == "medqa" else EXAMS[family][0]
+        # PubMedQA's file holds every split and a list beside it names the test; IgakuQA has no split at all.
+        split = {"igakuqa": "", "pubmedqa": "Test"}.get(family, split_of_name(path))
+        if not split and path.stem == "MedQA-MCMLE":
+            split = "Test"  # the mainland test split, under the name it circulates by
+        if not split and family != "igakuqa":
+            raise InputError(f"{path} holds {source} questions, but its name says neither train, dev nor test; "
+                             "rename it, for example to test" + path.suffix)
+        if family in BENCHMARK_FAMILIES and split != {"medmcqa": "Dev"}.get(family, "Test"):
+            return None
+        return SourceFile(path, family, source, language, split)
+    return None
+
+
+def _medqa_language(head: str) -> str:
+    """MedQA's files look alike: Chinese characters tell the mainland exam from the US one."""
+    return "zh" if len(re.findall(r"[\u4e00-\u9fff]", head)) > len(head) / 20 else "en"

@@ -1,0 +1,279 @@
+"""Build MMedBench from its source exams, in the released layout, with every rule stated and every exclusion listed.
+
+Reads   a folder of exams in their raw formats (recognised by their files, see find_sources.py), folders in the
+        released layout (Train/English.jsonl ...), and the English benchmarks.
+Writes  --out: Train/ Dev/ Test/ with one file a language, English_benchmarks/ if asked for, README.md (a card that
+        `datasets.load_dataset` reads), excluded.jsonl, duplicates.jsonl, unmatched_rationales.jsonl, and
+        manifest.json last. The record is described in FORMAT.md.
+
+    python mmedbench/prepare.py data/sources --out data/MMedBench --english-benchmarks
+    python mmedbench/prepare.py data/sources --out data/MMedBench --known-test data/released/Test --dry-run
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import benchmark_report
+import dataset_card
+import english_benchmarks
+import question_splits
+import source_exams
+from benchmark_files import LANGUAGE_FILES, content_key, question_id
+from benchmark_record import (
+    InputError,
+    describe_files,
+    finished_record,
+    parse_arguments,
+    provenance,
+    run_command,
+    sha256_of_file,
+    write_json,
+    write_text,
+)
+from exam_rules import REASONS, Entry
+from find_sources import BENCHMARK_FAMILIES, PUBMEDQA_TEST_IDS, SPLITS, SourceFile, find_sources
+from raw_files import field, json_lines
+
+FORMAT_VERSION = 1
+READERS = {
+    "medqa": source_exams.read_medqa, "igakuqa": source_exams.read_igakuqa,
+    "frenchmedmcqa": source_exams.read_frenchmedmcqa, "rumeddanet": source_exams.read_rumeddanet,
+    "headqa": source_exams.read_headqa, "layout": source_exams.read_layout,
+    "medmcqa": english_benchmarks.read_medmcqa, "pubmedqa": english_benchmarks.read_pubmedqa,
+    "mmlu": english_benchmarks.read_mmlu,
+}  # fmt: skip
+
+
+def read_entries(files: list[SourceFile]) -> list[Entry]:
+    """Every question of the recognised files, in path order."""
+    entries = []
+    for file in files:
+        for entry in READERS[file.family](file.path):
+            entry.source = entry.source or file.source
+            entry.language, entry.split = file.language, file.split
+            if file.family in BENCHMARK_FAMILIES:
+                entry.split = "English_benchmarks"
+            entries.append(entry)
+    return entries
+
+
+def join_rationales(paths: list[Path], entries: list[Entry]) -> tuple[dict, list[dict]]:
+    """Give the rationales of files {id, rationale, human_checked?, human_check_passed?} to their questions.
+
+    Returns (counts, the lines whose id is no question's). Errors: InputError when one id gets two rationales.
+    """
+    by_id: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.record and entry.split in SPLITS:
+            by_id.setdefault(question_id(entry.record), []).append(entry)
+    given, unmatched = {}, []
+    for path in paths:
+        for number, (where, line) in enumerate(json_lines(path), start=1):
+            key, text = field(line, "id", str, where), field(line, "rationale", str, where)
+            if key in given and given[key] != text:
+                raise InputError(f"{where}: a second rationale of the question {key}; leave one of them")
+            given[key] = text
+            if key not in by_id:
+                unmatched.append({"file": path.name, "record": number, "id": key})
+            for entry in by_id.get(key, []):
+                marks = {name: bool(line.get(name)) for name in ("human_checked", "human_check_passed")}
+                entry.origin = {"rationale": text, **marks}
+    joined = sum(key in by_id for key in given)
+    return {"given": len(given), "joined": joined, "unmatched": len(unmatched)}, unmatched
+
+
+def written_record(entry: Entry) -> dict:
+    """The record as it is written: FORMAT.md's fields in their order."""
+    record = {"id": question_id(entry.record), "language": entry.language, "source": entry.source,
+              **{name: entry.record[name] for name in ("question", "options", "answer_idx")},
+              "rationale": entry.origin.get("rationale", ""),
+              "human_checked": entry.origin.get("human_checked", False),
+              "human_check_passed": entry.origin.get("human_check_passed", False)}
+    if entry.record.get("context"):
+        record["context"] = entry.record["context"]
+    return record
+
+
+def lay_out(entries: list[Entry]) -> dict[str, list[dict]]:
+    """{"Train/English.jsonl": records, ...} in reading order."""
+    files: dict[str, list[dict]] = {}
+    for entry in entries:
+        if not entry.record:
+            continue
+        record = written_record(entry)
+        names = [f"{entry.split}/{LANGUAGE_FILES[entry.language]}"]
+        if entry.split == "English_benchmarks":
+            names = [f"English_benchmarks/{entry.source.replace(' ', '_')}.jsonl"]
+        for name in names:
+            files.setdefault(name, []).append(record)
+    return dict(sorted(files.items()))
+
+
+def add_medqa_benchmark(files: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """MedQA's US test questions serve twice: in Test/English.jsonl and as the benchmark MedQA."""
+    medqa = [r for r in files.get("Test/English.jsonl", []) if r["source"] == "MedQA (US)"]
+    return dict(sorted({**files, **({"English_benchmarks/MedQA.jsonl": medqa} if medqa else {})}.items()))
+
+
+@dataclass
+class Prepared:
+    """A benchmark in memory: question files, other files, and the manifest but for its last keys."""
+
+    files: dict[str, list[dict]]
+    texts: dict[str, str]
+    manifest: dict
+
+
+def build(options: argparse.Namespace, sources: list[SourceFile], known: list[tuple[Path, list[dict]]]) -> Prepared:
+    """Read, split, clean and count; writes nothing. Errors: InputError from the readers."""
+    entries = read_entries(sources)
+    keys = {content_key(record) for _, records in known for record in records}
+    moved = question_splits.assign_hashed_splits(entries, keys)
+    taken_out = question_splits.take_out_known(entries, keys)
+    groups = question_splits.find_copies(entries)
+    copies, copy_counts = copy_rows(groups), question_splits.count_copies(groups)
+    removed = question_splits.remove_copies(groups) if options.remove_duplicates else 0
+    rationales, unmatched = join_rationales(options.rationales, entries)
+    files = lay_out(entries)
+    if options.english_benchmarks:
+        files = add_medqa_benchmark(files)
+        if not any(name.startswith("English_benchmarks/") for name in files):
+            raise InputError(f"--english-benchmarks: {options.sources} holds none of MedQA, MedMCQA, PubMedQA, MMLU")
+    if not files:
+        raise InputError(f"not one question of {options.sources} could be kept; nothing to write")
+    counts, released = benchmark_report.compare_counts(entries)
+    strip = f"{options.sources}/"
+    excluded = [{"source": e.source, "language": e.language, "split": e.split, "where": e.where.removeprefix(strip),
+                 "reason": e.excluded, "detail": e.detail} for e in entries if e.excluded]
+    for row in copies:
+        for place in row["places"]:
+            place["where"] = place["where"].removeprefix(strip)
+    manifest = {
+        "format_version": FORMAT_VERSION, "stage": "mmedbench/prepare.py",
+        "counts": counts, "released_split": released, "sources": benchmark_report.source_counts(entries),
+        "excluded_reasons": {r: REASONS[r] for r in sorted({e.excluded for e in entries if e.excluded})},
+        "duplicates": {"groups": copy_counts, "removed": removed},
+        "known_test": {"questions": len(keys), "moved_to_test": moved, "taken_out": taken_out,
+                       "reproduced": benchmark_report.known_report(known, entries)},
+        "rationales": rationales,
+        "english_benchmarks": {name: len(r) for name, r in files.items() if name.startswith("English_benchmarks/")},
+    }  # fmt: skip
+    notes = [f"{row['language']} {row['split']}: {row['found']} questions, {row['published']} published ({row['note']})"
+             for row in counts if row["published"] is not None]
+    languages = {entry.source: entry.language for entry in entries if entry.record}
+    texts = {"README.md": dataset_card.write_card(files, languages, notes), "excluded.jsonl": as_lines(excluded),
+             "duplicates.jsonl": as_lines(copies), "unmatched_rationales.jsonl": as_lines(unmatched)}
+    return Prepared(files, texts, manifest)
+
+
+def copy_rows(groups: list[list[Entry]]) -> list[dict]:
+    """One line of duplicates.jsonl a group: where its copies stand and whether their answers agree."""
+    return [{"language": group[0].language,
+             "same_answer": len({question_splits.right_texts(e.record) for e in group}) == 1,
+             "places": [{"split": e.split, "source": e.source, "id": question_id(e.record),
+                         "answer_idx": e.record["answer_idx"], "where": e.where} for e in group]} for group in groups]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
+    parser.add_argument("sources", type=Path, metavar="SOURCES", help="folder of exams in their raw formats")
+    parser.add_argument("--out", type=Path, default=Path("data/MMedBench"),
+                        help="folder to make (default: %(default)s)")
+    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument("--known-test", type=Path, action="append", default=[], metavar="DIR",
+                        help="folder of questions that must end in Test and never in Train (repeatable)")
+    parser.add_argument("--rationales", type=Path, action="append", default=[], metavar="FILE",
+                        help="JSONL of {id, rationale} to join (repeatable)")
+    parser.add_argument("--english-benchmarks", action=argparse.BooleanOptionalAction, default=False,
+                        help="also write English_benchmarks/: MedQA, MedMCQA, PubMedQA, MMLU (default: no)")
+    parser.add_argument("--remove-duplicates", action=argparse.BooleanOptionalAction, default=False,
+                        help="keep one copy of each question, Test before Dev before Train (default: report only, "
+                             "which keeps the published counts)")
+    parser.add_argument("--dry-run", action="store_true", help="read and check everything, print, write nothing")
+    return parser
+
+
+def described_inputs(options: argparse.Namespace, files: list[SourceFile]) -> dict:
+    """Checksums of all that decides the output."""
+    paths = [file.path for file in files]
+    paths += [f.path.with_name(PUBMEDQA_TEST_IDS) for f in files if f.family == "pubmedqa"]
+    for path in [*paths, *options.rationales]:
+        if not path.is_file():
+            raise InputError(f"{path} is missing")
+    known = [describe_files(folder, sorted(folder.rglob("*.jsonl"))) for folder in options.known_test]
+    rationales = [{path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}}
+                  for path in options.rationales]
+    return {"sources": describe_files(options.sources, paths), "known_test": known, "rationales": rationales}
+
+
+def check_output(options: argparse.Namespace, arguments: dict, inputs: dict) -> bool:
+    """True when --out holds this very benchmark already. Errors: InputError when it holds anything else."""
+    out = options.out
+    if options.sources.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(f"--out {out} lies inside SOURCES; the next run would read it as a source. Choose another")
+    if out.is_file():
+        raise InputError(f"--out {out} is a file; give a folder to make")
+    record = finished_record(out / "manifest.json", arguments, inputs)
+    if record is None:
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} holds files but no manifest.json; give another --out, or empty that folder")
+        return False
+    for name, described in record.get("files", {}).items():
+        path = out / name
+        if not path.is_file() or sha256_of_file(path) != described["sha256"]:
+            raise InputError(f"{path} is missing or was changed after it was made; delete {out} to make it again")
+    return True
+
+
+def write_benchmark(options: argparse.Namespace, files: dict, texts: dict[str, str], manifest: dict) -> None:
+    """Write everything aside, the manifest last, and move the folder into place at once."""
+    aside = options.out.with_name(options.out.name + ".partial")
+    if aside.exists():
+        shutil.rmtree(aside)
+    for name, records in files.items():
+        texts[name] = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    for name, text in sorted(texts.items()):
+        write_text(aside / name, text)
+    manifest["files"] = describe_files(aside, [aside / name for name in texts])
+    manifest["provenance"] = provenance(options.command_line)
+    write_json(aside / "manifest.json", manifest)
+    aside.replace(options.out)
+
+
+def as_lines(rows: list[dict]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parse_arguments(build_parser(), argv)
+    options.command_line = sys.argv[1:] if argv is None else argv
+    print("prepare.py", ", ".join(f"{k} {v}" for k, v in vars(options).items() if k != "command_line"))
+    files, others = find_sources(options.sources)
+    if not options.english_benchmarks:
+        files = [file for file in files if file.family not in BENCHMARK_FAMILIES]
+    if not files:
+        raise InputError(f"no exam is recognised in {options.sources}; see mmedbench/README.md for the formats")
+    print(f"{len(files)} source files recognised, {len(others)} other data files left alone")
+    arguments = {"english_benchmarks": options.english_benchmarks, "remove_duplicates": options.remove_duplicates}
+    known = [(folder, question_splits.read_known_test(folder)) for folder in options.known_test]
+    inputs = described_inputs(options, files)
+    if check_output(options, arguments, inputs):
+        print(f"{options.out} is complete and made from the same inputs: reused")
+        return 0
+    prepared = build(options, files, known)
+    prepared.manifest.update(arguments=arguments, inputs=inputs, parent=None)
+    benchmark_report.print_report(prepared.manifest["counts"], prepared.manifest["sources"], prepared.manifest)
+    if options.dry_run:
+        print(f"dry run: would write {len(prepared.files)} files of questions to {options.out}")
+        return 0
+    write_benchmark(options, prepared.files, prepared.texts, prepared.manifest)
+    print(f"wrote {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
