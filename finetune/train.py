@@ -1,0 +1,382 @@
+"""Fine-tune a causal language model on MMedBench's train set, in full or by LoRA.
+
+Reads   a Hugging Face model (folder or hub name), MMedBench/Train (mmedbench/FORMAT.md), a prompt folder
+Writes  <out>: the model or the LoRA adapter, its tokenizer, prompt/, run.json last; <out>/training: checkpoints,
+        metrics.jsonl
+Example python finetune/train.py --lora
+        python finetune/train.py --model checkpoints/pretrained --data data/MMedBench/Train --out checkpoints/finetuned
+        torchrun --nproc-per-node 8 finetune/train.py --recipe FILE           (one process a GPU)
+
+A run that was killed goes on from its newest complete checkpoint. USR1 or TERM: saved at the next step, exit 0.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+_stop_asked = False
+
+
+def _ask_to_stop(_signal, _frame) -> None:
+    global _stop_asked
+    _stop_asked = True
+
+
+if __name__ == "__main__":  # before the slow imports: an early warning must not kill the job
+    for _number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(_number, _ask_to_stop)
+
+from examples import (  # noqa: E402
+    ExampleCounts,
+    PadOnTheRight,
+    build_examples,
+    drop_test_questions,
+    limit_per_language,
+    show_example,
+)
+from finetune_record import (  # noqa: E402
+    InputError,
+    describe_files,
+    finished_record,
+    parse_arguments,
+    provenance,
+    run_command,
+    sha256_of_file,
+    write_json,
+)
+from prompt_file import FILES, FORMS, Prompt, PromptError  # noqa: E402
+from train_questions import LANGUAGE_FILES, RecordError, read_split  # noqa: E402
+
+# Arguments that change neither the weights nor the order of the examples.
+FREE_ARGUMENTS = {"out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--model", default="checkpoints/pretrained", help="base model: folder or hub name (default %(default)s)")
+    add("--data", type=Path, default=Path("data/MMedBench/Train"), help="train split (default %(default)s)")
+    add(
+        "--exclude",
+        type=Path,
+        nargs="*",
+        help="test splits whose questions must not be trained on (default: the Test folder beside --data, if any)",
+    )
+    add("--out", type=Path, default=Path("checkpoints/finetuned"), help="model folder (default %(default)s)")
+    add(
+        "--prompt", type=Path, default=Path(__file__).parent / "prompts/mmedbench", help="prompt folder (default: ours)"
+    )
+    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="completions to learn (default: both)")
+    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes to train on (default: all there are)")
+    add("--limit", type=int, help="questions a language at most")
+    add("--lora", action=argparse.BooleanOptionalAction, default=False, help="train a LoRA adapter, not the model")
+    add("--lora-rank", type=int, default=16, help="rank (default %(default)s)")
+    add("--lora-alpha", type=int, default=32, help="scale is alpha / rank (default %(default)s)")
+    add("--lora-dropout", type=float, default=0.05, help="share dropped (default %(default)s)")
+    add("--lora-targets", nargs="+", help="module names (default: every linear layer but the output)")
+    add("--epochs", type=float, default=3.0, help="passes over the examples (default %(default)s)")
+    add("--batch-size", type=int, default=128, help="examples an optimizer step, over all ranks (default %(default)s)")
+    add("--micro-batch-size", type=int, default=4, help="examples a forward pass and rank (default %(default)s)")
+    add("--learning-rate", type=float, help="peak (default 2e-5 with --lora, 1e-6 in full, as published)")
+    add("--warmup-share", type=float, default=0.03, help="of the steps; then cosine (default %(default)s)")
+    add("--weight-decay", type=float, default=0.0, help="default %(default)s")
+    add("--clip", type=float, default=1.0, help="gradient norm (default %(default)s)")
+    add("--max-length", type=int, default=2048, help="tokens an example (default %(default)s)")
+    add("--bf16", action=argparse.BooleanOptionalAction, default=None, help="bfloat16 (default: on a GPU yes, else no)")
+    add("--save-every", type=int, default=200, help="steps between checkpoints (default %(default)s)")
+    add("--keep", type=int, default=2, help="newest checkpoints kept (default %(default)s)")
+    add("--log-every", type=int, default=10, help="steps between log lines (default %(default)s)")
+    add("--seed", type=int, default=0, help="of the examples' order and the adapter's start (default %(default)s)")
+    add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
+    add("--dry-run", action="store_true", help="check everything, print the plan and one example, write nothing")
+    return parser
+
+
+def read_questions_to_train_on(args: argparse.Namespace, counts: ExampleCounts) -> list[dict]:
+    """The train split less test questions and languages not asked for, counted. Errors: InputError."""
+    if not args.data.is_dir():
+        raise InputError(
+            f"no train set at {args.data}; make one with `python mmedbench/prepare.py SOURCES --out {args.data.parent}`"
+        )
+    exclude = args.exclude
+    if exclude is None:
+        beside = args.data.parent / "Test"
+        exclude = [beside] if beside.is_dir() and beside.resolve() != args.data.resolve() else []
+    try:
+        questions = [record for records in read_split(args.data).values() for record in records]
+        test = [record for folder in exclude for records in read_split(folder).values() for record in records]
+    except RecordError as error:
+        raise InputError(str(error)) from None
+    for record in questions:
+        counts.add("questions", record["language"])
+    questions = drop_test_questions(questions, test, counts)
+    if args.languages:
+        questions = [record for record in questions if record["language"] in args.languages]
+    questions = limit_per_language(questions, args.limit, args.seed)
+    if not questions:
+        raise InputError(f"{args.data} has no question left to train on (languages {args.languages or 'all'})")
+    return questions
+
+
+def load_base(args: argparse.Namespace):
+    """(model, tokenizer) of the base model. Errors: InputError saying which command makes what is missing."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(args.model)
+    if folder.is_dir():
+        if (folder / "adapter_config.json").exists():
+            raise InputError(f"{folder} is a LoRA adapter, not a base model; give the model it was trained on")
+        if not (folder / "config.json").exists() or (
+            (folder / "training").is_dir() and not (folder / "run.json").exists()
+        ):
+            raise InputError(f"{folder} is half-made (no run.json or no config.json); let pretrain/run.sh finish first")
+    bf16 = torch.cuda.is_available() if args.bf16 is None else args.bf16
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(args.model, trust_remote_code=args.trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(
+            args.model, dtype=torch.bfloat16 if bf16 else torch.float32, trust_remote_code=args.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no model at {args.model} ({str(error).splitlines()[0]}); make one with `bash pretrain/run.sh`, or "
+            "name another with --model"
+        ) from None
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of {args.model} has no end token, so an answer could not end")
+    model.config.use_cache = False
+    return model, tokenizer
+
+
+def add_adapter(model, args: argparse.Namespace):
+    """The model with a fresh LoRA adapter, everything else frozen."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=args.lora_rank,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
+        target_modules=args.lora_targets or "all-linear",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise InputError(f"--lora-targets {args.lora_targets} do not fit this model: {error}") from None
+
+
+def make_callback(metrics: Path):
+    """A Trainer callback: one line a logged step, the same values to metrics.jsonl, and stop on a signal."""
+    import json
+    import time
+
+    import torch
+    from transformers import TrainerCallback
+
+    class LogAndStop(TrainerCallback):
+        def on_train_begin(self, _args, state, control, **_):
+            self.began, self.first = time.monotonic(), state.global_step
+
+        def on_log(self, _args, state, control, logs=None, **_):
+            if not state.is_world_process_zero or "loss" not in (logs or {}):
+                return
+            row = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
+            row["gradient_norm"] = logs.get("grad_norm")
+            speed = (time.monotonic() - self.began) / max(1, state.global_step - self.first)
+            left = int(speed * (state.max_steps - state.global_step))
+            with open(metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(
+                f"step {row['step']}/{state.max_steps}  loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}  "
+                f"left {left // 60}:{left % 60:02d}",
+                flush=True,
+            )
+
+        def on_step_end(self, _args, _state, control, **_):
+            stop = torch.tensor(float(_stop_asked))
+            if torch.distributed.is_initialized():  # all ranks must stop at the same step
+                stop = stop.to("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+                torch.distributed.all_reduce(stop)
+            if stop:
+                control.should_save = control.should_training_stop = True
+
+    return LogAndStop()
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end: trainer_state.json is the Trainer's last file."""
+    complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    for path in folder.glob("checkpoint-*"):
+        if path not in complete:
+            shutil.rmtree(path)  # cut off in the middle of its save; the Trainer would stumble over it
+    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
+
+
+def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> bool:
+    """Run the Hugging Face Trainer, from a checkpoint if there is one. Returns whether it reached its last step."""
+    import torch
+    from transformers import PrinterCallback, Trainer, TrainingArguments
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    gpu = torch.cuda.is_available()
+    if args.batch_size % (args.micro_batch_size * world):
+        raise InputError(
+            f"--batch-size {args.batch_size} is no multiple of --micro-batch-size {args.micro_batch_size} x "
+            f"{world} processes"
+        )
+    folder = args.out / "training"
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(folder),
+            per_device_train_batch_size=args.micro_batch_size,
+            gradient_accumulation_steps=args.batch_size // (args.micro_batch_size * world),
+            num_train_epochs=args.epochs,
+            learning_rate=args.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=args.warmup_share,
+            weight_decay=args.weight_decay,
+            max_grad_norm=args.clip,
+            bf16=gpu if args.bf16 is None else args.bf16,
+            use_cpu=not gpu,
+            ddp_backend=("nccl" if gpu else "gloo") if world > 1 else None,
+            ddp_find_unused_parameters=False if world > 1 else None,
+            train_sampling_strategy="group_by_length",
+            save_strategy="steps",
+            save_steps=args.save_every,
+            save_total_limit=args.keep,
+            logging_steps=args.log_every,
+            seed=args.seed,
+            report_to=[],
+            disable_tqdm=not sys.stderr.isatty(),
+            remove_unused_columns=False,
+        ),
+        train_dataset=examples,
+        data_collator=PadOnTheRight(
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        ),
+        processing_class=tokenizer,
+        callbacks=[make_callback(folder / "metrics.jsonl")],
+    )
+    trainer.remove_callback(PrinterCallback)
+    start = newest_checkpoint(folder)
+    if start:
+        print(f"resumed from {start}", flush=True)
+    trainer.train(resume_from_checkpoint=start)
+    return trainer.state.global_step >= trainer.state.max_steps
+
+
+def save(model, tokenizer, prompt: Prompt, args: argparse.Namespace) -> None:
+    """The finished folder, but for run.json: weights in safetensors, tokenizer, prompt."""
+    if not args.lora:
+        model.config.use_cache = True
+    model.save_pretrained(args.out)
+    tokenizer.save_pretrained(args.out)
+    (args.out / "prompt").mkdir(exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(prompt.folder / name, args.out / "prompt" / name)
+    for path in args.out.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes them readable by the owner alone
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(), argv)
+    if args.learning_rate is None:
+        args.learning_rate = 2e-5 if args.lora else 1e-6
+    counts = ExampleCounts()
+    questions = read_questions_to_train_on(args, counts)
+    try:
+        prompt = Prompt(args.prompt)
+    except PromptError as error:
+        raise InputError(str(error)) from None
+    model, tokenizer = load_base(args)
+    positions = getattr(model.config, "max_position_embeddings", None) or args.max_length
+    try:
+        examples = build_examples(
+            questions, prompt, tokenizer, min(args.max_length, positions), sorted(set(args.forms)), counts
+        )
+    except PromptError as error:
+        raise InputError(str(error)) from None
+    if not examples:
+        raise InputError(f"no example can be made of {args.data} in the forms {args.forms} (is there any rationale?)")
+    first = int(os.environ.get("RANK", "0")) == 0
+    if first:
+        print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(vars(args).items())))
+        for what, row in counts.as_dict().items():
+            print(f"{what}: {sum(row.values())} ({', '.join(f'{k} {v}' for k, v in row.items())})")
+        print(f"one example, the loss on what stands in ⟦⟧:\n{show_example(examples[0], tokenizer)}", flush=True)
+    arguments = {k: v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
+    inputs = {
+        "model": model_fingerprint(args.model),
+        "prompt": prompt.sha256,
+        "questions": {"count": len(questions), "ids": fingerprint([r["id"] for r in questions])},
+    }
+    if finished_record(args.out / "run.json", arguments, inputs):
+        print(f"{args.out} is complete and is reused") if first else None
+        return 0
+    if args.dry_run:
+        return 0
+    if first and not finished_record(args.out / "training/making.json", arguments, inputs):
+        write_json(args.out / "training/making.json", {"arguments": arguments, "inputs": inputs})
+    if args.lora:
+        model = add_adapter(model, args)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    if first:
+        print(f"{len(examples)} examples; {trained:,} of {total:,} parameters are trained", flush=True)
+    if not train(model, tokenizer, examples, args):
+        print("asked to stop: checkpoint saved; the same command goes on from there") if first else None
+        return 0
+    if first:
+        save(model, tokenizer, prompt, args)
+        outputs = [p for p in args.out.rglob("*") if p.is_file() and "training" not in p.parts and p.name != "run.json"]
+        write_json(
+            args.out / "run.json",
+            {
+                "format_version": 1,
+                "stage": "finetune/train.py",
+                "arguments": arguments,
+                "inputs": inputs,
+                "parent": inputs["model"],
+                "base": args.model,
+                "base_from_here": relative_base(args.model, args.out),
+                "training": "lora" if args.lora else "full",
+                "parameters": total,
+                "parameters_trained": trained,
+                "counts": counts.as_dict(),
+                "examples": len(examples),
+                "prompt": {"name": prompt.name, "version": prompt.version},
+                "files": describe_files(args.out, outputs),
+                "provenance": provenance(argv),
+            },
+        )
+        print(f"wrote {args.out}; next: python inference/eval.py --model {args.out}", flush=True)
+    return 0
+
+
+def relative_base(model: str, out: Path) -> str | None:
+    """Where the base model lies as seen from the output folder, so that both can be moved together."""
+    return os.path.relpath(model, out) if Path(model).is_dir() else None
+
+
+def model_fingerprint(model: str) -> str:
+    """A folder's run.json or config.json by SHA-256; a hub name as it is."""
+    for name in ("run.json", "config.json"):
+        if (Path(model) / name).exists():
+            return sha256_of_file(Path(model) / name)
+    return model
+
+
+def fingerprint(ids: list[str]) -> str:
+    import hashlib
+
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    run_command(main)

@@ -1,0 +1,90 @@
+"""Exact-set accuracy with its n and its interval, per language and over languages.
+
+A question counts as right when the set of letters is exactly right; an answer that does not keep the format is wrong
+and counted apart, never left out. Intervals are 95 %: Wilson's for one language (E. B. Wilson, JASA 22, 1927), the
+normal one for the macro average, whose variance is the sum of p(1-p)/n over the languages divided by their number
+squared (languages are independent samples).
+"""
+
+import math
+from collections import Counter
+
+Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
+
+
+def wilson_interval(right: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """The score interval of right/n as shares between 0 and 1. Errors: ValueError unless 0 <= right <= n, n > 0."""
+    if not 0 <= right <= n or n == 0:
+        raise ValueError(f"{right} right of {n} is no share")
+    p = right / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def score_answers(predictions: list[dict]) -> dict:
+    """Scores of one language or benchmark; accuracy and interval in per cent, to two decimals.
+
+    predictions: {"gold": list of letters, "letters": list of letters or None where the answer was not in the format}.
+    """
+    n = len(predictions)
+    right = sum(p["letters"] == p["gold"] for p in predictions)
+    low, high = wilson_interval(right, n)
+    predicted = Counter(letter for p in predictions for letter in p["letters"] or ())
+
+    def part(several: bool) -> dict:
+        chosen = [p for p in predictions if (len(p["gold"]) > 1) == several]
+        return {"n": len(chosen), "right": sum(p["letters"] == p["gold"] for p in chosen)}
+
+    return {
+        "n": n,
+        "right": right,
+        "accuracy": round(100 * right / n, 2),
+        "ci95": [round(100 * low, 2), round(100 * high, 2)],
+        "unparsed": sum(p["letters"] is None for p in predictions),
+        "predicted_letters": dict(sorted(predicted.items())),
+        "single": part(False),
+        "multiple": part(True),
+    }
+
+
+def macro_average(scores: dict[str, dict]) -> dict:
+    """The plain mean over languages, as the paper averages, with its 95 % interval, in per cent."""
+    shares = [(s["right"] / s["n"], s["n"]) for s in scores.values()]
+    mean = sum(p for p, _ in shares) / len(shares)
+    half = Z95 * math.sqrt(sum(p * (1 - p) / n for p, n in shares)) / len(shares)
+    return {
+        "languages": len(shares),
+        "accuracy": round(100 * mean, 2),
+        "ci95": [round(100 * max(0.0, mean - half), 2), round(100 * min(1.0, mean + half), 2)],
+    }
+
+
+def micro_average(scores: dict[str, dict]) -> dict:
+    """All questions in one pot, with Wilson's interval, in per cent."""
+    n, right = sum(s["n"] for s in scores.values()), sum(s["right"] for s in scores.values())
+    low, high = wilson_interval(right, n)
+    return {
+        "n": n,
+        "right": right,
+        "accuracy": round(100 * right / n, 2),
+        "ci95": [round(100 * low, 2), round(100 * high, 2)],
+    }
+
+
+def score_table(scores: dict[str, dict], macro: dict, micro: dict) -> str:
+    """The scores as aligned text lines, one a language, with n, interval, format and the letters' shares."""
+    lines = ["        n  right  accuracy %   95 % interval  in the format  letters predicted"]
+    for name, s in scores.items():
+        total = sum(s["predicted_letters"].values()) or 1
+        letters = " ".join(f"{k} {100 * v / total:.0f}%" for k, v in s["predicted_letters"].items())
+        lines.append(
+            f"{name:4}{s['n']:>5}  {s['right']:>5}  {s['accuracy']:>10.2f}  {s['ci95'][0]:>6.2f} - {s['ci95'][1]:>5.2f}"
+            f"  {100 * (1 - s['unparsed'] / s['n']):>11.1f} %  {letters or '-'}"
+        )
+    lines += [
+        f"mean of {macro['languages']}: {macro['accuracy']:.2f} % ({macro['ci95'][0]:.2f} - {macro['ci95'][1]:.2f})",
+        f"all questions: {micro['right']} of {micro['n']} = {micro['accuracy']:.2f} % "
+        f"({micro['ci95'][0]:.2f} - {micro['ci95'][1]:.2f})",
+    ]
+    return "\n".join(lines)

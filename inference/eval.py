@@ -1,0 +1,302 @@
+"""Ask a model the benchmark's questions and score its answers, with n and 95 % intervals.
+
+Reads   a model (Hugging Face folder, LoRA adapter or hub name), MMedBench/Test (mmedbench/FORMAT.md), a prompt: the one
+        in the checkpoint, or --prompt for a foreign model
+Writes  <out>: predictions.jsonl (one line a question), result.json last (inference/FORMAT.md)
+Example python inference/eval.py --model checkpoints/finetuned
+        python inference/eval.py --model checkpoints/finetuned --data data/MMedBench/English_benchmarks
+
+Answers are written down batch by batch: a run that was killed asks no question twice.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import sys
+from pathlib import Path
+
+from accuracy import macro_average, micro_average, score_answers, score_table
+from exam_questions import LANGUAGE_FILES, RecordError, answer_letters, read_split
+from inference_record import (
+    InputError,
+    describe_files,
+    finished_record,
+    parse_arguments,
+    provenance,
+    read_json,
+    run_command,
+    sha256_of_file,
+    write_json,
+    write_text,
+)
+from prompt_reader import FORMS, Prompt, PromptError, encode_prompt, shorten_prompt
+
+METRIC_VERSION = 1  # of accuracy.py; a change of what it counts makes a new version
+FREE_ARGUMENTS = {"out", "recipe", "dry_run", "data", "model", "prompt", "score_only", "name"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--model", default="checkpoints/finetuned", help="folder, adapter or hub name (default %(default)s)")
+    add("--data", type=Path, default=Path("data/MMedBench/Test"), help="test split (default %(default)s)")
+    add("--out", type=Path, help="result folder (default results/<model's folder name>)")
+    add("--name", help="the model's name in tables (default: its folder's name)")
+    add("--prompt", type=Path, help="prompt folder (default: the one in the checkpoint)")
+    add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
+    add(
+        "--mode",
+        choices=("generate", "letter-logprob"),
+        default="generate",
+        help="greedy generation, or the most likely single letter (default %(default)s)",
+    )
+    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes (default: all there are)")
+    add("--limit", type=int, help="questions a file at most, the first ones")
+    add("--batch-size", type=int, default=32, help="questions at a time (default %(default)s)")
+    add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale")
+    add("--score-only", action="store_true", help="score the predictions that are there; ask nothing")
+    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
+    add("--dry-run", action="store_true", help="check everything, print the plan and one prompt, write nothing")
+    return parser
+
+
+def read_test(args: argparse.Namespace) -> dict[str, list[dict]]:
+    """{language or benchmark: records}; a key is the ISO code, or the file's stem for the English benchmarks."""
+    codes = {Path(name).stem: code for code, name in LANGUAGE_FILES.items()}
+    try:
+        split = read_split(args.data)
+    except RecordError as error:
+        raise InputError(
+            f"{error}; `python mmedbench/prepare.py SOURCES --out {args.data.parent}` makes a test set"
+        ) from None
+    test = {codes.get(stem, stem): records for stem, records in split.items()}
+    if args.languages:
+        test = {key: records for key, records in test.items() if records[0]["language"] in args.languages}
+    if args.limit:
+        test = {key: records[: args.limit] for key, records in test.items()}
+    if not test:
+        raise InputError(f"{args.data} has no question in {', '.join(args.languages)}")
+    return test
+
+
+def find_prompt(args: argparse.Namespace) -> tuple[Prompt, bool]:
+    """(prompt, whether it came with the checkpoint). Errors: InputError when there is none, or it does not hold."""
+    own = Path(args.model) / "prompt"
+    folder = args.prompt or own
+    if not folder.is_dir():
+        raise InputError(f"{args.model} brings no prompt; name one with --prompt, such as finetune/prompts/mmedbench")
+    try:
+        return Prompt(folder), folder == own
+    except PromptError as error:
+        raise InputError(str(error)) from None
+
+
+def read_partial(path: Path) -> dict[tuple[str, int], dict]:
+    """Finished predictions by (key, number). A last line cut off by a kill is dropped: its batch is asked again."""
+    done = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+            row = json.loads(line)
+            done[row["key"], row["number"]] = row
+    return done
+
+
+def plan_batches(questions: list[dict], batch_size: int) -> list[list[dict]]:
+    """Longest prompts first, so that a batch pads little and memory runs out at the start if ever.
+
+    Batches depend on the questions alone, not on what is already answered: a resumed run computes the same numbers.
+    """
+    ordered = sorted(questions, key=lambda q: (-len(q["ids"]), q["key"], q["number"]))
+    return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
+
+
+def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Namespace) -> list[dict]:
+    """One prediction a question: the raw output and the letters in it (None where it does not keep the format)."""
+    from decode import generate, letter_logprobs
+
+    prompts = [question["ids"] for question in batch]
+    if args.mode == "generate":
+        outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop)
+        answers = [{"output": text} for text in outputs]
+        letters = [prompt.parse(text, q["record"]["options"]) for text, q in zip(outputs, batch, strict=True)]
+    else:
+        tables = letter_logprobs(loaded, prompts, [list(q["record"]["options"]) for q in batch])
+        answers = [{"letter_logprobs": table} for table in tables]
+        letters = [[max(table, key=table.get)] for table in tables]
+    return [
+        {
+            "key": q["key"],
+            "number": q["number"],
+            "id": q["record"]["id"],
+            "gold": answer_letters(q["record"]),
+            "letters": found,
+            "shortened": q["shortened"],
+        }
+        | answer
+        for q, answer, found in zip(batch, answers, letters, strict=True)
+    ]
+
+
+def ask(loaded, prompt: Prompt, test: dict[str, list[dict]], args: argparse.Namespace) -> list[dict]:
+    """All predictions in the data's order, those of an earlier try taken over; every new batch reaches the disk."""
+    from tqdm import tqdm
+
+    room = loaded.longest - (args.max_new_tokens if args.mode == "generate" else 4)
+    if room < 32:
+        raise InputError(
+            f"--max-new-tokens {args.max_new_tokens} leaves no room for a question in this model's "
+            f"{loaded.longest} positions"
+        )
+    questions = []
+    for key, records in test.items():
+        for number, record in enumerate(records):
+            whole = encode_prompt(loaded.tokenizer, prompt.render(record, args.form))
+            questions.append(
+                {
+                    "key": key,
+                    "number": number,
+                    "record": record,
+                    "ids": shorten_prompt(whole, room),
+                    "shortened": len(whole) > room,
+                }
+            )
+    partial = args.out / "predictions.partial.jsonl"
+    done = read_partial(partial)
+    # Rewritten without a torn last line, then appended to.
+    write_text(partial, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done.values()))
+    with (
+        open(partial, "a", encoding="utf-8") as file,
+        tqdm(total=len(questions), initial=len(done), unit="question", disable=None, file=sys.stderr) as bar,
+    ):
+        for batch in plan_batches(questions, args.batch_size):
+            if all((q["key"], q["number"]) in done for q in batch):
+                continue
+            rows = answer_batch(loaded, prompt, batch, args)
+            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            file.flush()
+            os.fsync(file.fileno())
+            done.update({(row["key"], row["number"]): row for row in rows})
+            bar.update(len(rows))
+    order = {key: place for place, key in enumerate(test)}
+    return sorted(done.values(), key=lambda row: (order[row["key"]], row["number"]))
+
+
+def score(rows: list[dict]) -> tuple[dict, dict, dict]:
+    """(scores by key, macro average, micro average) of predictions."""
+    by_key: dict[str, list[dict]] = {}
+    for row in rows:
+        by_key.setdefault(row["key"], []).append(row)
+    scores = {key: score_answers(mine) for key, mine in by_key.items()}
+    return scores, macro_average(scores), micro_average(scores)
+
+
+def released_split(data: Path, keys: list[str]) -> dict[str, bool | None]:
+    """Per key whether the split is the released one, from the benchmark's manifest; None where nobody says."""
+    manifest = data.parent / "manifest.json"
+    said = read_json(manifest).get("released_split", {}) if manifest.exists() else {}
+    return {key: said.get(key) for key in keys}
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(), argv)
+    args.max_new_tokens = args.max_new_tokens or (16 if args.form == "answer" else 512)
+    args.out = args.out or Path("results") / Path(args.model).name
+    if args.mode == "letter-logprob" and args.form != "answer":
+        raise InputError("--mode letter-logprob scores the letters right after the prompt; use --form answer with it")
+    test = read_test(args)
+    prompt, own = find_prompt(args)
+    print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(vars(args).items())))
+    print("questions: " + ", ".join(f"{key} {len(records)}" for key, records in test.items()))
+    try:
+        print(
+            f"one prompt ({prompt.name} {prompt.version}):\n{prompt.render(next(iter(test.values()))[0], args.form)}",
+            flush=True,
+        )
+    except PromptError as error:
+        raise InputError(str(error)) from None
+    from decode import load_model, model_fingerprint
+
+    arguments = {k: v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
+    files = describe_files(args.data, args.data.glob("*.jsonl"))
+    inputs = {"model": model_fingerprint(args.model), "prompt": prompt.sha256, "data": files}
+    finished = finished_record(args.out / "result.json", arguments, inputs)
+    if args.dry_run:
+        return 0
+    if finished and not args.score_only:
+        print(f"{args.out} is complete and is reused")
+        print(score_table(finished["scores"], finished["macro"], finished["micro"]))
+        return 0
+    args.out.mkdir(parents=True, exist_ok=True)
+    with open(args.out / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another evaluation is writing to {args.out}; wait for it or give another --out"
+            ) from None
+        return evaluate(args, argv, test, prompt, own, arguments, inputs, load_model)
+
+
+def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict, inputs: dict, load_model) -> int:
+    """Ask (unless --score-only), score, write result.json last."""
+    predictions = args.out / "predictions.jsonl"
+    if args.score_only:
+        if not predictions.exists():
+            raise InputError(f"{predictions} is missing; run the same command without --score-only first")
+        previous = read_json(args.out / "result.json")
+        rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").split("\n") if line]
+        records = {(key, n): record for key, mine in test.items() for n, record in enumerate(mine)}
+        for row in rows:
+            if "output" in row:  # the raw text is what was predicted; the letters are read from it anew
+                row["letters"] = prompt.parse(row["output"], records[row["key"], row["number"]]["options"])
+        model = previous["model"]
+    else:
+        # The first file names what this run is made of, so that answers of another run are never mixed in.
+        if finished_record(args.out / "making.json", arguments, inputs) is None:
+            write_json(args.out / "making.json", {"arguments": arguments, "inputs": inputs})
+        loaded = load_model(args.model, args.trust_remote_code)
+        model = loaded.facts | ({"name": args.name} if args.name else {})
+        rows = ask(loaded, prompt, test, args)
+        write_text(predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    scores, macro, micro = score(rows)
+    shortened = sum(row["shortened"] for row in rows)
+    write_json(
+        args.out / "result.json",
+        {
+            "format_version": 1,
+            "stage": "inference/eval.py",
+            "model": model,
+            "setting": "fine-tuned" if own and model["training"] in ("lora", "full") else "zero-shot",
+            "mode": args.mode,
+            "metric_version": METRIC_VERSION,
+            "prompt": {"name": prompt.name, "version": prompt.version, "form": args.form, "sha256": prompt.sha256},
+            "scores": scores,
+            "macro": macro,
+            "micro": micro,
+            "prompts_shortened": shortened,
+            "data": {
+                "path": str(args.data),
+                "released_split": released_split(args.data, list(test)),
+                "files": inputs["data"],
+            },
+            "arguments": arguments,
+            "inputs": inputs,
+            "files": {
+                "predictions.jsonl": {"bytes": predictions.stat().st_size, "sha256": sha256_of_file(predictions)}
+            },
+            "provenance": provenance(argv),
+        },
+    )
+    (args.out / "predictions.partial.jsonl").unlink(missing_ok=True)
+    print(score_table(scores, macro, micro))
+    if shortened:
+        print(f"{shortened} prompts were longer than the model's positions and were shortened left of their middle")
+    print(f"wrote {args.out}/result.json (research use; these scores are no medical advice)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    run_command(main)

@@ -1,0 +1,117 @@
+"""A prompt folder: how a question becomes text, how an answer becomes text, and how text becomes an answer again.
+
+prompt.jinja   record and form -> the text a model is given
+target.jinja   record and form -> the completion it should write
+prompt.json    name, version, answer_pattern, stop strings, worked examples with their rendered texts
+
+Forms: "answer" (the letters alone), "rationale" (reasons first). Fine-tuning copies the folder into the checkpoint and
+evaluation reads it from there, so both use one prompt. Stages share nothing but files, so this reader stands in two
+of them (`finetune/prompt_file.py`, `inference/prompt_reader.py`); a test keeps the two identical.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+FORMS = ("answer", "rationale")
+FILES = ("prompt.jinja", "target.jinja", "prompt.json")
+
+
+class PromptError(ValueError):
+    """A prompt folder that cannot be trusted; the message names the file and what is wrong."""
+
+
+class Prompt:
+    """A prompt folder, read and proved: its worked examples render byte for byte and parse to their own answers."""
+
+    def __init__(self, folder: Path):
+        """Errors: PromptError for a missing or broken file, or a worked example that does not hold."""
+        from jinja2 import StrictUndefined, TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        # A sandbox without undefined names: a prompt comes with a checkpoint, perhaps from a stranger.
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+        self.folder = folder
+        try:
+            texts = {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
+            self.settings = json.loads(texts["prompt.json"])
+            self._prompt = environment.from_string(texts["prompt.jinja"])
+            self._target = environment.from_string(texts["target.jinja"])
+            self.pattern = re.compile(self.settings["answer_pattern"])
+            self.name, self.version, self.stop = (self.settings[key] for key in ("name", "version", "stop"))
+        except OSError as error:
+            raise PromptError(f"{error.filename} cannot be read; a prompt folder has {', '.join(FILES)}") from None
+        except (ValueError, KeyError, re.error, TemplateError) as error:
+            raise PromptError(f"{folder}: {type(error).__name__} {error}") from None
+        self.sha256 = hashlib.sha256("\0".join(texts[name] for name in FILES).encode()).hexdigest()
+        self._prove()
+
+    def render(self, record: dict, form: str) -> str:
+        """The text a model is given. Errors: PromptError when the template does not fit the record."""
+        return self._fill(self._prompt, record, form)
+
+    def target(self, record: dict, form: str) -> str:
+        """The completion that answers the record in this form."""
+        return self._fill(self._target, record, form)
+
+    def parse(self, text: str, options: dict[str, str]) -> list[str] | None:
+        """The letters that a completion gives, sorted, or None where it does not keep the format.
+
+        Strict on purpose: the whole of answer_pattern, and only letters that this question has.
+        """
+        match = self.pattern.search(text)
+        if match is None:
+            return None
+        letters = sorted({letter.strip() for letter in match.group(1).split(",")})
+        return letters if all(letter in options for letter in letters) else None
+
+    def _fill(self, template, record: dict, form: str) -> str:
+        from jinja2 import TemplateError
+
+        fields = {"context": "", "rationale": ""} | {key: value for key, value in record.items() if value is not None}
+        try:
+            return template.render(form=form, **fields)
+        except TemplateError as error:
+            raise PromptError(
+                f"{self.folder}: the prompt does not fit question {record.get('id', '')} ({error})"
+            ) from None
+
+    def _prove(self) -> None:
+        examples = self.settings.get("worked_examples", [])
+        if {example["form"] for example in examples} != set(FORMS):
+            raise PromptError(f"{self.folder}/prompt.json: worked_examples must show each form ({', '.join(FORMS)})")
+        for number, example in enumerate(examples, start=1):
+            record, form = example["record"], example["form"]
+            for part, text in (("prompt", self.render(record, form)), ("target", self.target(record, form))):
+                if text != example[part]:
+                    raise PromptError(
+                        f"{self.folder}/prompt.json: worked example {number} no longer renders to its {part}"
+                    )
+            if self.parse(example["target"], record["options"]) != record["answer_idx"].split(","):
+                raise PromptError(
+                    f"{self.folder}/prompt.json: worked example {number} does not parse to its own answer"
+                )
+
+
+def encode_prompt(tokenizer, text: str) -> list[int]:
+    """Token ids of a prompt as the model is to see it: with its opening token, if it has one, and no closing one."""
+    ids = tokenizer(text)["input_ids"]
+    while ids and ids[-1] == tokenizer.eos_token_id:
+        ids = ids[:-1]
+    return ids
+
+
+def encode_completion(tokenizer, text: str) -> list[int]:
+    """Token ids of a completion. It is encoded apart from its prompt, in training and in evaluation alike."""
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def shorten_prompt(ids: list[int], longest: int) -> list[int]:
+    """At most `longest` ids: what is over is cut left of the middle, so that instruction and options stay."""
+    over = len(ids) - longest
+    if over <= 0:
+        return ids
+    middle = len(ids) // 2
+    start = max(0, min(middle - over, len(ids) - over))
+    return ids[:start] + ids[start + over :]
