@@ -1,0 +1,144 @@
+"""Read one PDF page by page with pdfium: its text layer, whether that layer is good enough, and its picture.
+
+Used by `ocr_document.py`. Example:
+
+    python -c "import pdf_text as p, pathlib; print([page.text_layer() for page in p.pages(p.open_pdf(pathlib.Path('x.pdf')))])"
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+# A page counts as scanned below these: published for whole documents (Qiu et al. 2024), applied here to each page.
+MIN_ALPHANUMERIC_SHARE = 0.5
+MIN_ALPHANUMERIC_CHARACTERS = 200
+# Ours: more characters than this share that are no text (U+FFFD, private use, control) mean a font without a map.
+MAX_BROKEN_SHARE = 0.05
+# Ours: a picture over at least this share of the page may hold text, so a short text layer is not trusted beside it.
+PICTURE_SHARE = 0.1
+# Ours: an A3 page at 300 dpi has 17 million pixels. Larger pages are drawn smaller, never larger than this.
+MAX_PIXELS = 25_000_000
+BLANK_SPREAD = 8  # grey levels (of 255) between the darkest and lightest thousandth of a page without content
+
+
+class PdfError(Exception):
+    """A PDF, or a page of it, that cannot be read; the message is the reason for failures.jsonl."""
+
+
+def open_pdf(path: Path):
+    """A pypdfium2.PdfDocument. Errors: PdfError with the reason (empty, encrypted, not a PDF, damaged)."""
+    import pypdfium2
+
+    if path.stat().st_size == 0:
+        raise PdfError("the file is empty (0 bytes)")
+    try:
+        document = pypdfium2.PdfDocument(path)
+        pages = len(document)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise PdfError("encrypted: it needs a password") from None
+        with open(path, "rb") as file:
+            head = file.read(1024)
+        kind = "truncated or damaged PDF" if b"%PDF-" in head else "not a PDF"
+        raise PdfError(f"{kind} ({error})") from None
+    if pages == 0:
+        raise PdfError("the PDF has no pages")
+    return document
+
+
+def pages(document) -> Iterator["Page"]:
+    """The document's pages in order."""
+    return (Page(document, number) for number in range(len(document)))
+
+
+class Page:
+    """One page, loaded on first use and closed by `close`."""
+
+    def __init__(self, document, number: int):
+        import pypdfium2
+
+        self.number = number + 1
+        try:
+            self.page = document[number]
+        except pypdfium2.PdfiumError as error:
+            raise PdfError(f"the page cannot be loaded ({error})") from None
+
+    def text_layer(self) -> str:
+        """The page's text as pdfium orders it; "" where it has none or it cannot be read."""
+        import pypdfium2
+
+        try:
+            text_page = self.page.get_textpage()
+        except pypdfium2.PdfiumError:
+            return ""
+        try:
+            return text_page.get_text_range(errors="replace")
+        finally:
+            text_page.close()
+
+    def has_pictures_or_drawings(self) -> bool:
+        """Whether anything but text covers a good part of the page: a picture, a drawing or a form."""
+        import pypdfium2.raw as raw
+
+        width, height = self.page.get_size()
+        area = max(1.0, width * height)
+        drawn = 0.0
+        for item in self.page.get_objects(max_depth=3):
+            if item.type in (raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_SHADING):
+                left, bottom, right, top = item.get_bounds()
+                drawn += max(0.0, min(right, width) - max(left, 0)) * max(0.0, min(top, height) - max(bottom, 0))
+                if drawn >= PICTURE_SHARE * area:
+                    return True
+        return False
+
+    def picture(self, dots_per_inch: int):
+        """The page as a grey PIL image at that resolution, or at a lower one where that would pass MAX_PIXELS."""
+        import pypdfium2
+
+        width, height = self.page.get_size()  # in points, 1/72 inch
+        if not (width > 0 and height > 0):
+            raise PdfError(f"the page has no area ({width} x {height} points)")
+        scale = min(dots_per_inch / 72, (MAX_PIXELS / (width * height)) ** 0.5)
+        try:
+            bitmap = self.page.render(scale=scale, grayscale=True)
+        except (pypdfium2.PdfiumError, MemoryError, ValueError) as error:
+            raise PdfError(f"the page cannot be drawn ({error or type(error).__name__})") from None
+        try:
+            return bitmap.to_pil().copy()
+        finally:
+            bitmap.close()
+
+    def close(self) -> None:
+        self.page.close()
+
+
+def alphanumeric(text: str) -> int:
+    """How many letters and digits of any script the text has."""
+    return sum(map(str.isalnum, text))
+
+
+def is_readable(text: str) -> bool:
+    """Whether a text layer reads as text: at least half letters and digits, few characters that stand for nothing."""
+    shown = [c for c in text if not c.isspace() and c not in "\x02\ufffe\u00ad"]  # pdfium's marks of a hyphen
+    if not shown:
+        return False
+    broken = sum(c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc") for c in shown)
+    return alphanumeric(text) >= MIN_ALPHANUMERIC_SHARE * len(shown) and broken <= MAX_BROKEN_SHARE * len(shown)
+
+
+def is_blank(picture) -> bool:
+    """Whether a grey picture shows nothing: its darkest and lightest pixels (but for 1 in 1,000) are alike."""
+    histogram = picture.histogram()
+    margin = sum(histogram) / 1000
+    darkest = _level(histogram, margin)
+    lightest = 255 - _level(histogram[::-1], margin)
+    return lightest - darkest <= BLANK_SPREAD
+
+
+def _level(histogram: list[int], margin: float) -> int:
+    seen = 0
+    for level, count in enumerate(histogram):
+        seen += count
+        if seen > margin:
+            return level
+    return len(histogram) - 1

@@ -1,0 +1,57 @@
+"""The folder in which a run keeps what is done so far: `OUT/parts/`, with the plan it was begun with.
+
+A killed run leaves it behind; the same command goes on from there, another command is refused. Whoever finishes
+writes `manifest.json` and calls `close_run`.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from corpus_record import InputError, read_json, write_json
+
+
+def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
+    """Begin a run in `out`, or go on with one made from the same arguments and inputs; returns `out/parts`.
+
+    Errors: InputError when `out` holds an unfinished run of another making, or files that are none of ours.
+    """
+    parts = out / "parts"
+    plan = parts / "plan.json"
+    wanted = json.loads(json.dumps({"arguments": arguments, "inputs": inputs}, default=str))
+    if plan.exists():
+        had = read_json(plan)
+        if had != wanted:
+            differing = sorted(k for k in wanted if had.get(k) != wanted[k])
+            raise InputError(f"{out} holds an unfinished run made from other {' and '.join(differing)}; "
+                             "give another --out, or delete that folder")
+        print(f"going on with the unfinished run in {out}")
+        return parts
+    if out.is_dir() and any(entry != parts for entry in out.iterdir()):
+        raise InputError(f"{out} holds files but no manifest.json: it is no finished output and no run to go on with; "
+                         "give another --out, or delete that folder")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; --out names a folder")
+    write_json(plan, wanted)
+    return parts
+
+
+def close_run(out: Path) -> None:
+    """Remove what only an unfinished run needs (after the manifest is written)."""
+    shutil.rmtree(out / "parts", ignore_errors=True)
+
+
+def refuse_nesting(source: Path, out: Path) -> None:
+    """InputError when the output lies inside the input folder: a second run would read its own output."""
+    if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
+        raise InputError(f"--out {out} lies inside the input {source}; give a folder outside it")
+
+
+def die_with_parent() -> None:
+    """Called in a worker process: end it at once when its parent is killed, so that no orphan writes on (Linux)."""
+    import ctypes
+    import signal
+    import sys
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
