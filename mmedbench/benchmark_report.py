@@ -18,6 +18,14 @@ def published_counts() -> dict[str, dict[str, int]]:
     return {row["language"]: {"Train": int(row["train"]), "Test": int(row["test"])} for row in rows}
 
 
+def _difference(found: int, published: int | None) -> str:
+    if published is None:
+        return ""
+    if found == published:
+        return "as published"
+    return f"{abs(found - published)} {'fewer' if found < published else 'more'} than published"
+
+
 def compare_counts(entries: list[Entry]) -> tuple[list[dict], dict[str, bool]]:
     """(rows language, split, found, published, note; {language: Test is the released split}).
 
@@ -32,11 +40,11 @@ def compare_counts(entries: list[Entry]) -> tuple[list[dict], dict[str, bool]]:
             found, wanted = kept[language, split], published.get(language, {}).get(split)
             if not found and wanted is None:
                 continue
-            note = "" if wanted is None else "as published" if found == wanted else f"{found - wanted:+d}"
+            note = _difference(found, wanted)
             if not found:
                 note = "no source here"
             elif language in made_here and wanted is not None:
-                note = f"{found - wanted:+d}; the split is made here, not the released one"
+                note += "; the split is made here, not the released one"
             rows.append({"language": language, "split": split, "found": found, "published": wanted, "note": note})
             if split == "Test" and found:
                 released[language] = found == wanted and language not in made_here

@@ -1,0 +1,116 @@
+"""Tiny exams in every raw format, and a way to run the commands and read what they wrote."""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import subprocess
+import types
+from pathlib import Path
+
+import pytest
+
+from benchmark_record import run_command
+
+STAGE = Path(__file__).resolve().parents[1]
+
+
+def jsonl(*records: dict) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def medqa(question="Which one is right?", answer_idx="A", options=None, **more) -> dict:
+    return {"question": question, "options": options or {"A": "this", "B": "that", "C": "neither", "D": "both"},
+            "answer_idx": answer_idx, **more}
+
+
+def igakuqa(number=1, choices=("あ", "い", "う", "え", "お"), answer=("a",), points="1", **more) -> dict:
+    return {"problem_id": f"112A{number}", "problem_text": f"正しいのはどれか。{number}", "choices": list(choices),
+            "text_only": True, "answer": list(answer), "points": points, **more}
+
+
+def french(question="Laquelle ?", correct=("a",), count=None, **more) -> dict:
+    return {"id": "x", "question": question, "answers": {letter: f"choix {letter}" for letter in "abcde"},
+            "correct_answers": list(correct), "nbr_correct_answers": len(correct) if count is None else count, **more}
+
+
+def russian(question="Верно?", answer="да", **more) -> dict:
+    return {"context": "Длинный текст.", "question": question, "answer": answer, "pairID": "1", **more}
+
+
+def headqa(*records: dict) -> str:
+    return json.dumps({"version": "1.0", "language": "es", "exams": {"Cuaderno": {"name": "C", "data": list(records)}}})
+
+
+def spanish(question="¿Cuál?", ra="1", options=4, image="") -> dict:
+    answers = [{"aid": n, "atext": f"opción {n}"} for n in range(1, options + 1)]
+    return {"qid": "1", "qtext": question, "ra": ra, "answers": answers, "image": image}
+
+
+class Exams:
+    """A folder of sources under test, and prepare.py run on it."""
+
+    def __init__(self, root: Path):
+        self.root, self.out = root / "sources", root / "out"
+        self.root.mkdir()
+
+    def put(self, name: str, text: str | bytes) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+        return path
+
+    def prepare(self, *arguments: object) -> subprocess.CompletedProcess:
+        return run_script("prepare.py", self.root, "--out", self.out, *arguments)
+
+    def records(self, name: str) -> list[dict]:
+        return read_lines(self.out / name)
+
+    def excluded(self) -> list[tuple[str, str]]:
+        return [(row["where"], row["reason"]) for row in self.records("excluded.jsonl")]
+
+    def manifest(self) -> dict:
+        return json.loads((self.out / "manifest.json").read_text(encoding="utf-8"))
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run one of the stage's commands as a user does, but in this process, which saves a start each time."""
+    main = importlib.import_module(script.removesuffix(".py")).main
+    argv, out, err = list(map(str, arguments)), io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run_command(lambda: main(argv))
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess([script, *argv], code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def exams(tmp_path: Path) -> Exams:
+    return Exams(tmp_path)
+
+
+@pytest.fixture
+def run():
+    return run_script
+
+
+@pytest.fixture
+def raw():
+    """The makers of raw records, by name."""
+    return types.SimpleNamespace(jsonl=jsonl, medqa=medqa, igakuqa=igakuqa, french=french, russian=russian,
+                                 headqa=headqa, spanish=spanish, lines=read_lines, stage=STAGE)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real exams; the test is skipped where it is absent."""
+    path = Path(os.environ.get("MMED_TEST_DATA", STAGE.parent.parent / "shared" / "data"))
+    if not (path / "sources").is_dir():
+        pytest.skip(f"no real exams at {path} (set MMED_TEST_DATA)")
+    return path
