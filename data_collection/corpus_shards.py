@@ -1,0 +1,80 @@
+"""Write corpus records as parquet shards of bounded size, and put any number of records in order of id on the disk."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from corpus_format import arrow_schema
+
+BUCKET_BYTES = 128_000_000  # text held in memory at once while sorting, about
+MOST_BUCKETS = 256  # files open at once
+ROW_GROUP_BYTES = 8_000_000
+
+
+class Buckets:
+    """Records laid aside in files by the first digits of their id, read back file by file: a sort that needs little memory."""
+
+    def __init__(self, folder: Path, text_bytes: int):
+        self.count = min(MOST_BUCKETS, max(1, -(-text_bytes // BUCKET_BYTES)))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.paths = [folder / f"bucket-{i:03d}.jsonl" for i in range(self.count)]
+        self.files = [open(path, "w", encoding="utf-8", newline="\n", errors="surrogatepass") for path in self.paths]
+
+    def add(self, record: dict) -> None:
+        file = self.files[int(record["id"][:8], 16) * self.count >> 32]
+        file.write(json.dumps(record) + "\n")
+
+    def read(self) -> Iterator[list[dict]]:
+        """The buckets in order of id; each is removed when the next is asked for."""
+        for file in self.files:
+            file.close()
+        for path in self.paths:
+            with open(path, encoding="utf-8") as lines:
+                yield [json.loads(line) for line in lines]
+            path.unlink()
+
+
+class ShardWriter:
+    """Writes the records of one language and source to `folder/part-00000.parquet` (zstd), part-00001, ..."""
+
+    def __init__(self, folder: Path, shard_bytes: int):
+        self.folder, self.shard_bytes = folder, shard_bytes
+        self.counts: Counter = Counter()
+        self.waiting: list[dict] = []
+        self.waiting_bytes = self.shard_text_bytes = 0
+        self.writer = None
+
+    def add(self, record: dict) -> None:
+        size = len(record["text"].encode("utf-8"))
+        if self.shard_text_bytes and self.shard_text_bytes + size > self.shard_bytes:
+            self._close_shard()
+        self.waiting.append(record)
+        self.waiting_bytes += size
+        self.shard_text_bytes += size
+        self.counts.update(documents=1, characters=len(record["text"]))
+        if self.waiting_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        if not self.waiting:
+            return
+        if self.writer is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"part-{self.counts['shards']:05d}.parquet"
+            self.counts["shards"] += 1
+            self.writer = pyarrow.parquet.ParquetWriter(path, arrow_schema(), compression="zstd")
+        self.writer.write_table(pyarrow.Table.from_pylist(self.waiting, schema=arrow_schema()))
+        self.waiting, self.waiting_bytes = [], 0
+
+    def _close_shard(self) -> None:
+        self._flush()
+        if self.writer is not None:
+            self.writer.close()
+        self.writer, self.shard_text_bytes = None, 0
+
+    def close(self) -> None:
+        self._close_shard()
