@@ -160,7 +160,7 @@ def publish(out: Path, parts: Path) -> list[Path]:
     for path in sorted(p for p in (parts / "corpus").rglob("*") if p.is_file()):
         there = out / path.relative_to(parts / "corpus")
         there.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, there)
+        path.replace(there)
         written.append(there)
     return written
 

@@ -11,19 +11,22 @@ LICENCES_SHOWN = 30
 
 
 def dataset_card(counts: dict, removed: int, licences: Counter) -> str:
-    """Markdown text. counts: {language: {source: {"documents", "characters", "shards"}}}; licences: documents of each."""
+    """Markdown text.
+
+    counts: {language: {source: {"documents", "characters", "shards"}}}; licences: documents of each licence.
+    """
     documents = sum(row["documents"] for sources in counts.values() for row in sources.values())
+    size = next((name for limit, name in SIZES if documents < limit), "n>1B")
     lines = ["---", "license: other", "language:", *(f"- {language}" for language in counts),
              "task_categories:", "- text-generation", "tags:", "- medical", "size_categories:",
-             f"- {next((name for limit, name in SIZES if documents < limit), 'n>1B')}", "configs:",
-             "- config_name: default", "  data_files: '*/*/*.parquet'"]
+             f"- {size}", "configs:", "- config_name: default", "  data_files: '*/*/*.parquet'"]
     for language in counts:
         lines += [f"- config_name: {language}", f"  data_files: '{language}/*/*.parquet'"]
     lines += ["---", "", "# A medical corpus in several languages", "",
-              "Made by `data_collection/build_corpus.py`. Each record holds `id`, `text`, `language` (ISO 639-1), `source`",
-              "(web, textbook, website, existing), `origin`, `licence`, `distinct_keywords` and `density` (the last two null",
-              "where no keyword filter was passed). `manifest.json` has the checksums and how it was made; `removed.jsonl`",
-              "lists every document left out, with the reason.", "",
+              "Made by `data_collection/build_corpus.py`. Each record holds `id`, `text`, `language` (ISO 639-1),",
+              "`source` (web, textbook, website, existing), `origin`, `licence`, `distinct_keywords` and `density`",
+              "(the last two null where no keyword filter was passed). `manifest.json` has the checksums and how the",
+              "corpus was made; `removed.jsonl` lists every document left out, with the reason.", "",
               "| language | source | documents | characters | shards |", "|---|---|---:|---:|---:|"]
     total: Counter = Counter()
     for language, sources in counts.items():

@@ -3,7 +3,7 @@
 Every column is kept as it came. JSON lines are read twice: once for the columns' types (a column of mixed or nested
 values becomes JSON text), once for the rows, so that memory stays bounded. Example:
 
-    python -c "import document_files as d, pathlib; print(sum(b.num_rows for b in d.read_batches(pathlib.Path('en.parquet'))))"
+    python -c "import document_files as d; print(sum(b.num_rows for b in d.read_batches(d.Path('en.parquet'))))"
 """
 
 import gzip
@@ -138,7 +138,7 @@ def _arrow_type(found: set[type]):
     if found == {bool}:
         return pyarrow.bool_()
     if found == {int}:
-        return pyarrow.int64()
+        return pyarrow.int64()  # larger integers than fit are refused by Arrow, which names the value
     if found and found <= {int, float}:
         return pyarrow.float64()
     return pyarrow.string()
@@ -146,6 +146,7 @@ def _arrow_type(found: set[type]):
 
 def _fit(value, arrow_type):
     """A JSON value as the column's type wants it: text columns hold numbers, lists and objects as JSON."""
-    if value is None or str(arrow_type) != "string" or isinstance(value, str):
+    if value is None or str(arrow_type) != "string":
         return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return text.encode("utf-8", "replace").decode("utf-8")  # JSON can hold halves of a character, Arrow cannot

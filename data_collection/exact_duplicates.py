@@ -2,7 +2,7 @@
 
 The corpus id of a document is computed here; `build_corpus.py` keeps one document per id. Example:
 
-    python -c "import exact_duplicates as e; print(e.document_id('Fever  and COUGH') == e.document_id('fever and cough'))"
+    python -c "import exact_duplicates as e; print(e.document_id('Fever  COUGH') == e.document_id('fever cough'))"
 """
 
 import hashlib

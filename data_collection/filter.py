@@ -50,17 +50,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("input", type=Path, help="a parquet or JSON lines file, or a folder of them")
     parser.add_argument("--out", type=Path, required=True, help="folder to write (made if missing)")
     parser.add_argument("--rule", choices=RULES, default="bounded",
-                        help="bounded: word begins match, endings free; published: the rule of the paper (default: %(default)s)")
+                        help="bounded: word begins match, endings free; published: the paper's (default: %(default)s)")
     parser.add_argument("--language", choices=("auto", *LANGUAGES), default="auto",
-                        help="language of the documents; auto: the file's (or its folder's) name if that is an ISO 639-1 "
-                             "code, else a column `language`, else detection (default: %(default)s)")
+                        help="language of the documents; auto: the file's (or its folder's) name if that is an ISO "
+                             "639-1 code, else a column `language`, else detection (default: %(default)s)")
     parser.add_argument("--text-column", default="text", help="column with the text (default: %(default)s)")
     parser.add_argument("--source", choices=SOURCES, default="web",
                         help="what kind of source the corpus shall say these are (default: %(default)s)")
     parser.add_argument("--keep-rejected", action=argparse.BooleanOptionalAction, default=False,
                         help="also write the rejected documents, with their reason, to OUT/rejected (default: no)")
     parser.add_argument("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
-    parser.add_argument("--thresholds", type=Path, default=THRESHOLDS_FILE, help="JSON of thresholds per rule and language")
+    parser.add_argument("--thresholds", type=Path, default=THRESHOLDS_FILE,
+                        help="JSON of thresholds per rule and language")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
                         help="processes, one input file each (default: one per CPU core, %(default)s here)")
     parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
@@ -83,8 +84,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = {"rule": args.rule, "language": args.language, "text_column": args.text_column,
                  "source": args.source, "keep_rejected": args.keep_rejected}
     inputs = {"files": describe_files(root, files),
-              "keywords": {l: sha256_of_file(args.keywords / f"{l}.txt") for l in LANGUAGES
-                           if (args.keywords / f"{l}.txt").exists()},
+              "keywords": {iso: sha256_of_file(args.keywords / f"{iso}.txt") for iso in LANGUAGES
+                           if (args.keywords / f"{iso}.txt").exists()},
               "thresholds": sha256_of_file(args.thresholds)}
     manifest_path = args.out / "manifest.json"
     if manifest := finished_record(manifest_path, arguments, inputs):
@@ -94,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     parts = open_run(args.out, arguments, inputs)
     units = run_units(args, root, files, parts)
     failures = [failure for unit in units for failure in unit["failures"]]
-    if len(failures) >= len(units) and all(unit["failures"] and not unit["read"] for unit in units):
+    if all(unit["failures"] and not unit["read"] for unit in units):
+        shutil.rmtree(args.out)
         raise InputError(f"no document could be read; the first reason: {failures[0]['file']}: {failures[0]['reason']}")
     written = publish(args.out, parts, units)
     write_text(args.out / "failures.jsonl", "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
@@ -168,7 +170,7 @@ def publish(out: Path, parts: Path, units: list[dict]) -> list[Path]:
             here, there = parts / f"{i:05d}" / f"{name}.parquet", out / name / f"part-{number:05d}.parquet"
             if here.exists():
                 there.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(here, there)
+                here.replace(there)
             elif not there.exists():
                 raise InputError(f"{there} has vanished; delete {out} and run again")
             written.append(there)
@@ -188,8 +190,7 @@ def add_counts(units: list[dict]) -> dict:
 
 def report(manifest: dict) -> int:
     """Print documents per language and reason; returns the exit code."""
-    width = shutil.get_terminal_size((100, 20)).columns
-    print("language     read " + " ".join(f"{reason:>16}" for reason in REASONS)[: max(width, 140)])
+    print("language     read " + " ".join(f"{reason:>16}" for reason in REASONS))
     for language, row in manifest["counts"].items():
         print(f"{language:<8} {row['read']:>8} " + " ".join(f"{row[reason]:>16}" for reason in REASONS))
     if manifest["failures"]:

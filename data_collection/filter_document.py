@@ -46,7 +46,8 @@ def load_thresholds(rule: str, path: Path = THRESHOLDS_FILE) -> dict[str, Thresh
             row = table[language]
             thresholds[language] = Thresholds(int(row["min_distinct_keywords"]), float(row["min_density"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: {rule} {language} needs min_distinct_keywords and min_density ({error})") from None
+            raise InputError(f"{path}: {rule} {language} needs min_distinct_keywords and min_density "
+                             f"({error})") from None
     return thresholds
 
 

@@ -8,8 +8,6 @@ from document_files import document_stem, read_batches
 from filter_document import REASONS, Decision, DocumentFilter
 from keyword_match import LANGUAGES
 
-ADDED = ("distinct_keywords", "density", "rule", "language")
-
 
 def declared_language(path: Path, setting: str) -> str:
     """The file's language by the setting, its name or its folder's name; "" where none of them says."""
@@ -48,7 +46,7 @@ def filter_one_file(path: Path, root: Path, folder: Path, settings: dict) -> dic
 def _filter_batch(batch, path: Path, judge: DocumentFilter, settings: dict, sink: "_Sink") -> None:
     """Decide every row of a batch and hand the rows to the sink, grouped by where they go."""
     texts = batch.column(settings["text_column"])
-    if str(texts.type) not in ("string", "large_string", "string_view", "dictionary<values=string, indices=int32, ordered=0>"):
+    if not _is_text(texts.type):
         raise InputError(f"{path}: column {settings['text_column']!r} holds {texts.type}, not text")
     texts = texts.to_pylist()
     declared = declared_language(path, settings["language"])
@@ -61,6 +59,15 @@ def _filter_batch(batch, path: Path, judge: DocumentFilter, settings: dict, sink
         for text, language in zip(texts, languages, strict=True)
     ]
     sink.add(batch, texts, decisions)
+
+
+def _is_text(arrow_type) -> bool:
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(arrow_type):
+        arrow_type = arrow_type.value_type
+    # A column of nulls only has no type of its own; its rows count as null.
+    return str(arrow_type) in ("string", "large_string", "string_view", "null")
 
 
 def _iso(value) -> str | None:

@@ -40,6 +40,8 @@ from unfinished_run import close_run, open_run, refuse_nesting
 STAGE = "data_collection/ocr.py"
 FORMAT_VERSION = 1
 METHODS = ("text_layer", "ocr", "empty")
+# Handwriting and maps came out at 45 to 59 and unreadable, printed pages of eight languages at 75 to 97.
+MIN_CONFIDENCE = 60.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,7 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS",
                         help="longest time for one page (default: %(default)s s)")
     parser.add_argument("--dpi", type=int, default=RESOLUTION,
-                        help="dots per inch at which scanned pages are drawn; Japanese at 300 or more (default: %(default)s)")
+                        help="dots per inch at which scanned pages are drawn, Japanese at 300 or more "
+                             "(default: %(default)s)")
+    parser.add_argument("--min-confidence", type=float, default=MIN_CONFIDENCE, metavar="PERCENT",
+                        help="recognised pages under this mean word confidence stay out of documents.jsonl and are "
+                             "listed as failures (default: %(default)s)")
     parser.add_argument("--memory", type=float, default=4.0, metavar="GIB",
                         help="most memory for one PDF's process, GiB (default: %(default)s)")
     parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
@@ -66,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     pdfs = check_input(args)
-    for name in ("pdfs", "out", "language", "workers", "limit", "timeout", "dpi", "memory"):
+    for name in ("pdfs", "out", "language", "workers", "limit", "timeout", "dpi", "min_confidence", "memory"):
         print(f"{name}: {getattr(args, name)}")
     print(f"PDFs: {len(pdfs)}, {sum(p.stat().st_size for p in pdfs) / 1e6:.1f} MB; "
           f"tesseract data: {', '.join(sorted(installed_models()))}")
@@ -75,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"would read {pdf.relative_to(args.pdfs)}")
         return 0
     arguments = {"language": args.language, "limit": args.limit, "timeout": args.timeout, "dpi": args.dpi,
-                 "memory": args.memory}
+                 "min_confidence": args.min_confidence, "memory": args.memory}
     inputs = {"files": describe_files(args.pdfs, pdfs)}
     manifest_path = args.out / "manifest.json"
     if manifest := finished_record(manifest_path, arguments, inputs):
@@ -85,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     parts = open_run(args.out, arguments, inputs)
     read_all(pdfs, args.pdfs, parts, args)
     manifest = {"format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
-                **assemble(args.out, parts, [p.relative_to(args.pdfs).as_posix() for p in pdfs])}
+                **assemble(args.out, parts, [p.relative_to(args.pdfs).as_posix() for p in pdfs], args.min_confidence)}
     outputs = [args.out / name for name in ("pages.jsonl", "documents.jsonl", "failures.jsonl")]
     manifest |= {"files": describe_files(args.out, outputs), "parent": None, "provenance": provenance(argv)}
     write_json(manifest_path, manifest)
@@ -110,10 +116,10 @@ def check_input(args: argparse.Namespace) -> list[Path]:
     return pdfs[: args.limit]
 
 
-def assemble(out: Path, parts: Path, names: list[str]) -> dict:
+def assemble(out: Path, parts: Path, names: list[str], min_confidence: float) -> dict:
     """Write pages, documents and failures from the parts, in order; returns the manifest's counts."""
     asides = {name: out / f".{name}.jsonl.tmp" for name in ("pages", "documents", "failures")}
-    files = {name: open(path, "w", encoding="utf-8", newline="\n") for name, path in asides.items()}
+    files = {name: open(path, "w", encoding="utf-8", newline="\n") for name, path in asides.items()}  # noqa: SIM115
     methods: Counter = Counter()
     languages: dict[str, Counter] = {}
 
@@ -128,13 +134,18 @@ def assemble(out: Path, parts: Path, names: list[str]) -> dict:
         for page in pages:
             write("pages", page)
             methods[page["method"]] += 1
-        document = as_document(name, pages, failed)
+        unsure = [page for page in pages if page.get("confidence", 100) < min_confidence]
+        failed += [{"document": name, "page": page["page"],
+                    "reason": f"recognised with confidence {page['confidence']}, under {min_confidence:g}: "
+                              "kept in pages.jsonl only"} for page in unsure]
+        document = as_document(name, [page for page in pages if page not in unsure], failed)
         if document["text"]:
             write("documents", document)
             row = languages.setdefault(document["language"], Counter())
             row.update(documents=1, pages=document["pages"], characters=len(document["text"]))
         elif not any(f["page"] is None for f in failed):
-            failed.append({"document": name, "page": None, "reason": f"no text found on its {len(pages)} readable pages"})
+            failed.append({"document": name, "page": None,
+                           "reason": f"no usable text on any of its {document['pages']} pages"})
         for failure in failed:
             write("failures", failure)
     for name, file in files.items():
@@ -158,7 +169,17 @@ def as_document(name: str, pages: list[dict], failed: list[dict]) -> dict:
         "origin": name, "pages": len(pages) + sum(f["page"] is not None for f in failed),
         "pages_text_layer": by_method["text_layer"], "pages_ocr": by_method["ocr"],
         "pages_empty": by_method["empty"], "pages_failed": sum(f["page"] is not None for f in failed),
+        "confidence": mean_confidence(pages),
     }
+
+
+def mean_confidence(pages: list[dict]) -> float | None:
+    """Mean word confidence of the recognised pages, weighted by characters; None where none was recognised."""
+    recognised = [page for page in pages if page["method"] == "ocr"]
+    if not recognised:
+        return None
+    total = sum(page["characters"] for page in recognised)
+    return round(sum(page["confidence"] * page["characters"] for page in recognised) / total, 1)
 
 
 def report(manifest: dict) -> int:

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from language import UNDETERMINED, detect_language
+from language import SCRIPTS_OF, UNDETERMINED, detect_language, language_by_script
 from page_ocr import OcrError, PageReader
 from pdf_text import (
     MIN_ALPHANUMERIC_CHARACTERS,
@@ -41,7 +41,7 @@ def read_document(path: Path, name: str, part: Path, settings: dict) -> None:
             _write(file, {"document": name, "page": None, "reason": str(error)})
         else:
             reader = PageReader(settings["language"], settings["dpi"], settings["timeout"])
-            reader.settled = next((l["settled"] for l in reversed(lines) if "settled" in l), reader.settled)
+            reader.settled = next((line["settled"] for line in reversed(lines) if "settled" in line), reader.settled)
             for number in range(len(lines), len(document)):
                 record = read_page(document, number, name, reader, settings["language"])
                 _write(file, record | {"settled": reader.settled})
@@ -79,18 +79,31 @@ def read_page(document, number: int, name: str, reader: PageReader, language: st
 
 def _read_loaded_page(page: Page, name: str, reader: PageReader, language: str) -> dict:
     layer = page.text_layer()
-    readable = is_readable(layer)
+    readable = is_readable(layer) and is_expected_script(layer, language)
     if readable and (alphanumeric(layer) >= MIN_ALPHANUMERIC_CHARACTERS or not page.has_pictures_or_drawings()):
         return page_record(name, page.number, "text_layer", layer, language)
     if is_blank(page.picture(72)):
         return page_record(name, page.number, "empty", "", language)
     found = reader.read(page.picture)
-    if readable and alphanumeric(layer) >= alphanumeric(found.text):
+    if readable and alphanumeric(layer) >= alphanumeric(found.text):  # the picture shows no more than the layer says
         return page_record(name, page.number, "text_layer", layer, language)
     if not alphanumeric(found.text):
         return page_record(name, page.number, "empty", "", language)
     return page_record(name, page.number, "ocr", found.text, language) | {
         "confidence": found.confidence, "model": found.model}
+
+
+def is_expected_script(text: str, language: str) -> bool:
+    """Whether the text is in a script of the language (auto: of any of the eight), or too short to tell.
+
+    A layer in another script is mostly a font with a wrong character table: the page looks right and reads as nonsense.
+    """
+    script, code = language_by_script(text)
+    if code == UNDETERMINED and not script:
+        return True
+    if language == "auto":
+        return script == "Han" or script in SCRIPTS_OF
+    return script == "Han" if language in ("zh", "ja") else language in SCRIPTS_OF.get(script, ())
 
 
 def page_record(name: str, number: int, method: str, text: str, language: str) -> dict:
@@ -101,9 +114,11 @@ def page_record(name: str, number: int, method: str, text: str, language: str) -
 
 
 def document_language(pages: list[dict]) -> str:
-    """The language of most characters; "und" where no page tells."""
+    """The language of most characters; where no page tells, that of all pages together, which may be "und"."""
     characters: Counter = Counter()
     for page in pages:
         if page["language"] != UNDETERMINED:
             characters[page["language"]] += page["characters"]
-    return max(sorted(characters), key=characters.__getitem__) if characters else UNDETERMINED
+    if not characters:
+        return detect_language("\n".join(page["text"] for page in pages)).code
+    return max(sorted(characters), key=characters.__getitem__)

@@ -36,7 +36,8 @@ def read_all(pdfs: list[Path], root: Path, parts: Path, args) -> None:
         while waiting or running:
             while waiting and len(running) < args.workers:
                 i = waiting.pop(0)
-                running.append(_Reading(pdfs[i], pdfs[i].relative_to(root).as_posix(), parts / f"{i:06d}.jsonl", settings))
+                name = pdfs[i].relative_to(root).as_posix()
+                running.append(_Reading(pdfs[i], name, parts / f"{i:06d}.jsonl", settings))
             time.sleep(POLL)
             for reading in [r for r in running if r.is_finished()]:
                 running.remove(reading)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from corpus_record import InputError
 from language import SCRIPTS_OF, count_scripts, detect_language
 
-TRAINED_DATA = {"en": "eng", "zh": "chi_sim", "ja": "jpn", "fr": "fra", "ru": "rus", "es": "spa", "de": "deu", "ar": "ara"}
+TRAINED_DATA = {"en": "eng", "zh": "chi_sim", "ja": "jpn", "fr": "fra", "ru": "rus", "es": "spa", "de": "deu",
+                "ar": "ara"}
 LANGUAGE_OF = {model: language for language, model in TRAINED_DATA.items()}
 DEBIAN_PACKAGES = {model: f"tesseract-ocr-{model.replace('_', '-')}" for model in (*TRAINED_DATA.values(), "osd")}
 LATIN_MODELS = "eng+fra+spa+deu"
@@ -39,7 +40,8 @@ def require_tesseract(languages: tuple[str, ...]) -> None:
     """InputError, naming the Debian package to install, unless tesseract and the languages' data are there."""
     if shutil.which("tesseract") is None:
         raise InputError("tesseract is not installed; it reads scanned pages: install the Debian package tesseract-ocr")
-    missing = [m for m in (*(TRAINED_DATA[l] for l in languages), "osd") if m not in installed_models()]
+    needed = (*(TRAINED_DATA[language] for language in languages), "osd")
+    missing = [model for model in needed if model not in installed_models()]
     if missing:
         raise InputError(f"tesseract lacks trained data for {', '.join(missing)}; install the Debian package"
                          f"{'s' * (len(missing) > 1)} {' '.join(DEBIAN_PACKAGES[m] for m in missing)}")

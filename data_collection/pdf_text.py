@@ -2,18 +2,22 @@
 
 Used by `ocr_document.py`. Example:
 
-    python -c "import pdf_text as p, pathlib; print([page.text_layer() for page in p.pages(p.open_pdf(pathlib.Path('x.pdf')))])"
+    python -c "import pdf_text as p; print(p.Page(p.open_pdf(p.Path('book.pdf')), 0).text_layer())"
 """
 
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
+
+from language import script_of
 
 # A page counts as scanned below these: published for whole documents (Qiu et al. 2024), applied here to each page.
 MIN_ALPHANUMERIC_SHARE = 0.5
 MIN_ALPHANUMERIC_CHARACTERS = 200
 # Ours: more characters than this share that are no text (U+FFFD, private use, control) mean a font without a map.
 MAX_BROKEN_SHARE = 0.05
+# Ours: letters such as "Ïàöèåíò" are Cyrillic read through the wrong table; the most accented of the eight languages,
+# French, has about 4 % accented letters.
+MAX_ACCENTED_SHARE = 0.4
 # Ours: a picture over at least this share of the page may hold text, so a short text layer is not trusted beside it.
 PICTURE_SHARE = 0.1
 # Ours: an A3 page at 300 dpi has 17 million pixels. Larger pages are drawn smaller, never larger than this.
@@ -40,19 +44,14 @@ def open_pdf(path: Path):
         with open(path, "rb") as file:
             head = file.read(1024)
         kind = "truncated or damaged PDF" if b"%PDF-" in head else "not a PDF"
-        raise PdfError(f"{kind} ({error})") from None
+        raise PdfError(f"{kind}: pdfium cannot load it") from None
     if pages == 0:
         raise PdfError("the PDF has no pages")
     return document
 
 
-def pages(document) -> Iterator["Page"]:
-    """The document's pages in order."""
-    return (Page(document, number) for number in range(len(document)))
-
-
 class Page:
-    """One page, loaded on first use and closed by `close`."""
+    """One page; number counts from 0. Errors: PdfError where it cannot be loaded."""
 
     def __init__(self, document, number: int):
         import pypdfium2
@@ -61,7 +60,7 @@ class Page:
         try:
             self.page = document[number]
         except pypdfium2.PdfiumError as error:
-            raise PdfError(f"the page cannot be loaded ({error})") from None
+            raise PdfError("the page cannot be loaded") from error
 
     def text_layer(self) -> str:
         """The page's text as pdfium orders it; "" where it has none or it cannot be read."""
@@ -118,9 +117,12 @@ def alphanumeric(text: str) -> int:
 
 
 def is_readable(text: str) -> bool:
-    """Whether a text layer reads as text: at least half letters and digits, few characters that stand for nothing."""
+    """Whether a text layer reads as text: at least half letters and digits, few broken or accented characters."""
     shown = [c for c in text if not c.isspace() and c not in "\x02\ufffe\u00ad"]  # pdfium's marks of a hyphen
     if not shown:
+        return False
+    latin = [c for c in shown if script_of(c) == "Latin"]
+    if sum(not c.isascii() for c in latin) > MAX_ACCENTED_SHARE * len(latin):
         return False
     broken = sum(c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc") for c in shown)
     return alphanumeric(text) >= MIN_ALPHANUMERIC_SHARE * len(shown) and broken <= MAX_BROKEN_SHARE * len(shown)

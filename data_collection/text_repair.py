@@ -15,7 +15,7 @@ SENTENCE_ENDS = tuple(".!?:;。！？：；؟…»”\"")
 LIST_ITEM = re.compile(r"^\s*(?:[•●▪◦‣–*·-]\s|\(?\d{1,2}[.)]\s|[a-zA-Z][.)]\s)")
 # Ligatures and Arabic presentation forms are shapes of letters, written back as the letters themselves.
 SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
-UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff]")
+UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff\ud800-\udfff]")
 HYPHENS = ("-", "\u2010", "\u00ad", "\x02", "\ufffe")  # pdfium writes the last two for a hyphen at a line's end
 CJK = r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff60]"
 SPACE_IN_CJK = re.compile(rf"(?<={CJK})[ \u3000]+(?={CJK})")
@@ -39,7 +39,7 @@ def repair_page(text: str) -> str:
             paragraphs[-1] = _join(paragraphs[-1], line)
         else:
             paragraphs.append(line)
-        following = next((l for l in lines[i + 1 :] if l), "")
+        following = next((after for after in lines[i + 1 :] if after), "")
         open_paragraph = not _ends_paragraph(line, following, usual)
     joined = (UNWANTED.sub("", p.rstrip("\x02")) for p in paragraphs)
     return "\n".join(p for p in joined if p.strip())
@@ -70,7 +70,7 @@ def _ends_paragraph(line: str, following: str, usual: int) -> bool:
         return False
     if line.endswith(SENTENCE_ENDS):
         return True
-    begins_anew = following[:1].isupper() or not script_of(following[:1]) in ("Latin", "Cyrillic")
+    begins_anew = following[:1].isupper() or script_of(following[:1]) not in ("Latin", "Cyrillic")
     return begins_anew and len(line) < 0.5 * usual
 
 
