@@ -17,8 +17,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import benchmark_card
 import benchmark_report
-import dataset_card
 import english_benchmarks
 import question_splits
 import source_exams
@@ -165,7 +165,7 @@ def build(options: argparse.Namespace, sources: list[SourceFile], known: list[tu
     notes = [f"{row['language']} {row['split']}: {row['found']} questions, {row['published']} published ({row['note']})"
              for row in counts if row["published"] is not None]
     languages = {entry.source: entry.language for entry in entries if entry.record}
-    texts = {"README.md": dataset_card.write_card(files, languages, notes), "excluded.jsonl": as_lines(excluded),
+    texts = {"README.md": benchmark_card.write_card(files, languages, notes), "excluded.jsonl": as_lines(excluded),
              "duplicates.jsonl": as_lines(copies), "unmatched_rationales.jsonl": as_lines(unmatched)}
     return Prepared(files, texts, manifest)
 

@@ -48,6 +48,33 @@ def spanish(question="¿Cuál?", ra="1", options=4, image="") -> dict:
     return {"qid": "1", "qtext": question, "ra": ra, "answers": answers, "image": image}
 
 
+def make_score(n=256, right=128, unparsed=3) -> dict:
+    """Scores of one language as inference/eval.py writes them."""
+    return {"n": n, "right": right, "accuracy": round(100 * right / n, 2), "ci95": [0.0, 100.0], "unparsed": unparsed,
+            "predicted_letters": {"A": 9, "B": 3}, "single": {"n": n, "right": right},
+            "multiple": {"n": 0, "right": 0}}
+
+
+def make_result(name="tiny", scores=None, setting="fine-tuned", released=(), **model) -> dict:
+    """A result.json as inference/eval.py writes it; released: the languages of the released test split."""
+    scores = scores or {"ru": make_score(), "ja": make_score(10, 5, 0)}
+    mean = sum(100 * s["right"] / s["n"] for s in scores.values()) / len(scores)
+    return {
+        "format_version": 1, "stage": "inference/eval.py",
+        "model": {"name": name, "path": "checkpoints/x", "parameters": 1234567, "base": "base", "training": "lora",
+                  **model},
+        "setting": setting, "mode": "generate", "metric_version": 1,
+        "prompt": {"name": "mmedbench", "version": 1, "form": "answer", "sha256": "ab" * 32},
+        "scores": scores, "macro": {"languages": len(scores), "accuracy": round(mean, 2), "ci95": [0, 100]},
+        "micro": {"n": 1, "right": 0, "accuracy": 0, "ci95": [0, 0]},
+        "data": {"path": "data/MMedBench/Test", "released_split": {key: key in released for key in scores},
+                 "files": {}},
+        "arguments": {}, "inputs": {},
+        "provenance": {"command": "python inference/eval.py --model x", "commit": "c" * 40, "versions": {},
+                       "machine": "Linux, 2 CPU cores", "finished_at": "2025-01-31T10:00:00Z"},
+    }  # fmt: skip
+
+
 class Exams:
     """A folder of sources under test, and prepare.py run on it."""
 
@@ -105,6 +132,16 @@ def raw():
     """The makers of raw records, by name."""
     return types.SimpleNamespace(jsonl=jsonl, medqa=medqa, igakuqa=igakuqa, french=french, russian=russian,
                                  headqa=headqa, spanish=spanish, lines=read_lines, stage=STAGE)
+
+
+@pytest.fixture
+def score():
+    return make_score
+
+
+@pytest.fixture
+def result():
+    return make_result
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,56 @@
+"""README.md: each of its commands runs, its rules are the code's, the files it names are there."""
+
+import json
+import re
+import shlex
+import shutil
+
+import pytest
+
+from exam_rules import REASONS
+
+
+def blocks(text: str) -> list[list[str]]:
+    return [shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+            for line in block.strip().splitlines()]
+
+
+@pytest.fixture
+def readme(raw) -> str:
+    return (raw.stage / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_of_the_readme_runs_in_its_order(readme, raw, run, result, tmp_path, monkeypatch):
+    shutil.copytree(raw.stage / "sample", tmp_path / "mmedbench" / "sample")
+    (tmp_path / "results" / "finetuned").mkdir(parents=True)
+    (tmp_path / "results" / "finetuned" / "result.json").write_text(json.dumps(result()), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("leaderboard.RESULTS", tmp_path / "mmedbench" / "results")
+    commands = blocks(readme)
+    assert len(commands) == 6
+    for program, script, *arguments in commands:
+        assert program == "python"
+        assert script.startswith("mmedbench/")
+        done = run(script.removeprefix("mmedbench/"), *arguments)
+        assert done.returncode == 0, (script, arguments, done.stdout, done.stderr)
+    assert (tmp_path / "data" / "MMedBench" / "manifest.json").is_file()
+    assert "tiny" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_states_every_rule_as_the_code_does(readme):
+    stated = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", readme, re.MULTILINE))
+    assert stated == REASONS
+
+
+def test_the_files_that_the_readme_names_are_there_and_none_is_left_out(readme, raw):
+    named = set(re.findall(r"`(\w+\.py)`", readme))
+    assert named == {path.name for path in raw.stage.glob("*.py")}
+    for folder in ("reported", "results", "sample"):
+        assert f"`{folder}/`" in readme
+        assert (raw.stage / folder).is_dir()
+
+
+@pytest.mark.parametrize("script", ["prepare.py", "check.py", "leaderboard.py"])
+def test_every_command_answers_help_and_refuses_unknown_and_shortened_flags(run, script):
+    assert run(script, "--help").returncode == 0
+    assert run(script, "x", "--hel").returncode == 2
