@@ -82,13 +82,13 @@ def source_counts(entries: list[Entry]) -> dict[str, dict]:
     return dict(sorted(counts.items()))
 
 
-def print_report(rows: list[dict], sources: dict, report: dict) -> None:
-    """The tables that a person reads at the end of a run."""
+def print_report(report: dict) -> None:
+    """The tables that a person reads at the end of a run, from the manifest."""
     print(f"\n{'language':<9}{'split':<7}{'found':>7}{'published':>11}  note")
-    for row in rows:
+    for row in report["counts"]:
         published = "-" if row["published"] is None else row["published"]
         print(f"{row['language']:<9}{row['split']:<7}{row['found']:>7}{published:>11}  {row['note']}")
-    for name, row in sources.items():
+    for name, row in report["sources"].items():
         kept = ", ".join(f"{split} {n}" for split, n in row["kept"].items())
         print(f"{name}: read {row['read']}; kept {kept or 'none'}"
               + "".join(f"; {note.replace('_', ' ')} {n}" for note, n in row["notes"].items()))

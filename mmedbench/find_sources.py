@@ -3,6 +3,7 @@
 Folder names do not matter but for one: files named by language in Train/, Dev/ or Test/ are the released layout.
 """
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -54,9 +55,7 @@ def find_sources(root: Path) -> tuple[list[SourceFile], list[Path]]:
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give the folder that holds the exams (see mmedbench/README.md)")
     found, others = [], []
-    for path in sorted(root.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(root).parts) or not path.is_file():
-            continue
+    for path in files_below(root):
         source = _layout_file(path, root) or _exam_file(path)
         if source:
             found.append(source)
@@ -69,6 +68,17 @@ def find_sources(root: Path) -> tuple[list[SourceFile], list[Path]]:
             raise InputError(f"{count} files claim the {split} questions of {name} ({language}): {', '.join(files)}; "
                              "leave one of them")
     return found, others
+
+
+def files_below(root: Path) -> list[Path]:
+    """Every file below root in path order, hidden ones left out; links to folders are followed, each folder once."""
+    seen, files = set(), []
+    for folder, names, files_here in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        names[:] = sorted(name for name in names if not name.startswith(".")) if real not in seen else []
+        files += [Path(folder) / name for name in files_here if not name.startswith(".")] if real not in seen else []
+        seen.add(real)
+    return sorted(path for path in files if path.is_file())
 
 
 def split_of_name(path: Path) -> str:

@@ -136,9 +136,11 @@ def reproduced_tables(results: list[dict]) -> list[str]:
 
 def answer_table(results: list[dict]) -> list[str]:
     """How each model answered: unparsed answers, and how lopsided its letters are."""
-    rows = []
+    rows, order = [], list(LANGUAGE_FILES)
     for result in results:
-        for key, score in result["scores"].items():
+        scores = result["scores"]
+        for key in sorted(scores, key=lambda key: (order.index(key) if key in order else 99, key)):
+            score = scores[key]
             letters = score["predicted_letters"]
             total = sum(letters.values())
             most = max(sorted(letters), key=letters.get, default=None)

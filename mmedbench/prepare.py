@@ -34,7 +34,7 @@ from benchmark_record import (
     write_json,
     write_text,
 )
-from exam_rules import REASONS, Entry
+from exam_rules import REASONS, Entry, broken_text
 from find_sources import BENCHMARK_FAMILIES, PUBMEDQA_TEST_IDS, SPLITS, SourceFile, find_sources
 from raw_files import field, json_lines
 
@@ -74,6 +74,8 @@ def join_rationales(paths: list[Path], entries: list[Entry]) -> tuple[dict, list
     for path in paths:
         for number, (where, line) in enumerate(json_lines(path), start=1):
             key, text = field(line, "id", str, where), field(line, "rationale", str, where)
+            if broken_text(text):
+                raise InputError(f"{where}: rationale: holds a NUL character or half a surrogate pair; repair it")
             if key in given and given[key] != text:
                 raise InputError(f"{where}: a second rationale of the question {key}; leave one of them")
             given[key] = text
@@ -251,7 +253,9 @@ def as_lines(rows: list[dict]) -> str:
 def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(build_parser(), argv)
     options.command_line = sys.argv[1:] if argv is None else argv
-    print("prepare.py", ", ".join(f"{k} {v}" for k, v in vars(options).items() if k != "command_line"))
+    shown = {name: " ".join(map(str, value)) if isinstance(value, list) else value
+             for name, value in vars(options).items() if name != "command_line"}
+    print("arguments: " + ", ".join(f"{name}={value}" for name, value in shown.items()))
     files, others = find_sources(options.sources)
     if not options.english_benchmarks:
         files = [file for file in files if file.family not in BENCHMARK_FAMILIES]
@@ -266,12 +270,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     prepared = build(options, files, known)
     prepared.manifest.update(arguments=arguments, inputs=inputs, parent=None)
-    benchmark_report.print_report(prepared.manifest["counts"], prepared.manifest["sources"], prepared.manifest)
+    if not options.dry_run:
+        write_benchmark(options, prepared.files, prepared.texts, prepared.manifest)
+    benchmark_report.print_report(prepared.manifest)
     if options.dry_run:
         print(f"dry run: would write {len(prepared.files)} files of questions to {options.out}")
-        return 0
-    write_benchmark(options, prepared.files, prepared.texts, prepared.manifest)
-    print(f"wrote {options.out}")
+    else:
+        print(f"wrote {options.out}")
     return 0
 
 

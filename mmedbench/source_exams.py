@@ -59,7 +59,7 @@ def read_igakuqa(path: Path) -> Iterator[Entry]:
         elif any(re.search(r"\bor\b", text, re.IGNORECASE) for text in answers):
             yield leave_out(where, "alternative_answers", f"key {', '.join(answers)};", question)
         else:
-            notes = () if record.get("text_only") is True else ("needs_an_image",)
+            notes = ("needs_an_image",) if record.get("text_only") is False else ()
             yield make_entry(where, question, choices, [text.upper() for text in answers], single=False, notes=notes)
 
 

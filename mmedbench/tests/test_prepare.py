@@ -320,6 +320,26 @@ def test_remove_duplicates_keeps_one_copy_and_prefers_test(exams, raw):
     assert [reason for _, reason in exams.excluded()] == ["duplicate"] * 3
 
 
+def test_remove_duplicates_takes_copies_of_an_english_benchmark_out_of_train_but_leaves_test_and_benchmarks(exams, raw):
+    options = {"A": "1", "B": "2", "C": "3", "D": "4"}
+    put_benchmarks(exams, raw)
+    for split in ("train", "test"):
+        exams.put(f"medqa/{split}.jsonl", raw.jsonl(raw.medqa("Q", "B", options), raw.medqa(f"US {split}")))
+    expect_ok(exams.prepare("--remove-duplicates", "--english-benchmarks"))
+    assert [r["question"] for r in exams.records("Train/English.jsonl")] == ["US train"]
+    assert [r["question"] for r in exams.records("Test/English.jsonl")] == ["Q", "US test"]
+    assert [r["question"] for r in exams.records("English_benchmarks/MedMCQA.jsonl")] == ["Q"]
+
+
+def test_sources_behind_links_are_found_once_and_a_link_in_a_circle_does_no_harm(exams, raw, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "test_v1.jsonl").write_text(raw.jsonl(raw.russian()), encoding="utf-8")
+    (exams.root / "ru").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "circle").symlink_to(exams.root)
+    expect_ok(exams.prepare())
+    assert len(exams.records("Test/Russian.jsonl")) == 1
+
+
 def test_rationales_join_by_id_and_the_unmatched_are_counted_and_named(exams, raw, tmp_path):
     exams.put("m/test.jsonl", raw.jsonl(raw.medqa("Q1"), raw.medqa("Q2")))
     rationales = tmp_path / "rationales.jsonl"
