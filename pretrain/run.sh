@@ -20,7 +20,7 @@ if [[ ! -f pretrain/train_lm.py ]]; then
 fi
 PYTHON=${PYTHON:-.venv/bin/python}
 if ! command -v "$PYTHON" > /dev/null; then
-  echo "pretrain/run.sh: no Python at $PYTHON; run bash demo.sh or bash test.sh once, or set PYTHON" >&2
+  echo "pretrain/run.sh: no Python at $PYTHON; run bash setup.sh once, or set PYTHON" >&2
   exit 2
 fi
 

@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from corpus_shards import Shard, iterate_texts, read_corpus
+from corpus_reader import Shard, iterate_texts, read_corpus
 from pretrain_record import (
     InputError,
     finished_record,

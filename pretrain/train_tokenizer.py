@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from corpus_shards import iterate_texts, read_corpus
+from corpus_reader import iterate_texts, read_corpus
 from pretrain_record import (
     InputError,
     describe_files,
