@@ -134,6 +134,7 @@ def build(parts: Path, manifests: dict[Path, dict], args: argparse.Namespace) ->
         writer.close()
         counts.setdefault(language, {})[source] = {k: writer.counts[k] for k in ("documents", "characters", "shards")}
     if not counts:
+        shutil.rmtree(parts)
         raise InputError("the inputs hold no document in any of the eight languages: nothing to build")
     write_text(corpus / "README.md", dataset_card(counts, sum(reasons.values()), licences))
     return {"counts": counts, "removed": dict(sorted(reasons.items()))}

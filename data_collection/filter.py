@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from corpus_record import (
@@ -148,7 +149,11 @@ def run_units(args: argparse.Namespace, root: Path, files: list[Path], parts: Pa
         try:
             bar = tqdm(as_completed(jobs), total=len(jobs), unit="file", disable=None)
             for done, job in enumerate(bar, 1):
-                unit = job.result()
+                try:
+                    unit = job.result()
+                except BrokenProcessPool:
+                    raise InputError("a filtering process was ended from outside (no memory left?); run the same "
+                                     "command with fewer --workers: it goes on from what is done") from None
                 if bar.disable:
                     print(f"{done}/{len(jobs)} {unit['file']}: {unit['read']} documents", flush=True)
         except BaseException:

@@ -32,7 +32,7 @@ from corpus_record import (
 from exact_duplicates import document_id
 from keyword_match import LANGUAGES
 from ocr_document import document_language, whole_lines
-from ocr_processes import read_all
+from ocr_processes import printable, read_all
 from page_ocr import RESOLUTION, installed_models, require_tesseract
 from text_repair import join_pages
 from unfinished_run import close_run, open_run, refuse_nesting
@@ -78,11 +78,11 @@ def main(argv: list[str] | None = None) -> int:
           f"tesseract data: {', '.join(sorted(installed_models()))}")
     if args.dry_run:
         for pdf in pdfs:
-            print(f"would read {pdf.relative_to(args.pdfs)}")
+            print(f"would read {printable(pdf.relative_to(args.pdfs).as_posix())}")
         return 0
     arguments = {"language": args.language, "limit": args.limit, "timeout": args.timeout, "dpi": args.dpi,
                  "min_confidence": args.min_confidence, "memory": args.memory}
-    inputs = {"files": describe_files(args.pdfs, pdfs)}
+    inputs = {"files": {printable(name): facts for name, facts in describe_files(args.pdfs, pdfs).items()}}
     manifest_path = args.out / "manifest.json"
     if manifest := finished_record(manifest_path, arguments, inputs):
         print(f"{args.out} is finished already and made from this input: reused")
@@ -90,8 +90,9 @@ def main(argv: list[str] | None = None) -> int:
         return report(manifest)
     parts = open_run(args.out, arguments, inputs)
     read_all(pdfs, args.pdfs, parts, args)
+    names = [printable(p.relative_to(args.pdfs).as_posix()) for p in pdfs]
     manifest = {"format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
-                **assemble(args.out, parts, [p.relative_to(args.pdfs).as_posix() for p in pdfs], args.min_confidence)}
+                **assemble(args.out, parts, names, args.min_confidence)}
     outputs = [args.out / name for name in ("pages.jsonl", "documents.jsonl", "failures.jsonl")]
     manifest |= {"files": describe_files(args.out, outputs), "parent": None, "provenance": provenance(argv)}
     write_json(manifest_path, manifest)

@@ -22,6 +22,10 @@ from pdf_text import (
 )
 from text_repair import repair_page
 
+# Fewer letters than these at a lower confidence are specks of dust taken for letters on an empty page.
+NOISE_CHARACTERS = 10
+NOISE_CONFIDENCE = 60.0
+
 
 def read_document(path: Path, name: str, part: Path, settings: dict) -> None:
     """Write `part`: a JSON line per page {document, page, method, language, ...}, or {document, page, reason}.
@@ -87,7 +91,7 @@ def _read_loaded_page(page: Page, name: str, reader: PageReader, language: str) 
     found = reader.read(page.picture)
     if readable and alphanumeric(layer) >= alphanumeric(found.text):  # the picture shows no more than the layer says
         return page_record(name, page.number, "text_layer", layer, language)
-    if not alphanumeric(found.text):
+    if alphanumeric(found.text) < (NOISE_CHARACTERS if found.confidence < NOISE_CONFIDENCE else 1):
         return page_record(name, page.number, "empty", "", language)
     return page_record(name, page.number, "ocr", found.text, language) | {
         "confidence": found.confidence, "model": found.model}

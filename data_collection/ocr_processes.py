@@ -12,6 +12,7 @@ import signal
 import time
 from pathlib import Path
 
+from language import detect_language
 from ocr_document import read_document, whole_lines
 from unfinished_run import die_with_parent
 
@@ -29,6 +30,7 @@ def read_all(pdfs: list[Path], root: Path, parts: Path, args) -> None:
         print(f"{len(pdfs) - len(waiting)} of {len(pdfs)} PDFs were done before")
     settings = {"language": args.language, "dpi": args.dpi, "timeout": args.timeout,
                 "memory_bytes": int(args.memory * 2**30)}
+    _load_before_forking()
     running: list[_Reading] = []
     done = len(pdfs) - len(waiting)
     bar = tqdm(total=len(pdfs), initial=done, unit="PDF", disable=None)
@@ -36,7 +38,7 @@ def read_all(pdfs: list[Path], root: Path, parts: Path, args) -> None:
         while waiting or running:
             while waiting and len(running) < args.workers:
                 i = waiting.pop(0)
-                name = pdfs[i].relative_to(root).as_posix()
+                name = printable(pdfs[i].relative_to(root).as_posix())
                 running.append(_Reading(pdfs[i], name, parts / f"{i:06d}.jsonl", settings))
             time.sleep(POLL)
             for reading in [r for r in running if r.is_finished()]:
@@ -49,6 +51,19 @@ def read_all(pdfs: list[Path], root: Path, parts: Path, args) -> None:
         for reading in running:
             reading.end()
         bar.close()
+
+
+def printable(name: str) -> str:
+    """A file's name as UTF-8 can hold it: file systems allow names in any bytes."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _load_before_forking() -> None:
+    """What every process needs and would take half a second to load for itself."""
+    import pypdfium2  # noqa: F401
+    import pytesseract  # noqa: F401
+
+    detect_language("The patient was seen by a doctor in the clinic.")
 
 
 class _Reading:

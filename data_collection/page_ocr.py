@@ -23,6 +23,8 @@ JAPANESE_RESOLUTION = 300  # at 200 with automatic layout, 41 % of Japanese char
 JAPANESE_LAYOUT = 6  # tesseract --psm: one block of text
 AUTOMATIC_LAYOUT = 3
 ENOUGH_LETTERS = 200  # from so many letters on, a page settles which language model the document's later pages take
+UNSURE = 60.0  # under this mean confidence the script may have been told wrongly ...
+SURE = 75.0  # ... and is taken for Latin if that reads so well
 MIN_CJK_KANA_SHARE = 0.1  # of the characters read with the Japanese model; under it the page is Chinese
 
 
@@ -79,7 +81,11 @@ class PageReader:
         if script == "Han":
             return self._read_japanese_or_chinese(draw, turn, picture)
         if script in ("Cyrillic", "Arabic"):
-            return self._read_with({"Cyrillic": "rus", "Arabic": "ara"}[script], draw, turn, picture)
+            result = self._read_with({"Cyrillic": "rus", "Arabic": "ara"}[script], draw, turn, picture)
+            if result.confidence >= UNSURE:
+                return result
+            latin = self._read_latin(draw, turn, picture)
+            return latin if latin.confidence >= SURE else result
         if script == "" and self.settled:
             return self._read_with(self.settled, draw, turn, picture)
         return self._read_latin(draw, turn, picture)

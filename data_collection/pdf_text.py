@@ -22,7 +22,8 @@ MAX_ACCENTED_SHARE = 0.4
 PICTURE_SHARE = 0.1
 # Ours: an A3 page at 300 dpi has 17 million pixels. Larger pages are drawn smaller, never larger than this.
 MAX_PIXELS = 25_000_000
-BLANK_SPREAD = 8  # grey levels (of 255) between the darkest and lightest thousandth of a page without content
+BLANK_SPREAD = 8  # grey levels (of 255) between the darkest and lightest pixels of a page without content
+BLANK_SPECKS = 20_000  # one pixel in so many may be darker or lighter: dust
 
 
 class PdfError(Exception):
@@ -129,9 +130,9 @@ def is_readable(text: str) -> bool:
 
 
 def is_blank(picture) -> bool:
-    """Whether a grey picture shows nothing: its darkest and lightest pixels (but for 1 in 1,000) are alike."""
+    """Whether a grey picture shows nothing: its darkest and lightest pixels (but for dust) are alike."""
     histogram = picture.histogram()
-    margin = sum(histogram) / 1000
+    margin = sum(histogram) / BLANK_SPECKS
     darkest = _level(histogram, margin)
     lightest = 255 - _level(histogram[::-1], margin)
     return lightest - darkest <= BLANK_SPREAD

@@ -16,7 +16,9 @@ LIST_ITEM = re.compile(r"^\s*(?:[•●▪◦‣–*·-]\s|\(?\d{1,2}[.)]\s|[a-z
 # Ligatures and Arabic presentation forms are shapes of letters, written back as the letters themselves.
 SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
 UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff\ud800-\udfff]")
-HYPHENS = ("-", "\u2010", "\u00ad", "\x02", "\ufffe")  # pdfium writes the last two for a hyphen at a line's end
+# "=" and U+2E17 in old prints; U+0002 and U+FFFE are what pdfium writes for a hyphen at a line's end.
+HYPHENS = ("-", "\u2010", "\u00ad", "\u00ac", "\u2e17", "=", "\x02", "\ufffe")
+SOFT_HYPHENS = "\u00ad\x02\ufffe"  # these never belong to the word
 CJK = r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff60]"
 SPACE_IN_CJK = re.compile(rf"(?<={CJK})[ \u3000]+(?={CJK})")
 
@@ -76,12 +78,14 @@ def _ends_paragraph(line: str, following: str, usual: int) -> bool:
 
 def _join(before: str, line: str) -> str:
     """Two lines of a paragraph: hyphenated words made whole, no space between CJK characters."""
-    if before.endswith(HYPHENS) and len(before) > 1:
-        mark, letter = before[-1], before[-2]
-        soft = mark in "\u00ad\x02\ufffe"
-        if script_of(letter) in ("Latin", "Cyrillic") and (soft or line[:1].islower()):
+    if before.endswith(HYPHENS) and script_of(before[-2:-1]) in ("Latin", "Cyrillic"):
+        soft = before[-1] in SOFT_HYPHENS
+        if line.split()[0] in ("und", "oder", "bzw."):
+            return before + " " + line  # German "Kinder- und Jugendmedizin"
+        if soft or line[:1].islower():
             return before[:-1] + line
-        return before.rstrip("\x02\ufffe\u00ad") + ("-" if soft else "") + line
-    if re.match(CJK, before[-1]) and re.match(CJK, line[0]):
+        return before + (" " if before[-1] in "=\u00ac" else "") + line  # a compound: "Anti-" and "Tumor"
+    before = before.rstrip(SOFT_HYPHENS)
+    if before and re.match(CJK, before[-1]) and re.match(CJK, line[0]):
         return before + line
     return before + " " + line

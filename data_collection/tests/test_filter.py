@@ -1,0 +1,262 @@
+"""filter.py: what it keeps, counts and refuses, and that a killed run goes on to the same bytes."""
+
+import gzip
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import zstandard
+
+
+@pytest.fixture
+def web(tmp_path, made):
+    """A folder of web text in three languages, with an address and a number per document."""
+    for language in ("en", "fr", "zh"):
+        rows = [{"text": made.medical[language], "url": f"https://example.org/{language}/1", "n": 1},
+                {"text": made.general[language], "url": f"https://example.org/{language}/2", "n": 2}]
+        made.parquet(tmp_path / "web" / f"{language}.parquet", rows)
+    return tmp_path / "web"
+
+
+def test_medical_documents_are_kept_with_all_their_columns(run, made, web, tmp_path):
+    done = run("filter.py", web, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    for language in ("en", "fr", "zh"):
+        (row,) = made.table(tmp_path / "out" / language / "part-00000.parquet")
+        assert row["text"] == made.medical[language]
+        assert (row["url"], row["n"]) == (f"https://example.org/{language}/1", 1)
+        assert (row["rule"], row["language"]) == ("bounded", language)
+        assert row["distinct_keywords"] >= 5
+        assert 0.1 < row["density"] <= 1
+    manifest = made.manifest(tmp_path / "out")
+    assert manifest["stage"] == "data_collection/filter.py"
+    assert manifest["counts"]["en"] == {
+        "kept": 1, "too_few_keywords": 1, "low_density": 0, "other_language": 0, "empty": 0, "null": 0,
+        "unknown_language": 0, "read": 2, "kept_characters": len(made.medical["en"])}
+    assert set(manifest["files"]) == {"en/part-00000.parquet", "fr/part-00000.parquet", "zh/part-00000.parquet",
+                                      "failures.jsonl"}
+    assert not (tmp_path / "out" / "parts").exists()
+
+
+def test_a_second_run_is_reused_and_another_setting_is_refused(run, web, tmp_path, made):
+    assert run("filter.py", web, "--out", tmp_path / "out").returncode == 0
+    before = made.files(tmp_path / "out")
+    again = run("filter.py", web, "--out", tmp_path / "out", "--workers", 1)
+    assert again.returncode == 0
+    assert "reused" in again.stdout
+    assert made.files(tmp_path / "out") == before
+    other = run("filter.py", web, "--out", tmp_path / "out", "--rule", "published")
+    assert other.returncode == 2
+    assert "other arguments (rule)" in other.stderr
+    made.parquet(web / "en.parquet", [{"text": "changed"}])
+    changed = run("filter.py", web, "--out", tmp_path / "out")
+    assert changed.returncode == 2
+    assert "other inputs" in changed.stderr
+
+
+def test_every_document_is_counted_under_one_reason(run, made, tmp_path):
+    long_text = made.medical["en"] + " " + made.general["en"] * 40
+    texts = [made.medical["en"], made.general["en"], long_text, made.medical["en"], None, "", " \n", made.medical["fr"]]
+    made.parquet(tmp_path / "en.parquet", [{"text": t} for t in texts])
+    done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--keep-rejected")
+    assert done.returncode == 0, done.stderr
+    counts = made.manifest(tmp_path / "out")["counts"]["en"]
+    assert {k: v for k, v in counts.items() if v and k != "kept_characters"} == {
+        "kept": 2, "too_few_keywords": 1, "low_density": 1, "other_language": 1, "null": 1, "empty": 2, "read": 8}
+    rejected = made.table(tmp_path / "out" / "rejected" / "en" / "part-00000.parquet")
+    assert [row["reason"] for row in rejected] == ["too_few_keywords", "low_density", "null", "empty", "empty"]
+    assert [row["text"] for row in rejected] == [texts[1], texts[2], None, "", " \n"]
+
+
+def test_a_medical_document_in_another_language_is_set_aside(run, made, tmp_path):
+    # Portuguese shares its medical stems with Spanish.
+    text = ("O paciente foi levado ao hospital com dor abdominal, febre e vômitos. O médico solicitou uma tomografia e "
+            "iniciou o tratamento com antibiótico; a cirurgia não foi necessária, e a infecção melhorou depois.")
+    made.parquet(tmp_path / "es.parquet", [{"text": text}, {"text": made.medical["es"]}])
+    assert run("filter.py", tmp_path / "es.parquet", "--out", tmp_path / "out").returncode == 0
+    (row,) = made.table(tmp_path / "out" / "other_language" / "es" / "part-00000.parquet")
+    assert (row["text"], row["detected_language"]) == (text, "pt")
+    assert len(made.table(tmp_path / "out" / "es" / "part-00000.parquet")) == 1
+    assert made.manifest(tmp_path / "out")["counts"]["es"]["other_language"] == 1
+
+
+@pytest.mark.parametrize(("name", "pack"), [
+    ("en.jsonl", bytes), ("en.jsonl.gz", gzip.compress), ("en.jsonl.zst", zstandard.compress),
+])  # fmt: skip
+def test_json_lines_are_read_plain_and_compressed_with_their_columns(run, made, tmp_path, name, pack):
+    rows = [{"text": made.medical["en"], "id": 7, "score": 0.5, "tags": ["a"], "mixed": 1},
+            {"text": made.medical["en"] + " Later.", "id": None, "mixed": "x"}]
+    (tmp_path / name).write_bytes(pack("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    done = run("filter.py", tmp_path / name, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    kept = made.table(tmp_path / "out" / "en" / "part-00000.parquet")
+    assert [(r["id"], r["score"], r["tags"], r["mixed"]) for r in kept] == [(7, 0.5, '["a"]', "1"),
+                                                                          (None, None, None, "x")]
+
+
+def test_the_language_comes_from_the_name_the_folder_the_column_or_detection(run, made, tmp_path):
+    web = tmp_path / "web"
+    made.parquet(web / "fr.parquet", [{"text": made.medical["fr"]}])
+    made.parquet(web / "ru" / "part-00000.parquet", [{"text": made.medical["ru"]}])
+    made.parquet(web / "by_column.parquet", [
+        {"text": made.medical["en"], "language": "EN"}, {"text": made.medical["zh"], "language": "zh-CN"},
+        {"text": made.medical["de"], "language": None}, {"text": made.medical["en"], "language": "pt"}])
+    made.parquet(web / "mixed.parquet", [{"text": made.medical["ja"]}, {"text": made.medical["ar"]}])
+    assert run("filter.py", web, "--out", tmp_path / "out").returncode == 0
+    counts = made.manifest(tmp_path / "out")["counts"]
+    assert {language: row["kept"] for language, row in counts.items()} == {
+        "ar": 1, "de": 1, "en": 1, "fr": 1, "ja": 1, "ru": 1, "zh": 1, "und": 0}
+    assert counts["und"]["unknown_language"] == 1
+
+
+def test_files_of_one_language_are_numbered_in_the_order_of_their_paths(run, made, tmp_path):
+    for name in ("b", "a", "c"):
+        made.parquet(tmp_path / "web" / "en" / f"{name}.parquet", [{"text": f"{made.medical['en']} {name}"}])
+    assert run("filter.py", tmp_path / "web", "--out", tmp_path / "out", "--workers", 2).returncode == 0
+    kept = [made.table(tmp_path / "out" / "en" / f"part-{i:05d}.parquet")[0]["text"][-1] for i in range(3)]
+    assert kept == ["a", "b", "c"]
+
+
+def test_damaged_inputs_are_listed_and_the_rest_is_done(run, made, tmp_path):
+    web = tmp_path / "web"
+    made.parquet(web / "en.parquet", [{"text": made.medical["en"]}])
+    whole = made.parquet(web / "fr.parquet", [{"text": made.medical["fr"]}]).read_bytes()
+    (web / "fr.parquet").write_bytes(whole[: len(whole) // 2])
+    made.jsonl(web / "ru.jsonl", [{"text": made.medical["ru"]}, "{broken", "[1]", {"text": made.medical["ru"] + "!"}])
+    (web / "zh.jsonl.gz").write_bytes(gzip.compress((json.dumps({"text": "x"}) + "\n").encode() * 9)[:-9])
+    (web / "es.parquet").write_bytes(b"")
+    done = run("filter.py", web, "--out", tmp_path / "out")
+    assert done.returncode == 3, (done.stdout, done.stderr)
+    failures = made.lines(tmp_path / "out" / "failures.jsonl")
+    assert {f["file"] for f in failures} == {"es.parquet", "fr.parquet", "ru.jsonl", "zh.jsonl.gz"}
+    reasons = " ".join(f["reason"] for f in failures)
+    assert "ru.jsonl:2: not JSON" in reasons
+    assert "ru.jsonl:3: not a JSON object" in reasons
+    assert "fr.parquet: not a whole parquet file" in reasons
+    assert "zh.jsonl.gz: damaged or cut short" in reasons
+    counts = made.manifest(tmp_path / "out")["counts"]
+    assert (counts["en"]["kept"], counts["ru"]["kept"]) == (1, 2)
+    again = run("filter.py", web, "--out", tmp_path / "out")
+    assert (again.returncode, "reused" in again.stdout) == (3, True)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--text-column", "body"], "no column 'body'; it has text, url, n"),
+    (["--text-column", "n"], "column 'n' holds int64, not text"),
+    (["--language", "it"], "invalid choice: 'it'"),
+    (["--workers", "0"], "at least 1 process"),
+    (["--rule", "loose"], "invalid choice: 'loose'"),
+    (["--rul", "bounded"], "unrecognized arguments"),
+    (["--recipe", "none.yaml"], "cannot read the recipe none.yaml"),
+    (["--thresholds", "none.json"], "none.json is missing"),
+    (["--keywords", "none"], "no keyword list none"),
+])  # fmt: skip
+def test_a_bad_setting_is_named_in_one_sentence(run, web, tmp_path, arguments, message):
+    done = run("filter.py", web, "--out", tmp_path / "out", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_input_that_is_missing_empty_or_holds_the_output_is_refused(run, web, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source, message in ((tmp_path / "gone", "does not exist"), (tmp_path / "empty", "holds no documents"),
+                            (__file__, "is none of .parquet")):
+        done = run("filter.py", source, "--out", tmp_path / "out")
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    done = run("filter.py", web, "--out", web / "out")
+    assert (done.returncode, "lies inside the input" in done.stderr) == (2, True)
+
+
+def test_a_folder_in_which_nothing_can_be_read_is_an_error_and_leaves_nothing(run, tmp_path):
+    (tmp_path / "en.parquet").write_bytes(b"PAR1 nothing")
+    done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "no document could be read" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_not_written_into(run, web, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep", encoding="utf-8")
+    done = run("filter.py", web, "--out", tmp_path / "out")
+    assert (done.returncode, "no manifest.json" in done.stderr) == (2, True)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_dry_run_writes_nothing(run, web, tmp_path):
+    done = run("filter.py", web, "--out", tmp_path / "out", "--dry-run")
+    assert done.returncode == 0
+    assert "would read en.parquet" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_recipe_is_read(run, web, tmp_path, made):
+    recipes = sorted((made.stage / "recipes").glob("*filter*.yaml"))
+    assert recipes
+    for recipe in recipes:
+        done = run("filter.py", web, "--out", tmp_path / recipe.stem, "--recipe", recipe)
+        assert done.returncode == 0, done.stderr
+    assert made.manifest(tmp_path / "published_filter")["arguments"]["rule"] == "published"
+
+
+def test_own_keywords_and_thresholds_decide(run, made, tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "en.txt").write_text("train\nbicycl\n", encoding="utf-8")
+    thresholds = json.loads((made.stage / "thresholds.json").read_text(encoding="utf-8"))
+    thresholds["bounded"]["en"] = {"min_distinct_keywords": 2, "min_density": 0.01}
+    (tmp_path / "thresholds.json").write_text(json.dumps(thresholds), encoding="utf-8")
+    made.parquet(tmp_path / "en.parquet", [{"text": made.medical["en"]}, {"text": made.general["en"]}])
+    done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--language", "en",
+               "--keywords", tmp_path / "lists", "--thresholds", tmp_path / "thresholds.json")
+    assert done.returncode == 0, done.stderr
+    assert [r["text"] for r in made.table(tmp_path / "out/en/part-00000.parquet")] == [made.general["en"]]
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_unbroken_one(run, made, tmp_path):
+    for i in range(5):
+        rows = [{"text": f"{made.medical['en']} {i} {j}", "n": j} for j in range(100)]
+        rows += [{"text": made.general["en"] * 9, "n": j} for j in range(1000)]
+        made.parquet(tmp_path / "web" / "en" / f"{i}.parquet", rows)
+    out = tmp_path / "out"
+    arguments = [tmp_path / "web", "--out", out, "--workers", 2]
+    assert made.start_and_kill("filter.py", arguments, lambda: (out / "parts" / "00001" / "done.json").exists())
+    assert not (out / "manifest.json").exists()
+    refused = run("filter.py", *arguments, "--keep-rejected")
+    assert (refused.returncode, "unfinished run made from other arguments" in refused.stderr) == (2, True)
+    done = run("filter.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "going on with the unfinished run" in done.stdout
+    assert run("filter.py", tmp_path / "web", "--out", tmp_path / "whole").returncode == 0
+    assert made.files(out) == made.files(tmp_path / "whole")
+    keys = ("counts", "files", "inputs", "arguments")
+    first, second = made.manifest(out), made.manifest(tmp_path / "whole")
+    assert {k: first[k] for k in keys} == {k: second[k] for k in keys}
+
+
+def test_a_run_killed_while_moving_its_parts_finds_what_it_moved(run, made, web, tmp_path, monkeypatch):
+    monkeypatch.setattr("filter.write_json", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt()))
+    assert run("filter.py", web, "--out", tmp_path / "out").returncode == 130
+    monkeypatch.undo()
+    assert (tmp_path / "out" / "en" / "part-00000.parquet").exists()
+    assert run("filter.py", web, "--out", tmp_path / "out").returncode == 0
+    assert run("filter.py", web, "--out", tmp_path / "whole").returncode == 0
+    assert made.files(tmp_path / "out") == made.files(tmp_path / "whole")
+
+
+def test_large_and_dictionary_text_columns_are_text(run, made, tmp_path):
+    for i, kind in enumerate((pyarrow.large_string(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string()))):
+        column = pyarrow.array([made.medical["en"]]).cast(kind)
+        path = tmp_path / str(i) / "en.parquet"
+        path.parent.mkdir()
+        pyarrow.parquet.write_table(pyarrow.table({"text": column}), path)
+        assert run("filter.py", path, "--out", tmp_path / f"out{i}").returncode == 0
+        assert made.manifest(tmp_path / f"out{i}")["counts"]["en"]["kept"] == 1
+
+
+def test_half_a_character_in_json_does_not_stop_the_run(run, made, tmp_path):
+    made.jsonl(tmp_path / "en.jsonl", [{"text": made.medical["en"] + " \ud83d"}])
+    done = run("filter.py", tmp_path / "en.jsonl", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert made.table(tmp_path / "out/en/part-00000.parquet")[0]["text"].endswith("?")
