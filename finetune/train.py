@@ -71,6 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--recipe", type=Path, help="flat YAML file of these flags")
     add("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="completions to learn (default: both)")
+    add(
+        "--loss-per",
+        choices=("token", "example"),
+        default="token",
+        help="token: every completion token counts alike, as published, so long rationales outweigh letters; example: "
+        "every completion counts alike (default %(default)s)",
+    )
     add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes to train on (default: all there are)")
     add("--limit", type=int, help="questions a language at most")
     add("--lora", action=argparse.BooleanOptionalAction, default=False, help="train a LoRA adapter, not the model")
@@ -207,6 +214,21 @@ def make_callback(metrics: Path):
     return LogAndStop()
 
 
+def make_loss_per_example(examples_per_step: int):
+    """A loss for the Trainer: each completion's mean cross-entropy (nats a token), averaged over the step's examples.
+
+    examples_per_step: of one rank over its accumulated micro-batches; the Trainer leaves this division to the function.
+    """
+    import torch
+
+    def loss_per_example(outputs, labels, num_items_in_batch=None):
+        logits, labels = outputs.logits[:, :-1].float(), labels[:, 1:]  # position t predicts token t + 1
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="none")
+        return (losses.sum(1) / (labels != -100).sum(1)).sum() / examples_per_step
+
+    return loss_per_example
+
+
 def newest_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end: trainer_state.json is the Trainer's last file."""
     complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
@@ -260,6 +282,7 @@ def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> b
             tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         ),
         processing_class=tokenizer,
+        compute_loss_func=make_loss_per_example(args.batch_size // world) if args.loss_per == "example" else None,
         callbacks=[make_callback(folder / "metrics.jsonl")],
     )
     trainer.remove_callback(PrinterCallback)
