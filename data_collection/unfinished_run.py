@@ -48,10 +48,14 @@ def refuse_nesting(source: Path, out: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """Called in a worker process: end it at once when its parent is killed, so that no orphan writes on (Linux)."""
+    """Called in a worker process: end it at once when its parent is killed (Linux), so that no orphan writes on.
+
+    An interrupt from the keyboard ends it without a traceback; the parent tells what happened.
+    """
     import ctypes
     import signal
     import sys
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG

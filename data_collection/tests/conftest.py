@@ -40,10 +40,10 @@ MEDICAL = {
           "وتحاليل للدم ثم بدأ العلاج بالمضادات الحيوية.",
 }  # fmt: skip
 GENERAL = {
-    "en": "The train to the coast leaves at nine. Travellers may take bicycles along if there is room in the last "
-          "car, and the ticket office opens an hour before.",
-    "fr": "Le train pour la côte part à neuf heures. Les voyageurs peuvent emporter un vélo s'il reste de la place dans "
-          "la dernière voiture, et le guichet ouvre une heure avant.",
+    "en": "The train to the coast leaves at nine. Travellers may take bicycles along if there is room in the last"
+          " car, and the ticket office opens an hour before.",
+    "fr": "Le train pour la côte part à neuf heures. Les voyageurs peuvent emporter un vélo s'il reste de la place "
+          "dans la dernière voiture, et le guichet ouvre une heure avant.",
     "ru": "Поезд к морю отправляется в девять часов. Пассажиры могут взять велосипед, если в последнем вагоне есть "
           "место, а касса открывается за час до отхода.",
     "zh": "开往海边的火车九点出发。如果最后一节车厢有空位，旅客可以携带自行车，售票处提前一小时开门。",

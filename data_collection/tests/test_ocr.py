@@ -215,8 +215,8 @@ def test_a_dry_run_and_a_limit(run, made, tmp_path):
 
 def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_unbroken_one(run, made, tmp_path):
     for i in range(8):
-        pages = [f"{LONG} {i} {j}" for j in range(3)]
-        (made.scanned_pdf if i in (1, 4) else made.text_pdf)(tmp_path / "pdfs" / f"{i}.pdf", pages)
+        pages = [f"{LONG} {i} {j}" for j in range(2)]
+        (made.scanned_pdf if i == 4 else made.text_pdf)(tmp_path / "pdfs" / f"{i}.pdf", pages)
     out = tmp_path / "out"
     arguments = [tmp_path / "pdfs", "--out", out, "--workers", 1]
     begun = out / "parts" / "000004.jsonl.aside"

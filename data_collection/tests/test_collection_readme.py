@@ -1,0 +1,61 @@
+"""README.md: each of its commands runs, the files it names are there and none is left out."""
+
+import re
+import shlex
+import shutil
+
+import pytest
+
+ENTRIES = ["filter.py", "check_filter.py", "ocr.py", "build_corpus.py", "check_corpus.py"]
+
+
+@pytest.fixture
+def readme(made) -> str:
+    return (made.stage / "README.md").read_text(encoding="utf-8")
+
+
+def commands(text: str) -> list[list[str]]:
+    return [shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+            for line in block.strip().splitlines()]
+
+
+@pytest.mark.usefixtures("tesseract")
+def test_every_command_of_the_readme_runs_in_its_order(readme, made, run, tmp_path, monkeypatch):
+    for folder in ("sample", "recipes"):
+        shutil.copytree(made.stage / folder, tmp_path / "data_collection" / folder)
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    for program, script, *arguments in commands(readme):
+        assert program == "python"
+        name = script.removeprefix("data_collection/")
+        ran.append(name)
+        if arguments[0].startswith("../shared"):
+            continue  # the next test's
+        done = run(name, *arguments)
+        assert done.returncode == (3 if name == "ocr.py" else 0), (script, done.stdout, done.stderr)
+    assert set(ran) == set(ENTRIES)
+    assert [f["document"] for f in made.lines(tmp_path / "data/ocr/failures.jsonl")] == ["broken.pdf"]
+    counts = made.manifest(tmp_path / "data" / "MMedC")["counts"]
+    assert set(counts) == {"en", "zh", "ja", "fr", "ru", "es"}
+    assert {source for sources in counts.values() for source in sources} == {"web", "textbook"}
+
+
+@pytest.mark.slow
+def test_the_readmes_table_is_what_its_command_prints(readme, run, real_data):
+    table = "\n".join(line for line in readme.splitlines() if "% | " in line or line.startswith("| language | recall"))
+    done = run("check_filter.py", real_data / "filter_text")
+    printed = "\n".join(line for line in done.stdout.splitlines() if line.startswith("| ") and "---" not in line)
+    assert table == printed
+
+
+def test_the_readme_names_every_file_and_only_files_that_are_there(readme, made):
+    named = set(re.findall(r"`(\w+\.py)`", readme))
+    assert named == {path.name for path in made.stage.glob("*.py")}
+    for name in re.findall(r"`(\w+/)`", readme):
+        assert (made.stage / name).is_dir() or (made.root / name).is_dir(), name
+
+
+@pytest.mark.parametrize("script", ENTRIES)
+def test_every_command_answers_help_and_refuses_unknown_and_shortened_flags(run, script):
+    assert run(script, "--help").returncode == 0
+    assert run(script, "x", "--hel").returncode == 2
