@@ -81,18 +81,30 @@ def check_record(record: object) -> dict:
     if letters != sorted(set(letters)) or any(letter not in options for letter in letters):
         raise RecordError(f"answer_idx: {answer!r} is not a comma-joined, sorted choice of {', '.join(options)}")
     for field in ("rationale", "context", "source", "language", "id"):
-        if not isinstance(record.get(field) or "", str):
+        if record.get(field) is not None and not isinstance(record[field], str):
             raise RecordError(f"{field}: expected a text")
-    for text in (question, record.get("rationale") or "", record.get("context") or "", *options.values()):
-        if "\x00" in text:
-            raise RecordError("a NUL character stands in a text")
+    texts = {"question": question, **{f"options.{letter}": text for letter, text in options.items()}}
+    texts |= {field: record.get(field) or "" for field in ("rationale", "context")}
+    for field, text in texts.items():
+        # A lone surrogate is half of a character: it cannot be written as UTF-8, nor hashed.
+        if "\x00" in text or re.search("[\ud800-\udfff]", text):
+            raise RecordError(f"{field}: a NUL character or half a character (a lone surrogate) stands in it")
+    return record
+
+
+def unique_keys(pairs: list[tuple[str, object]]) -> dict:
+    """For json.loads: an object whose keys are all different. Errors: RecordError naming the key."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RecordError(f"{next(key for key in keys if keys.count(key) > 1)}: the key stands twice")
     return record
 
 
 def read_questions(path: Path) -> list[dict]:
     """Every record of one JSONL file, checked, with `id` and `language` filled in.
 
-    The language is the record's own, or what the released file name says, or English (the English benchmarks).
+    The language is the record's own, or what the released file name says.
     Errors: RecordError with path:line:field; nothing is skipped.
     """
     by_file = {name: code for code, name in LANGUAGE_FILES.items()}
@@ -107,8 +119,8 @@ def read_questions(path: Path) -> list[dict]:
         if not line.strip():
             continue
         try:
-            record = dict(check_record(json.loads(line)))
-        except json.JSONDecodeError as error:
+            record = check_record(json.loads(line, object_pairs_hook=unique_keys))
+        except (json.JSONDecodeError, RecursionError) as error:
             raise RecordError(f"{path}:{number}: not JSON ({error}); see mmedbench/FORMAT.md") from None
         except RecordError as error:
             raise RecordError(f"{path}:{number}: {error}; see mmedbench/FORMAT.md") from None
@@ -119,7 +131,12 @@ def read_questions(path: Path) -> list[dict]:
                 "text edited by hand?); see mmedbench/FORMAT.md"
             )
         record["id"] = computed
-        record["language"] = record.get("language") or by_file.get(path.name, "en")
+        record["language"] = record.get("language") or by_file.get(path.name)
+        if record["language"] not in LANGUAGE_FILES:
+            raise RecordError(
+                f"{path}:{number}: language: {record['language']!r} is none of {', '.join(LANGUAGE_FILES)}, "
+                "and the file's name does not tell it either; see mmedbench/FORMAT.md"
+            )
         record["line"] = number
         records.append(record)
     return records
