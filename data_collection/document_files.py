@@ -16,6 +16,7 @@ from corpus_record import InputError
 
 SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst")
 BATCH_ROWS = 1000
+OWN_LISTS = ("failures.jsonl", "removed.jsonl")  # what this stage writes beside documents
 
 
 def list_document_files(source: Path) -> list[Path]:
@@ -26,7 +27,8 @@ def list_document_files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist; give a file or a folder of {', '.join(SUFFIXES)}")
-    found = sorted(p for p in source.rglob("*") if p.is_file() and p.name.endswith(SUFFIXES))
+    found = sorted(p for p in source.rglob("*")
+                   if p.is_file() and p.name.endswith(SUFFIXES) and p.name not in OWN_LISTS)
     if not found:
         raise InputError(f"{source} holds no documents; expected files ending in {', '.join(SUFFIXES)}")
     return found

@@ -127,7 +127,7 @@ def check_input(args: argparse.Namespace) -> list[Path]:
             names = column_names(file)
         except InputError:
             continue  # listed in failures.jsonl when its turn comes
-        if args.text_column not in names:
+        if names and args.text_column not in names:  # a file without a line has no columns and no documents
             raise InputError(f"{file}: no column {args.text_column!r}; it has {', '.join(names) or 'none'}; "
                              "name the right one with --text-column")
     return files

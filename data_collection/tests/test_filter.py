@@ -260,3 +260,11 @@ def test_half_a_character_in_json_does_not_stop_the_run(run, made, tmp_path):
     done = run("filter.py", tmp_path / "en.jsonl", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert made.table(tmp_path / "out/en/part-00000.parquet")[0]["text"].endswith("?")
+
+
+def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made, web, tmp_path):
+    assert run("filter.py", web, "--out", tmp_path / "once").returncode == 0
+    (tmp_path / "once" / "fr" / "more.jsonl").write_text("", encoding="utf-8")
+    done = run("filter.py", tmp_path / "once", "--out", tmp_path / "twice")
+    assert done.returncode == 0, done.stderr
+    assert made.table(tmp_path / "twice/en/part-00000.parquet") == made.table(tmp_path / "once/en/part-00000.parquet")
