@@ -104,9 +104,8 @@ def unused_flags(path: Path) -> set[str]:
     flags = set(re.findall(r"(?:add|add_argument)\(\s*\"--([a-z0-9-]+)\"", text))
     stage = "\n".join(p.read_text("utf-8") for p in MODULES[path.relative_to(ROOT).parts[0]])
     # `recipe` is read by parse_arguments for every entry.
-    return {
-        flag for flag in flags - {"recipe"} if not re.search(rf"\b(args|arguments)\.{flag.replace('-', '_')}\b", stage)
-    }
+    read = {name.replace("_", "-") for name in re.findall(r"\b(?:args|arguments|options)\.(\w+)\b", stage)}
+    return flags - {"recipe"} - read
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda path: str(path.relative_to(ROOT)))
