@@ -35,18 +35,44 @@ def drop_test_questions(questions: list[dict], test: list[dict], counts: Example
     return kept
 
 
+def reorder_options(record: dict, seed: str) -> dict:
+    """The same question with its options in another order, chosen by the seed, and the right letters moved along."""
+    letters, order = list(record["options"]), list(record["options"])
+    random.Random(seed).shuffle(order)
+    right = set(record["answer_idx"].split(","))
+    return record | {
+        "options": {new: record["options"][old] for new, old in zip(letters, order, strict=True)},
+        "answer_idx": ",".join(new for new, old in zip(letters, order, strict=True) if old in right),
+    }
+
+
 def build_examples(
-    questions: list[dict], prompt: Prompt, tokenizer, longest: int, forms: list[str], counts: ExampleCounts
+    questions: list[dict],
+    prompt: Prompt,
+    tokenizer,
+    longest: int,
+    forms: list[str],
+    counts: ExampleCounts,
+    option_orders: int = 1,
+    seed: int = 0,
 ) -> list[dict]:
-    """One example a question and form: {"input_ids": list[int], "labels": list[int]} of at most `longest` tokens.
+    """Examples {"input_ids": list[int], "labels": list[int]} of at most `longest` tokens: one a question and form.
+
+    With `option_orders` above 1 the form "answer" comes that often, the first time as it is, then with its options
+    reordered: more examples from few questions, and none of the bias to a letter. Rationales may speak of letters, so
+    the form "rationale" keeps its order.
 
     The form "rationale" needs a rationale; a question without one is counted. The completion and its end token are
     never cut: a prompt that is too long is shortened left of its middle, and counted; an example whose completion
     alone leaves no room for a prompt is dropped, and counted.
     """
     examples = []
-    for record in questions:
-        for form in forms:
+    for question in questions:
+        variants = [(form, question) for form in forms]
+        if "answer" in forms:
+            orders = range(1, option_orders)
+            variants += [("answer", reorder_options(question, f"{seed} {question['id']} {n}")) for n in orders]
+        for form, record in variants:
             if form == "rationale" and not record.get("rationale"):
                 counts.add("no rationale", record["language"])
                 continue

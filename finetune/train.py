@@ -78,6 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="token: every completion token counts alike, as published, so long rationales outweigh letters; example: "
         "every completion counts alike (default %(default)s)",
     )
+    add(
+        "--option-orders",
+        type=int,
+        default=1,
+        help="times each comes in the form answer, from the second on with its options reordered (default %(default)s)",
+    )
     add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes to train on (default: all there are)")
     add("--limit", type=int, help="questions a language at most")
     add("--lora", action=argparse.BooleanOptionalAction, default=False, help="train a LoRA adapter, not the model")
@@ -320,7 +326,14 @@ def main(argv: list[str] | None = None) -> int:
     positions = getattr(model.config, "max_position_embeddings", None) or args.max_length
     try:
         examples = build_examples(
-            questions, prompt, tokenizer, min(args.max_length, positions), sorted(set(args.forms)), counts
+            questions,
+            prompt,
+            tokenizer,
+            min(args.max_length, positions),
+            sorted(set(args.forms)),
+            counts,
+            args.option_orders,
+            args.seed,
         )
     except PromptError as error:
         raise InputError(str(error)) from None

@@ -120,7 +120,7 @@ def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Names
     if args.mode == "generate":
         outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop)
         answers = [{"output": text} for text in outputs]
-        letters = [prompt.parse(text, q["record"]["options"]) for text, q in zip(outputs, batch, strict=True)]
+        letters = [prompt.parse(text) for text in outputs]
     else:
         tables = letter_logprobs(loaded, prompts, [list(q["record"]["options"]) for q in batch])
         answers = [{"letter_logprobs": table} for table in tables]
@@ -132,6 +132,7 @@ def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Names
             "id": q["record"]["id"],
             "gold": answer_letters(q["record"]),
             "letters": found,
+            "options": "".join(q["record"]["options"]),
             "shortened": q["shortened"],
         }
         | answer
@@ -247,10 +248,9 @@ def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict,
             raise InputError(f"{predictions} is missing; run the same command without --score-only first")
         previous = read_json(args.out / "result.json")
         rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").split("\n") if line]
-        records = {(key, n): record for key, mine in test.items() for n, record in enumerate(mine)}
         for row in rows:
             if "output" in row:  # the raw text is what was predicted; the letters are read from it anew
-                row["letters"] = prompt.parse(row["output"], records[row["key"], row["number"]]["options"])
+                row["letters"] = prompt.parse(row["output"])
         model = previous["model"]
     else:
         # The first file names what this run is made of, so that answers of another run are never mixed in.

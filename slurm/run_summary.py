@@ -19,12 +19,15 @@ def describe(record: dict, path: Path) -> str:
     counts = record.get("counts", {})
     match record.get("stage"):
         case "data_collection/ocr.py":
-            return f"{counts['documents']} documents, {counts['pages']} pages, {counts['failures']} failures listed"
+            pages = sum(record["pages"].values())
+            return f"{record['documents']} documents, {pages} pages, {record['failures']} failures listed"
         case "data_collection/filter.py":
             read_, kept = (sum(row.get(key, 0) for row in counts.values()) for key in ("read", "kept"))
             return f"{kept:,} of {read_:,} documents kept as medical"
         case "data_collection/build_corpus.py":
-            return f"{record['documents']:,} documents, {record['characters']:,} characters"
+            cells = [cell for row in counts.values() for cell in row.values()]
+            documents, characters = (sum(cell[key] for cell in cells) for key in ("documents", "characters"))
+            return f"{documents:,} documents, {characters:,} characters"
         case "pretrain/train_tokenizer.py":
             return f"{record['vocabulary']:,} entries"
         case "pretrain/tokenize_corpus.py":
