@@ -159,16 +159,24 @@ def load_base(args: argparse.Namespace):
             f"no model at {args.model} ({str(error).splitlines()[0]}); make one with `bash pretrain/run.sh`, or "
             "name another with --model"
         ) from None
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer of {args.model} has no end token, so an answer could not end")
+    rows = model.get_input_embeddings().num_embeddings
+    if tokenizer.eos_token_id is None or tokenizer.eos_token_id >= rows:
+        raise InputError(
+            f"the tokenizer of {args.model} has no end token that the model knows (id {tokenizer.eos_token_id}, {rows} "
+            "embeddings), so an answer could not end; does the tokenizer belong to this model?"
+        )
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked and not learned, so any known token will do
     model.config.use_cache = False
     return model, tokenizer
 
 
 def add_adapter(model, args: argparse.Namespace):
     """The model with a fresh LoRA adapter, everything else frozen."""
+    import torch
     from peft import LoraConfig, get_peft_model
 
+    torch.manual_seed(args.seed)  # the Trainer seeds only later, after the adapter's random start
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=args.lora_rank,
@@ -284,9 +292,7 @@ def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> b
             remove_unused_columns=False,
         ),
         train_dataset=examples,
-        data_collator=PadOnTheRight(
-            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        ),
+        data_collator=PadOnTheRight(tokenizer.pad_token_id),
         processing_class=tokenizer,
         compute_loss_func=make_loss_per_example(args.batch_size // world) if args.loss_per == "example" else None,
         callbacks=[make_callback(folder / "metrics.jsonl")],

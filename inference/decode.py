@@ -70,8 +70,8 @@ def load_model(name: str, trust_remote_code: bool = False) -> LoadedModel:
     model.eval().to("cuda" if gpu else "cpu")
     model.config.use_cache = True
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token_id = tokenizer.eos_token_id  # padding is masked, so any id will do
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any known token will do
     facts = {
         "name": folder.resolve().name if folder.is_dir() else name,
         "path": name,

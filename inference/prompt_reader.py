@@ -56,7 +56,7 @@ class Prompt:
         return self._fill(self._target, record, form)
 
     def parse(self, text: str) -> list[str] | None:
-        """The letters that a completion gives, sorted; None where it does not keep answer_pattern. Strict on purpose."""
+        """The letters of a completion, sorted; None where it does not keep answer_pattern. Strict on purpose."""
         match = self.pattern.search(text)
         return sorted({letter.strip() for letter in match.group(1).split(",")}) if match else None
 

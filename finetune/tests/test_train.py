@@ -1,0 +1,165 @@
+"""train.py through its command line and its files."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import train
+from finetune_record import InputError, read_json, sha256_of_file
+
+STAGE = Path(__file__).parents[1]
+SMALL = ["--batch-size", "8", "--micro-batch-size", "4", "--epochs", "1", "--max-length", "300", "--save-every", "3",
+         "--log-every", "1", "--learning-rate", "1e-3"]  # fmt: skip
+
+
+def arguments(model: Path, benchmark: Path, out: Path, *more: str) -> list[str]:
+    return ["--model", str(model), "--data", str(benchmark / "Train"), "--out", str(out), *SMALL, *more]
+
+
+def start(command: list[str]) -> subprocess.Popen:
+    # A session of its own, so that the kill reaches nothing but this run.
+    return subprocess.Popen([sys.executable, str(STAGE / "train.py"), *command], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True)  # fmt: skip
+
+
+def weights(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_of_file(path) for path in folder.glob("*.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def adapter(model_of, benchmark, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("lora") / "adapter"
+    assert train.main(arguments(model_of(), benchmark, out, "--lora")) == 0
+    return out
+
+
+def test_an_adapter_folder_is_complete_and_says_where_it_came_from(adapter, model_of, benchmark):
+    assert {p.name for p in adapter.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json",
+                                                   "prompt", "run.json", "training"}  # fmt: skip
+    record = read_json(adapter / "run.json")
+    assert (adapter / record["base_from_here"]).resolve() == model_of().resolve()
+    assert record["counts"]["dropped: stands in the test set"] == dict.fromkeys(("en", "fr", "ru", "zh"), 2)
+    assert record["examples"] == 2 * 24
+    for name in ("prompt.jinja", "target.jinja", "prompt.json"):
+        assert (adapter / "prompt" / name).read_bytes() == (STAGE / "prompts/mmedbench" / name).read_bytes()
+    losses = [json.loads(line)["loss"] for line in (adapter / "training/metrics.jsonl").read_text().splitlines()]
+    assert len(losses) == 6 and losses[-1] < losses[0]
+
+
+def test_a_complete_run_is_reused_and_other_arguments_refused(adapter, model_of, benchmark, capsys):
+    before = weights(adapter)
+    assert train.main(arguments(model_of(), benchmark, adapter, "--lora")) == 0
+    assert "is reused" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"other arguments \(seed\)"):
+        train.main(arguments(model_of(), benchmark, adapter, "--lora", "--seed", "1"))
+    assert weights(adapter) == before
+
+
+def test_the_loss_per_example_weighs_short_and_long_completions_alike():
+    import torch
+
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 6, 11), torch.tensor([[-100, -100, 3, -100, -100, -100], [-100, 1, 2, 3, 4, 5]])
+
+    class Outputs:
+        pass
+
+    outputs = Outputs()
+    outputs.logits = logits
+    logprobs = torch.log_softmax(logits, -1)
+    short = -logprobs[0, 1, 3]
+    long = -torch.stack([logprobs[1, t, t + 1] for t in range(5)]).mean()
+    assert torch.allclose(train.make_loss_per_example(2)(outputs, labels), (short + long) / 2)
+
+
+def test_a_dry_run_writes_nothing(model_of, benchmark, tmp_path, capsys):
+    assert train.main(arguments(model_of(), benchmark, tmp_path / "out", "--lora", "--dry-run")) == 0
+    assert "⟦" in capsys.readouterr().out and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--model": "nowhere/at/all"}, r"pretrain/run\.sh"),
+        ({"--data": "nowhere"}, r"mmedbench/prepare\.py"),
+        ({"--prompt": "nowhere"}, r"prompt\.jinja"),
+        ({"--batch-size": "6"}, r"no multiple"),
+        ({"--lora-targets": "no_such_layer"}, r"do not fit this model"),
+        ({"--languages": "ar"}, r"no question left"),
+    ],
+)
+def test_bad_input_ends_with_a_sentence_that_names_the_remedy(model_of, benchmark, tmp_path, change, message):
+    command = arguments(model_of(), benchmark, tmp_path / "out", "--lora")
+    for flag, value in change.items():
+        command += [flag, value]
+    with pytest.raises(InputError, match=message):
+        train.main(command)
+    assert not (tmp_path / "out/run.json").exists()
+
+
+def test_an_adapter_or_a_half_made_model_is_refused_as_base(adapter, model_of, benchmark, tmp_path):
+    with pytest.raises(InputError, match="is a LoRA adapter"):
+        train.main(arguments(adapter, benchmark, tmp_path / "out"))
+    half = shutil.copytree(model_of(), tmp_path / "half")
+    (half / "training").mkdir()
+    with pytest.raises(InputError, match="half-made"):
+        train.main(arguments(half, benchmark, tmp_path / "out"))
+
+
+def test_a_broken_train_line_is_named(model_of, benchmark, tmp_path):
+    data = shutil.copytree(benchmark, tmp_path / "MMedBench")
+    with open(data / "Train/French.jsonl", "a") as file:
+        file.write('{"question": "cut off')
+    with pytest.raises(InputError, match=r"French\.jsonl:9: not JSON"):
+        train.main(arguments(model_of(), data, tmp_path / "out", "--lora"))
+
+
+def test_an_unfinished_checkpoint_is_passed_over(tmp_path):
+    for step, complete in ((3, True), (6, True), (9, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "optimizer.pt").write_bytes(b"x")
+        if complete:
+            (folder / "trainer_state.json").write_text("{}")
+    assert train.newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
+    assert not (tmp_path / "checkpoint-9").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "bloom"])
+def test_other_families_train_by_lora_and_in_full(kind, model_of, benchmark, tmp_path):
+    from safetensors.torch import load_file
+
+    assert train.main(arguments(model_of(kind), benchmark, tmp_path / "lora", "--lora")) == 0
+    assert train.main(arguments(model_of(kind), benchmark, tmp_path / "full")) == 0
+    before, after = (load_file(f / "model.safetensors") for f in (model_of(kind), tmp_path / "full"))
+    assert before.keys() == after.keys()
+    assert any(not before[name].equal(after[name]) for name in before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1, signal.SIGTERM])
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(number, model_of, benchmark, tmp_path):
+    longer = ("--lora", "--epochs", "4")
+    undisturbed = start(arguments(model_of(), benchmark, tmp_path / "a", *longer))
+    assert undisturbed.wait(timeout=240) == 0
+    stopped = start(arguments(model_of(), benchmark, tmp_path / "b", *longer))
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "b/training").glob("checkpoint-*/trainer_state.json")):
+        assert time.monotonic() < deadline and stopped.poll() is None
+        time.sleep(0.05)
+    os.kill(stopped.pid, number)
+    code = stopped.wait(timeout=120)
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+    assert not (tmp_path / "b/run.json").exists(), "the run ended before it could be stopped"
+    again = start(arguments(model_of(), benchmark, tmp_path / "b", *longer))
+    output = again.communicate(timeout=240)[0]
+    assert again.returncode == 0 and "resumed from" in output, output
+    assert weights(tmp_path / "b") == weights(tmp_path / "a")
