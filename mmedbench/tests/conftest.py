@@ -1,11 +1,16 @@
 """Tiny exams in every raw format, and a way to run the commands and read what they wrote."""
 
 import contextlib
+import email.utils
+import http.server
 import importlib
 import io
 import json
 import os
+import re
 import subprocess
+import threading
+import time
 import types
 from pathlib import Path
 
@@ -151,3 +156,112 @@ def real_data() -> Path:
     if not (path / "sources").is_dir():
         pytest.skip(f"no real exams at {path} (set MMED_TEST_DATA)")
     return path
+
+
+class ChatEndpoint:
+    """An OpenAI-compatible server on loopback that fails as it is told, and the log of what it was asked.
+
+    answers: {question: what comes of its 1st, 2nd ... request}: a text, {"text", "finish", "delay"} or {"bad": kind};
+    afterwards, and for other questions, `default`.
+    """
+
+    def __init__(self):
+        self.answers: dict[str, list] = {}
+        self.default, self.delay_s, self.usage = "It is so because it is so.", 0.0, (100, 50)
+        self.requests: list[dict] = []
+        self._lock = threading.Lock()
+        handler = type("Handler", (ChatHandler,), {"endpoint": self})
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def questions(self) -> list[str]:
+        return [request["question"] for request in self.requests]
+
+    def take(self, headers: dict, body: dict) -> tuple[dict, dict]:
+        """Log a request; returns its line of the log and what is to come of it."""
+        prompt = body["messages"][0]["content"]
+        question = re.search(r"Question:\n(.*)\n|<q>(.*)</q>", prompt)
+        question = question[1] or question[2]
+        with self._lock:
+            left = self.answers.get(question, [])
+            answer = left.pop(0) if left else self.default
+            line = {"question": question, "headers": headers, "body": body, "status": None, "began": time.monotonic()}
+            self.requests.append(line)
+        return line, {"text": answer} if isinstance(answer, str) else answer
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class ChatHandler(http.server.BaseHTTPRequestHandler):
+    """POST /v1/chat/completions."""
+
+    protocol_version = "HTTP/1.1"
+    endpoint: ChatEndpoint
+
+    def log_message(self, *arguments) -> None:
+        """Nothing to the terminal."""
+
+    def do_POST(self) -> None:  # http.server's name
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        line, answer = self.endpoint.take({k.lower(): v for k, v in self.headers.items()}, body)
+        time.sleep(answer.get("delay", self.endpoint.delay_s))
+        try:
+            self.reply(line, answer)
+        except OSError:
+            line["status"] = "the client has gone"
+        line["ended"] = time.monotonic()
+
+    def reply(self, line: dict, answer: dict) -> None:
+        message = {"role": "assistant", "content": answer.get("text")}
+        value = {"id": "x", "object": "chat.completion", "model": "served-m", "created": 1,
+                 "choices": [{"index": 0, "message": message, "finish_reason": answer.get("finish", "stop")}]}
+        if self.endpoint.usage:
+            value["usage"] = dict(zip(("prompt_tokens", "completion_tokens"), self.endpoint.usage, strict=True))
+        whole, kind, more = json.dumps(value).encode(), answer.get("bad"), {}
+        key = self.headers["authorization"]
+        if kind is None:
+            return self.send(line, 200, whole)
+        if kind == "hang-up":
+            line["status"] = kind
+            self.close_connection = True
+            return None
+        if kind == "break":
+            line["status"] = kind
+            self.close_connection = True
+            self.send_head(200, len(whole))
+            self.wfile.write(whole[:40])
+            return None
+        if kind.startswith("429"):
+            moment = email.utils.formatdate(time.time() + 1, usegmt=True)
+            more = {"Retry-After": moment if kind == "429-date" else answer.get("retry_after", "0")}
+        bodies = {"html": b"<html><body>Please sign in</body></html>", "half": whole[:60], "odd": b'{"choices": []}',
+                  "list": whole.replace(b'"content": null', b'"content": [1]'), "echo-500": f"what is {key}?".encode(),
+                  "echo-400": json.dumps({"error": {"message": f"bad {key}", "type": "x"}}).encode(),
+                  "401": json.dumps({"error": {"message": f"Incorrect API key: {key}"}}).encode(),
+                  "quota": b'{"error": {"message": "no credit", "code": "insufficient_quota"}}'}
+        status = {"html": 200, "half": 200, "odd": 200, "list": 200, "quota": 429}.get(kind) or int(kind[-3:]
+                                                                            if kind.startswith("echo") else kind[:3])
+        return self.send(line, status, bodies.get(kind, b'{"error": {"message": "not now"}}'), more,
+                         "text/html" if kind == "html" else "application/json")
+
+    def send(self, line: dict, status: int, body: bytes, headers: dict | None = None, kind="application/json") -> None:
+        self.send_head(status, len(body), headers, kind)
+        self.wfile.write(body)
+        line["status"] = status
+
+    def send_head(self, status: int, length: int, headers: dict | None = None, kind="application/json") -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": length, **(headers or {})}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+
+
+@pytest.fixture
+def endpoint():
+    server = ChatEndpoint()
+    yield server
+    server.close()
