@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from review_store import CRITERIA, Answer, Item, ReviewStore
+from score_intervals import Z95
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, fl
     kappa = (p_o - p_e) / (1 - p_e): p_o is the share of pairs that are equal, p_e = sum over the categories of the
     product of the two raters' shares, which is the agreement expected from two raters who judge independently.
     Source: J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20
-    (1960), 37-46. The interval is kappa +- 1.96 standard errors, cut at -1 and 1, the large-sample standard error
+    (1960), 37-46. The interval is kappa +- 1.96 (Z95) standard errors, cut at -1 and 1, the large-sample standard error
     being that of J. L. Fleiss, J. Cohen, B. S. Everitt, "Large sample standard errors of kappa and weighted kappa",
     Psychological Bulletin 72 (1969), 323-327; below some 30 pairs take it for a hint.
 
@@ -88,7 +89,7 @@ def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, fl
     )
     rest = (observed * expected - 2 * expected + observed) ** 2
     error = math.sqrt(max(0.0, equal + unequal - rest) / n) / (1 - expected) ** 2
-    return kappa, max(-1.0, kappa - 1.96 * error), min(1.0, kappa + 1.96 * error)
+    return kappa, max(-1.0, kappa - Z95 * error), min(1.0, kappa + Z95 * error)
 
 
 def agreement(store: ReviewStore) -> dict[str, dict]:
