@@ -10,6 +10,7 @@ position in the data is the step. USR1 or TERM: the checkpoint is saved at the n
 """
 
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -31,6 +32,9 @@ def _ask_to_stop(_signal, _frame) -> None:
 if __name__ == "__main__":
     for _number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(_number, _ask_to_stop)
+    if "RANK" in os.environ and sys.platform == "linux":
+        # When torchrun is killed, its ranks are asked to save and stop, instead of writing on without a master.
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 from checkpoints import current_checkpoint, lock_run, save_checkpoint, save_model  # noqa: E402
 from lm_model import build_model, make_deepspeed_config, model_fingerprint  # noqa: E402

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 WORDS = {
-    "en": "fever cough heart liver the a of patient dose pain with and blood sugar".split(),
-    "fr": "fièvre toux cœur foie le la du malade dose douleur avec et sang sucre".split(),
-    "ru": "лихорадка кашель сердце печень и в больной доза боль с кровь сахар".split(),
+    "en": ["fever", "cough", "heart", "liver", "the", "of", "patient", "dose", "pain", "with", "blood", "sugar"],
+    "fr": ["fièvre", "toux", "cœur", "foie", "le", "la", "du", "malade", "dose", "douleur", "avec", "sucre"],
+    "ru": ["лихорадка", "кашель", "сердце", "печень", "и", "в", "больной", "доза", "боль", "с", "кровь"],
     "zh": list("发热咳嗽心脏肝的患者剂量疼痛血糖高压"),
 }
 

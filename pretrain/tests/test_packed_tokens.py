@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from packed_tokens import PackedWindows, TokenStore, validation_batches
 from pretrain_record import InputError
 
@@ -69,7 +70,12 @@ def test_a_document_sees_itself_alone(tmp_path):
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, initializer_range=0.5
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        initializer_range=0.5,
     )
     model = LlamaForCausalLM(config).eval()
     store = make_store(tmp_path, {"en": [6, 9, 4, 8, 5]})

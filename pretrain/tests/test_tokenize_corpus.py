@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 import tokenize_corpus
 from pretrain_record import InputError, read_json
 

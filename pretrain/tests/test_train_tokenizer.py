@@ -1,11 +1,23 @@
 import pytest
+
 import train_tokenizer
 from pretrain_record import InputError, read_json
 
 
 @pytest.mark.parametrize(
     "text",
-    ["Fever 38.5 °C", "fièvre aiguë", "fiebre", "Fieber", "лихорадка", "发热。", "発熱する", "حمى شديدة", " two  spaces\n\t", "💊"],
+    [
+        "Fever 38.5 °C",
+        "fièvre aiguë",
+        "fiebre",
+        "Fieber",
+        "лихорадка",
+        "发热。",
+        "発熱する",
+        "حمى شديدة",
+        " two  spaces\n\t",
+        "💊",
+    ],
 )
 def test_every_script_survives_the_round_trip(tokenizer_folder, text):
     from transformers import AutoTokenizer
@@ -21,7 +33,7 @@ def test_a_complete_tokenizer_is_reused_and_another_size_refused(corpus, tokeniz
     assert train_tokenizer.main([str(corpus), "--vocab-size", "400", "--out", str(tokenizer_folder)]) == 0
     assert "is reused" in capsys.readouterr().out
     assert read_json(tokenizer_folder / "run.json") == before
-    with pytest.raises(InputError, match="other arguments .vocab_size."):
+    with pytest.raises(InputError, match=r"other arguments \(vocab_size\)"):
         train_tokenizer.main([str(corpus), "--vocab-size", "500", "--out", str(tokenizer_folder)])
 
 
@@ -49,5 +61,5 @@ def test_a_corpus_that_is_missing_half_made_or_damaged_is_refused(corpus, tmp_pa
     shutil.copytree(corpus, damaged)
     with open(damaged / "fr/web/part-00000.parquet", "r+b") as file:
         file.truncate(100)
-    with pytest.raises(InputError, match=r"fr/web/part-00000.parquet"):
+    with pytest.raises(InputError, match=r"fr/web/part-00000\.parquet"):
         train_tokenizer.main([str(damaged), "--out", str(tmp_path / "t")])
