@@ -82,6 +82,15 @@ def source_counts(entries: list[Entry]) -> dict[str, dict]:
     return dict(sorted(counts.items()))
 
 
+def why_none(entries: list[Entry]) -> str:
+    """The commonest reason and its place, for a run that kept no question."""
+    reasons = [entry.excluded for entry in entries if entry.excluded]
+    if not reasons:
+        return "for there was none"
+    reason = max(sorted(set(reasons)), key=reasons.count)
+    return f"most often for {reason} ({next(e.where for e in entries if e.excluded == reason)})"
+
+
 def print_report(report: dict) -> None:
     """The tables that a person reads at the end of a run, from the manifest."""
     print(f"\n{'language':<9}{'split':<7}{'found':>7}{'published':>11}  note")

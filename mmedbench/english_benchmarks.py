@@ -12,7 +12,7 @@ from benchmark_files import LETTERS
 from benchmark_record import InputError
 from exam_rules import Entry, make_entry
 from find_sources import PUBMEDQA_TEST_IDS as TEST_IDS
-from raw_files import csv_rows, field, json_lines, json_value
+from raw_files import csv_rows, exam_entries, field, json_lines, json_value
 
 DECISIONS = ["yes", "no", "maybe"]
 
@@ -23,11 +23,14 @@ def read_medmcqa(path: Path) -> Iterator[Entry]:
     (`choice_type` "multi" speaks of the question's style, not of several answers; `exp` is no rationale of
     MMedBench's kind and is left out.)
     """
-    for where, record in json_lines(path):
-        options = [field(record, name, str, where) for name in ("opa", "opb", "opc", "opd")]
-        key = field(record, "cop", int, where)
-        right = [LETTERS[key - 1]] if 1 <= key <= len(options) else [str(key)]
-        yield make_entry(where, field(record, "question", str, where), options, right, single=True)
+    return exam_entries(json_lines(path, mark_damage=True), _medmcqa_entry)
+
+
+def _medmcqa_entry(where: str, record: dict) -> Entry:
+    options = [field(record, name, str, where) for name in ("opa", "opb", "opc", "opd")]
+    key = field(record, "cop", int, where)
+    right = [LETTERS[key - 1]] if 1 <= key <= len(options) else [str(key)]
+    return make_entry(where, field(record, "question", str, where), options, right, single=True)
 
 
 def read_pubmedqa(path: Path) -> Iterator[Entry]:

@@ -22,9 +22,16 @@ REASONS = {
     "several_answers_in_a_single_answer_exam": "two right letters where the exam allows one",
     "answer_text_disagrees": "the answer's text is not the text of the option that the key names",
     "answer_count_disagrees": "the number of right letters is not the number the record states",
+    "duplicate_key": "the record names one key twice, and which of the two values is meant nobody can tell",
+    "field_missing": "the record lacks a field that its format promises, such as the options",
+    "wrong_type": "a field of the record holds something else than its format promises",
+    "cells_disagree": "the row has more or fewer cells than the table has columns",
+    "option_letters": "the options' letters or numbers have a gap or stand twice",
     "known_test_question": "a question of a --known-test folder, found in Train or Dev, taken out",
     "duplicate": "another copy is kept (--remove-duplicates)",
 }
+# A record with one of these came damaged, not merely unfit for a benchmark: the run ends with exit code 3.
+DAMAGED = ("duplicate_key", "field_missing", "wrong_type", "cells_disagree", "option_letters")
 
 
 @dataclass
@@ -46,7 +53,9 @@ class Entry:
 def leave_out(where: str, reason: str, detail: str = "", text: str = "") -> Entry:
     """An excluded question; the detail and the first words of its text help a reader to find it."""
     assert reason in REASONS, reason
-    return Entry(where, excluded=reason, detail=" ".join(f"{detail} {text[:80]}".split()))
+    line = " ".join(f"{detail} {text[:80]}".replace("\x00", "?").split())
+    # Half a surrogate pair cannot be written as UTF-8, and this line is to be.
+    return Entry(where, excluded=reason, detail=line.encode("utf-8", "replace").decode("utf-8"))
 
 
 def broken_text(*texts: str) -> bool:
@@ -66,7 +75,7 @@ def make_entry(where: str, question: str, options: list[str], right: list[str], 
     if len(options) > len(LETTERS):
         raise InputError(f"{where}: {len(options)} options are more than the {len(LETTERS)} letters there are")
     if broken_text(question, context, *options):
-        return leave_out(where, "nul_character", "", question.replace("\x00", "?"))
+        return leave_out(where, "nul_character", "", question)
     if not question.strip():
         return leave_out(where, "empty_question")
     blank = [LETTERS[i] for i, text in enumerate(options) if not text.strip()]

@@ -1,6 +1,7 @@
 """Recognising exams in a folder tree by their files: the fields a file holds and the split its name says.
 
 Folder names do not matter but for one: files named by language in Train/, Dev/ or Test/ are the released layout.
+A table with a header of ours, and lines whose file name says a language, are the generic source (generic_source.py).
 """
 
 import os
@@ -11,9 +12,10 @@ from pathlib import Path
 
 from benchmark_files import LANGUAGE_FILES
 from benchmark_record import InputError
+from generic_source import SPLIT_WORDS, canonical, language_of_name, source_name, table_delimiter
+from raw_files import parse_json
 
 SPLITS = ("Train", "Dev", "Test")
-SPLIT_WORDS = {"train": "Train", "dev": "Dev", "val": "Dev", "valid": "Dev", "validation": "Dev", "test": "Test"}
 HEAD_BYTES = 1 << 22  # enough to see every field of the first records, one of 2 MB included
 
 # family -> (file ending, the fields that only its records hold). A field counts as held when it stands in quotes.
@@ -38,7 +40,8 @@ BENCHMARK_FAMILIES = ("medmcqa", "pubmedqa", "mmlu")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One recognised file; split is "" where the source has none (IgakuQA)."""
+    """One recognised file; split is "" where the source has none (IgakuQA), split and language where its records say
+    them (the generic source)."""
 
     path: Path
     family: str
@@ -47,19 +50,19 @@ class SourceFile:
     split: str
 
 
-def find_sources(root: Path) -> tuple[list[SourceFile], list[Path]]:
-    """(recognised files in path order, other data files that were left alone).
+def find_sources(root: Path, only: Path | None = None) -> tuple[list[SourceFile], list[Path]]:
+    """(recognised files in path order, other data files that were left alone); only: look at this one file of root.
 
     Errors: InputError when root is no folder, a split cannot be told, or two files claim one split of one exam.
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give the folder that holds the exams (see mmedbench/README.md)")
     found, others = [], []
-    for path in files_below(root):
+    for path in [only] if only else files_below(root):
         source = _layout_file(path, root) or _exam_file(path)
         if source:
             found.append(source)
-        elif path.suffix in (".json", ".jsonl", ".csv") and path.name != PUBMEDQA_TEST_IDS:
+        elif path.suffix in (".json", ".jsonl", ".csv", ".tsv") and path.name != PUBMEDQA_TEST_IDS:
             others.append(path)
     claims = Counter((file.source, file.language, file.split) for file in found if file.split)
     for (name, language, split), count in sorted(claims.items()):
@@ -105,10 +108,22 @@ def _head(path: Path) -> str:
         return file.read(HEAD_BYTES).decode("utf-8", errors="replace")
 
 
+def _first_fields(head: str) -> set[str]:
+    """The fields of the first line's record; none where it cannot be read (its reader will say why)."""
+    try:
+        record = parse_json(head.removeprefix("\ufeff").lstrip().split("\n", 1)[0])
+    except ValueError:
+        return set()
+    return set(record) if isinstance(record, dict) else set()
+
+
 def _exam_file(path: Path) -> SourceFile | None:
     """A file of one of the exams in its raw format, by the fields in its first 4 MiB."""
-    if path.suffix == ".csv":
-        looks = path.stem.endswith("_test") and re.search(r',"?[A-D]"?\r?$', _head(path), re.MULTILINE)
+    if path.suffix in (".csv", ".tsv"):
+        if table_delimiter(_head(path)):
+            return SourceFile(path, "generic", source_name(path), "", "")
+        named = path.suffix == ".csv" and path.stem.endswith("_test")
+        looks = named and re.search(r',"?[A-D]"?\r?$', _head(path), re.MULTILINE)
         return SourceFile(path, "mmlu", f"MMLU {path.stem.removesuffix('_test')}", "en", "Test") if looks else None
     if path.suffix not in (".json", ".jsonl"):
         return None
@@ -116,7 +131,9 @@ def _exam_file(path: Path) -> SourceFile | None:
     for family, (ending, names) in FAMILIES.items():
         if path.suffix != ending or not all(f'"{name}"' in head for name in names):
             continue
-        language = _medqa_language(head) if family == "medqa" else EXAMS[family][1]
+        if family == "medqa" and ("language" in _first_fields(head) or language_of_name(path) not in ("", *MEDQA)):
+            break  # MedQA's fields, and more, or in another language: somebody's own exam
+        language = _medqa_language(path, head) if family == "medqa" else EXAMS[family][1]
         source = MEDQA[language] if family == "medqa" else EXAMS[family][0]
         # PubMedQA's file holds every split and a list beside it names the test; IgakuQA has no split at all.
         split = {"igakuqa": "", "pubmedqa": "Test"}.get(family, split_of_name(path))
@@ -128,9 +145,18 @@ def _exam_file(path: Path) -> SourceFile | None:
         if family in BENCHMARK_FAMILIES and split != {"medmcqa": "Dev"}.get(family, "Test"):
             return None
         return SourceFile(path, family, source, language, split)
+    fields = {canonical(name) for name in _first_fields(head)} if path.suffix == ".jsonl" else set()
+    if "question" in fields and fields & {"answer", "answer_idx"} and fields & {"A", "options"}:
+        return SourceFile(path, "generic", source_name(path), "", "")
     return None
 
 
-def _medqa_language(head: str) -> str:
-    """MedQA's files look alike: Chinese characters tell the mainland exam from the US one."""
+def _medqa_language(path: Path, head: str) -> str:
+    """MedQA's files look alike: Chinese characters tell the mainland exam from the US one.
+
+    Errors: InputError for a third script, which is neither.
+    """
+    if len(re.findall(r"[\u0400-\u04ff\u0600-\u06ff\u3040-\u30ff]", head)) > len(head) / 20:
+        raise InputError(f"{path} has MedQA's fields, but neither English nor Chinese text; say the language in its "
+                         f"name, for example {path.stem}_ar{path.suffix}")
     return "zh" if len(re.findall(r"[\u4e00-\u9fff]", head)) > len(head) / 20 else "en"

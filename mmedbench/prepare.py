@@ -1,13 +1,17 @@
 """Build MMedBench from its source exams, in the released layout, with every rule stated and every exclusion listed.
 
-Reads   a folder of exams in their raw formats (recognised by their files, see find_sources.py), folders in the
-        released layout (Train/English.jsonl ...), and the English benchmarks.
+Reads   a folder, a zip or one file: exams in their raw formats (recognised by their files, see find_sources.py), any
+        other exam as a table (generic_source.py), the released layout (Train/English.jsonl ...), the English
+        benchmarks; or, with --hub, the released files from the Hugging Face hub.
 Writes  --out: Train/ Dev/ Test/ with one file a language, English_benchmarks/ if asked for, README.md (a card that
         `datasets.load_dataset` reads), excluded.jsonl, duplicates.jsonl, unmatched_rationales.jsonl, and
         manifest.json last. The record is described in FORMAT.md.
 
     python mmedbench/prepare.py data/sources --out data/MMedBench --english-benchmarks
     python mmedbench/prepare.py data/sources --out data/MMedBench --known-test data/released/Test --dry-run
+    python mmedbench/prepare.py --hub Henrychur/MMedBench --out data/MMedBench
+
+Exit 3: it is written, but records that came damaged were left out (excluded.jsonl).
 """
 
 import argparse
@@ -20,6 +24,7 @@ from pathlib import Path
 import benchmark_card
 import benchmark_report
 import english_benchmarks
+import generic_source
 import question_splits
 import source_exams
 from benchmark_files import LANGUAGE_FILES, content_key, question_id
@@ -29,13 +34,15 @@ from benchmark_record import (
     finished_record,
     parse_arguments,
     provenance,
+    read_json,
     run_command,
     sha256_of_file,
     write_json,
     write_text,
 )
-from exam_rules import REASONS, Entry, broken_text
+from exam_rules import DAMAGED, REASONS, Entry, broken_text
 from find_sources import BENCHMARK_FAMILIES, PUBMEDQA_TEST_IDS, SPLITS, SourceFile, find_sources
+from opened_sources import Opened, opened_sources
 from raw_files import field, json_lines
 
 FORMAT_VERSION = 1
@@ -44,7 +51,7 @@ READERS = {
     "frenchmedmcqa": source_exams.read_frenchmedmcqa, "rumeddanet": source_exams.read_rumeddanet,
     "headqa": source_exams.read_headqa, "layout": source_exams.read_layout,
     "medmcqa": english_benchmarks.read_medmcqa, "pubmedqa": english_benchmarks.read_pubmedqa,
-    "mmlu": english_benchmarks.read_mmlu,
+    "mmlu": english_benchmarks.read_mmlu, "generic": generic_source.read_generic,
 }  # fmt: skip
 
 
@@ -54,7 +61,7 @@ def read_entries(files: list[SourceFile]) -> list[Entry]:
     for file in files:
         for entry in READERS[file.family](file.path):
             entry.source = entry.source or file.source
-            entry.language, entry.split = file.language, file.split
+            entry.language, entry.split = entry.language or file.language, entry.split or file.split
             if file.family in BENCHMARK_FAMILIES:
                 entry.split = "English_benchmarks"
             entries.append(entry)
@@ -130,7 +137,8 @@ class Prepared:
     manifest: dict
 
 
-def build(options: argparse.Namespace, sources: list[SourceFile], known: list[tuple[Path, list[dict]]]) -> Prepared:
+def build(options: argparse.Namespace, root: Path, sources: list[SourceFile],
+          known: list[tuple[Path, list[dict]]]) -> Prepared:
     """Read, split, clean and count; writes nothing. Errors: InputError from the readers."""
     entries = read_entries(sources)
     keys = {content_key(record) for _, records in known for record in records}
@@ -144,11 +152,12 @@ def build(options: argparse.Namespace, sources: list[SourceFile], known: list[tu
     if options.english_benchmarks:
         files = add_medqa_benchmark(files)
         if not any(name.startswith("English_benchmarks/") for name in files):
-            raise InputError(f"--english-benchmarks: {options.sources} holds none of MedQA, MedMCQA, PubMedQA, MMLU")
+            raise InputError(f"--english-benchmarks: {root} holds none of MedQA, MedMCQA, PubMedQA, MMLU")
     if not files:
-        raise InputError(f"not one question of {options.sources} could be kept; nothing to write")
+        why = benchmark_report.why_none(entries)
+        raise InputError(f"not one question of {root} could be kept, {why}; nothing to write")
     counts, released = benchmark_report.compare_counts(entries)
-    strip = f"{options.sources}/"
+    strip = f"{root}/"
     excluded = [{"source": e.source, "language": e.language, "split": e.split, "where": e.where.removeprefix(strip),
                  "reason": e.excluded, "detail": e.detail} for e in entries if e.excluded]
     for row in copies:
@@ -182,7 +191,12 @@ def copy_rows(groups: list[list[Entry]]) -> list[dict]:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("sources", type=Path, metavar="SOURCES", help="folder of exams in their raw formats")
+    parser.add_argument("sources", type=Path, nargs="?", metavar="SOURCES",
+                        help="folder or zip of exams (raw formats, tables, the released layout), or one such file")
+    parser.add_argument("--hub", metavar="NAME", help="a dataset of the Hugging Face hub in place of SOURCES, such as "
+                        "Henrychur/MMedBench, the released files")
+    parser.add_argument("--revision", default="main", metavar="REV",
+                        help="branch, tag or, to be sure of the bytes, commit of --hub (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("data/MMedBench"),
                         help="folder to make (default: %(default)s)")
     parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
@@ -199,7 +213,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def described_inputs(options: argparse.Namespace, files: list[SourceFile]) -> dict:
+def described_inputs(options: argparse.Namespace, opened: Opened, files: list[SourceFile]) -> dict:
     """Checksums of all that decides the output."""
     paths = [file.path for file in files]
     paths += [f.path.with_name(PUBMEDQA_TEST_IDS) for f in files if f.family == "pubmedqa"]
@@ -209,13 +223,14 @@ def described_inputs(options: argparse.Namespace, files: list[SourceFile]) -> di
     known = [describe_files(folder, sorted(folder.rglob("*.jsonl"))) for folder in options.known_test]
     rationales = [{path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}}
                   for path in options.rationales]
-    return {"sources": describe_files(options.sources, paths), "known_test": known, "rationales": rationales}
+    return {"sources": describe_files(opened.root, paths), "known_test": known, "rationales": rationales,
+            **opened.origin}
 
 
 def check_output(options: argparse.Namespace, arguments: dict, inputs: dict) -> bool:
     """True when --out holds this very benchmark already. Errors: InputError when it holds anything else."""
     out = options.out
-    if options.sources.resolve() in (out.resolve(), *out.resolve().parents):
+    if options.sources and options.sources.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(f"--out {out} lies inside SOURCES; the next run would read it as a source. Choose another")
     if out.is_file():
         raise InputError(f"--out {out} is a file; give a folder to make")
@@ -256,19 +271,28 @@ def main(argv: list[str] | None = None) -> int:
     shown = {name: " ".join(map(str, value)) if isinstance(value, list) else value
              for name, value in vars(options).items() if name != "command_line"}
     print("arguments: " + ", ".join(f"{name}={value}" for name, value in shown.items()))
-    files, others = find_sources(options.sources)
+    if (options.sources is None) == (options.hub is None):
+        raise InputError("give SOURCES (a folder, a zip or a file) or --hub NAME, one of the two")
+    with opened_sources(options.sources, options.hub, options.revision) as opened:
+        return prepare(options, opened)
+
+
+def prepare(options: argparse.Namespace, opened: Opened) -> int:
+    """Everything once SOURCES is a folder. Errors: InputError."""
+    files, others = find_sources(opened.root, opened.only)
     if not options.english_benchmarks:
         files = [file for file in files if file.family not in BENCHMARK_FAMILIES]
     if not files:
-        raise InputError(f"no exam is recognised in {options.sources}; see mmedbench/README.md for the formats")
+        place = opened.only or opened.root
+        raise InputError(f"no exam is recognised in {place}; see mmedbench/README.md for the formats")
     print(f"{len(files)} source files recognised, {len(others)} other data files left alone")
     arguments = {"english_benchmarks": options.english_benchmarks, "remove_duplicates": options.remove_duplicates}
     known = [(folder, question_splits.read_known_test(folder)) for folder in options.known_test]
-    inputs = described_inputs(options, files)
+    inputs = described_inputs(options, opened, files)
     if check_output(options, arguments, inputs):
         print(f"{options.out} is complete and made from the same inputs: reused")
-        return 0
-    prepared = build(options, files, known)
+        return exit_code(read_json(options.out / "manifest.json"))
+    prepared = build(options, opened.root, files, known)
     prepared.manifest.update(arguments=arguments, inputs=inputs, parent=None)
     if not options.dry_run:
         write_benchmark(options, prepared.files, prepared.texts, prepared.manifest)
@@ -277,7 +301,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dry run: would write {len(prepared.files)} files of questions to {options.out}")
     else:
         print(f"wrote {options.out}")
-    return 0
+    return exit_code(prepared.manifest)
+
+
+def exit_code(manifest: dict) -> int:
+    """3 when records came damaged and were left out, else 0."""
+    damaged = sum(row["excluded"].get(reason, 0) for row in manifest["sources"].values() for reason in DAMAGED)
+    if damaged:
+        print(f"{damaged} records came damaged and were left out; excluded.jsonl lists them with file and line",
+              file=sys.stderr)
+    return 3 if damaged else 0
 
 
 if __name__ == "__main__":

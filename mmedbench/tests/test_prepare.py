@@ -154,28 +154,20 @@ def broken_files(raw):
     good = raw.jsonl(raw.medqa("Good"))
     return {
         "a broken line": ("m/test.jsonl", good + '{"question": "cut\n' + good, ":2: not JSON"),
-        "a duplicate key": ("m/test.jsonl", good + good[:-2] + ', "answer_idx": "B"}\n', "'answer_idx' stands twice"),
         "a line that is no object": ("m/test.jsonl", good + "[1]\n", ":2: expected a JSON object"),
-        "a raw NUL": ("m/test.jsonl", good.replace("Good", "Go\x00od"), ":1: not JSON"),
         "bytes that are not UTF-8": ("m/test.jsonl", good.encode() + b'{"question": "\xe9"}\n', ":2: not UTF-8"),
-        "a missing field": ("m/test.jsonl", good + '{"question": "x", "answer_idx": "A"}\n', ":2: options: missing"),
-        "a letter missing": ("m/test.jsonl", raw.jsonl(raw.medqa("x", "A", {"A": "1", "C": "2"})), ":1: options: exp"),
-        "a wrong type": ("m/test.jsonl", good + raw.jsonl(raw.medqa("x", ["A"])), ":2: answer_idx: expected a text"),
         "a broken JSON file": ("f/test.json", json.dumps([raw.french()])[:-1], "f/test.json:1: not JSON"),
-        "a list entry that is no object": ("f/test.json", json.dumps([raw.french(), 3]), "record 2: expected a JSON"),
-        "an aid that stands twice": ("e/test_HEAD.json", raw.headqa(raw.spanish()).replace('"aid": 2', '"aid": 1'),
-                                     "one aid stands twice"),
+        "an exam that stands twice": (
+            "e/test_HEAD.json", '{"exams": {"a": {"data": []}, "a": {"data": []}}, "qtext": 1}', "the key 'a' stands"),
         "no split in the name": ("m/questions.jsonl", good, "neither train, dev nor test"),
         "a language unknown": ("g/Train/Korean.jsonl", good, "files are named by language"),
-        "marks that are no marks": ("g/Test/English.jsonl", raw.jsonl(raw.medqa("x", human_checked="yes")),
-                                    "human_checked: expected true or false"),
+        "a third script": ("m/test.jsonl", raw.jsonl(raw.medqa("ما هو الصحيح؟ " * 9)), "say the language in its name"),
     }
 
 
 DAMAGES = [
-    "a broken line", "a duplicate key", "a line that is no object", "a raw NUL", "bytes that are not UTF-8",
-    "a missing field", "a letter missing", "a wrong type", "a broken JSON file", "a list entry that is no object",
-    "an aid that stands twice", "no split in the name", "a language unknown", "marks that are no marks",
+    "a broken line", "a line that is no object", "bytes that are not UTF-8", "a broken JSON file",
+    "an exam that stands twice", "no split in the name", "a language unknown", "a third script",
 ]  # fmt: skip
 
 
@@ -191,6 +183,64 @@ def test_a_damaged_file_ends_with_exit_2_and_a_sentence_that_names_the_place(exa
     assert len(done.stderr.strip().splitlines()) == 1
     assert str(exams.root) in done.stderr
     assert not exams.out.exists()
+
+
+# ---------------------------------------------------------------- damaged records are left out, counted and listed
+
+def damaged_records(raw):
+    good = raw.jsonl(raw.medqa("Good"))
+    return {
+        "a duplicate key": ("m/test.jsonl", good + good[:-2] + ', "answer_idx": "B"}\n', "m/test.jsonl:2",
+                            "duplicate_key", "the key 'answer_idx' stands twice"),
+        "a duplicate option": ("m/test.jsonl", good + good.replace('"A": "this"', '"A": "this", "A": "that"'),
+                               "m/test.jsonl:2", "duplicate_key", "the key 'A' stands twice"),
+        "a duplicate key in a list": ("f/test.json", json.dumps([raw.french()])[:-2] + ', "question": "Again"}]',
+                                      "f/test.json: record 1", "duplicate_key", "the key 'question' stands twice"),
+        "no options": ("m/test.jsonl", good + '{"question": "x", "answer_idx": "A"}\n', "m/test.jsonl:2",
+                       "field_missing", "options: missing"),
+        "no answer field": ("m/test.jsonl", good + '{"question": "x", "options": {"A": "1", "B": "2"}}\n',
+                            "m/test.jsonl:2", "field_missing", "answer_idx: missing"),
+        "a letter missing": ("m/test.jsonl", raw.jsonl(raw.medqa("x", "A", {"A": "1", "C": "2"})), "m/test.jsonl:1",
+                             "option_letters", "without a gap"),
+        "an aid that stands twice": ("e/test_HEAD.json", raw.headqa(raw.spanish()).replace('"aid": 2', '"aid": 1'),
+                                     "e/test_HEAD.json: Cuaderno, record 1", "option_letters", "one aid stands twice"),
+        "a wrong type": ("m/test.jsonl", good + raw.jsonl(raw.medqa("x", ["A"])), "m/test.jsonl:2", "wrong_type",
+                         "answer_idx: expected a text"),
+        "a list entry that is no object": ("f/test.json", json.dumps([raw.french(), 3]), "f/test.json: record 2",
+                                           "wrong_type", "expected a JSON object"),
+        "a mark that is none": ("g/Test/English.jsonl", raw.jsonl(raw.medqa("x", human_checked="yes")),
+                                "g/Test/English.jsonl:1", "wrong_type", "human_checked: expected true or false"),
+        "a bare NUL": ("m/test.jsonl", good + good.replace("Good", "Go\x00od"), "m/test.jsonl:2", "nul_character",
+                       "a bare NUL"),
+        "an escaped NUL": ("m/test.jsonl", good + good.replace("Good", "Go\\u0000od"), "m/test.jsonl:2",
+                           "nul_character", "Go?od"),
+        "half a surrogate pair": ("m/test.jsonl", good + good.replace("Good", "Go\\ud800od"), "m/test.jsonl:2",
+                                  "nul_character", "Go?od"),
+    }
+
+
+RECORD_DAMAGES = [
+    "a duplicate key", "a duplicate option", "a duplicate key in a list", "no options", "no answer field",
+    "a letter missing", "an aid that stands twice", "a wrong type", "a list entry that is no object",
+    "a mark that is none", "a bare NUL", "an escaped NUL", "half a surrogate pair",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", RECORD_DAMAGES)
+def test_a_damaged_record_is_left_out_named_by_place_and_counted_and_the_others_stay(exams, raw, what):
+    assert sorted(damaged_records(raw)) == sorted(RECORD_DAMAGES)
+    path, text, where, reason, detail = damaged_records(raw)[what]
+    exams.put(path, text)
+    exams.put("ru/test_v1.jsonl", raw.jsonl(raw.russian()))
+    for _ in range(2):  # the second run reuses the first's output and says the same
+        done = exams.prepare()
+        assert done.returncode == (0 if reason == "nul_character" else 3), done.stderr
+    assert exams.excluded() == [(where, reason)]
+    row = exams.records("excluded.jsonl")[0]
+    assert detail in row["detail"]
+    assert exams.manifest()["sources"][row["source"]]["excluded"] == {reason: 1}
+    assert len(exams.records("Test/Russian.jsonl")) == 1
+    assert ("1 records came damaged" in done.stderr) == (reason != "nul_character")
 
 
 def test_two_files_that_claim_one_split_are_refused(exams, raw):
