@@ -105,8 +105,9 @@ def serve_page(options: argparse.Namespace) -> int:
         print(f"warning: {options.host} lets other machines reach this page, over HTTP without encryption: whoever "
               "can read the network can read the links and answer under another's name. Use a trusted network, or "
               "leave out --host and reach it through an SSH tunnel", file=sys.stderr)  # fmt: skip
-    port = getattr(server, "effective_port", None) or options.port
-    print(f"serving on {options.host} port {port}; each link is http://{options.host}:{port}/r/TOKEN/ "
+    host, port = (getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)])[0]
+    shown = f"[{host}]" if ":" in str(host) else host
+    print(f"serving on {host} port {port}; each link is http://{shown}:{port}/r/TOKEN/ "
           "(Ctrl+C ends it; nothing is lost)", flush=True)  # fmt: skip
     try:
         server.run()
@@ -157,6 +158,13 @@ def positive(text: str) -> int:
     return value
 
 
+def port_number(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 65535")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     verbs = parser.add_subparsers(dest="command", required=True)
@@ -183,7 +191,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve = verb("serve", serve_page, "run the web page")
     serve.add_argument("--host", default=HOST, metavar="ADDRESS",
                        help="address to listen on (default: %(default)s, which no other machine can reach)")
-    serve.add_argument("--port", type=int, default=PORT, help="TCP port; 0: any free one (default: %(default)s)")
+    serve.add_argument("--port", type=port_number, default=PORT,
+                       help="TCP port; 0: any free one (default: %(default)s)")
     link = verb("link", renew_link, "print a new personal link; the old one stops working")
     link.add_argument("--person", required=True, metavar="NAME", help="reviewer or referee")
     report = verb("report", report_agreement, "print progress, agreement and Cohen's kappa per language")

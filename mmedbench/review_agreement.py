@@ -69,7 +69,8 @@ def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, fl
 
     Edge cases: no pairs, or both raters use one and the same category throughout (p_e = 1, so 0/0): kappa is not
     defined, all three are None, and the raw agreement must be reported instead. Full agreement over two or more
-    categories: 1. One rater uses a single category and the other does not: 0, whatever the raw agreement.
+    categories: 1. One rater uses a single category and the other does not: 0, whatever the raw agreement. In these
+    last two, and wherever else the standard error is 0, there is no interval: both bounds are None.
     """
     n = len(pairs)
     cells = Counter(pairs)
@@ -89,6 +90,8 @@ def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, fl
     )
     rest = (observed * expected - 2 * expected + observed) ** 2
     error = math.sqrt(max(0.0, equal + unequal - rest) / n) / (1 - expected) ** 2
+    if error < 1e-6:
+        return kappa, None, None
     return kappa, max(-1.0, kappa - Z95 * error), min(1.0, kappa + Z95 * error)
 
 
@@ -136,7 +139,8 @@ def agreement_table(rows: dict[str, dict]) -> list[str]:
         for name, found in row["criteria"].items():
             agree = f"{100 * found['equal'] / found['n']:.1f} %" if found["n"] else "-"
             if found["kappa"] is not None:
-                kappa, interval = f"{found['kappa']:.2f}", "{:.2f} to {:.2f}".format(*found["ci95"])
+                kappa = f"{found['kappa']:.2f}"
+                interval = "{:.2f} to {:.2f}".format(*found["ci95"]) if found["ci95"] else "none: standard error 0"
             elif found["n"]:
                 kappa, interval = "-", "not defined: both gave one and the same judgement throughout"
             else:

@@ -19,11 +19,10 @@ import jinja2
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound
 
 from benchmark_files import LANGUAGE_FILES, answer_letters
-from review_agreement import Verdict, verdicts
-from review_store import CRITERIA, NOTE_CHARACTERS, Answer, Item, Person, ReviewStore
+from review_desk import Desk, read_answer
+from review_store import NOTE_CHARACTERS, Answer, Item, ReviewStore
 
 PAGE = Path(__file__).resolve().parent / "review_page"
-KEYS = {"supports": ("1", "2"), "correct": ("3", "4")}  # yes, no
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -37,42 +36,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
-VALUES = {"yes": True, "no": False, "": None}
-
-
-class Desk:
-    """What one person has to do, and has done: the view of the store that the person is allowed to see."""
-
-    def __init__(self, store: ReviewStore, person: Person):
-        self.store, self.person = store, person
-        self.own = store.answers(person)
-        self.is_referee = person.role == "referee"
-        self._verdicts: dict[int, Verdict] = verdicts(store) if self.is_referee else {}
-
-    def items(self, language: str) -> list[Item]:
-        """A reviewer's: all. The referee's: those that both have judged, and not alike."""
-        items = self.store.items.get(language, [])
-        return [item for item in items if self._verdicts[item.id].conflicts] if self.is_referee else items
-
-    def state(self, item: Item) -> str:
-        """done, begun or open."""
-        answer = self.own.get(item.id, Answer())
-        if self._verdicts[item.id].settled if self.is_referee else answer.complete:
-            return "done"
-        return "open" if answer == Answer() else "begun"
-
-    def done(self, language: str) -> int:
-        return sum(self.state(item) == "done" for item in self.items(language))
-
-    def conflicts(self, item: Item) -> tuple[str, ...]:
-        """The criteria this person has to judge."""
-        return self._verdicts[item.id].conflicts if self.is_referee else CRITERIA
-
-    def next_open(self, language: str, after: int) -> Item | None:
-        """The first item that is not done after this position, then from the start; the item itself left out."""
-        items = self.items(language)
-        turned = [item for item in items if item.position > after] + [item for item in items if item.position < after]
-        return next((item for item in turned if self.state(item) != "done"), None)
 
 
 class PageApp(flask.Flask):
@@ -86,131 +49,127 @@ def create_app(store: ReviewStore) -> flask.Flask:
     app = PageApp("review_page", root_path=str(PAGE))
     app.jinja_env.undefined = jinja2.StrictUndefined
     app.config["MAX_CONTENT_LENGTH"] = 16 * NOTE_CHARACTERS  # a note of four-byte characters, percent-encoded, fits
-    texts = json.loads((PAGE / "texts.json").read_text(encoding="utf-8"))
-
-    def desk_of(token: str) -> Desk:
-        person = store.person_of(token)
-        if person is None:
-            raise NotFound
-        return Desk(store, person)
-
-    def item_of(desk: Desk, language: str, position: int) -> Item:
-        for item in desk.items(language):
-            if item.position == position:
-                return item
-        raise NotFound
-
-    def browser_language() -> str:
-        return flask.request.accept_languages.best_match(list(LANGUAGE_FILES)) or "en"
-
-    def progress(desk: Desk, language: str) -> dict:
-        done, total = desk.done(language), len(desk.items(language))
-        words = texts[language]["settled" if desk.is_referee else "judged"]
-        return {"done": done, "total": total, "progress": words.format(done=done, total=total)}
-
-    def next_address(desk: Desk, token: str, language: str, after: int) -> str:
-        item = desk.next_open(language, after)
-        if item is None:
-            return flask.url_for("finished", token=token, language=language)
-        return flask.url_for("rationale", token=token, language=language, position=item.position)
-
-    @app.get("/r/<token>/")
-    def overview(token: str):
-        desk = desk_of(token)
-        rows = [{"language": code, "t": texts[code], "url": flask.url_for("resume", token=token, language=code),
-                 **progress(desk, code)} for code in store.items]
-        language = browser_language()
-        return flask.render_template("overview.html", language=language, t=texts[language], person=desk.person,
-                                     rows=rows)
-
-    @app.get("/r/<token>/<language>/")
-    def resume(token: str, language: str):
-        """Where the person stopped: the first item that is not done."""
-        desk = desk_of(token)
-        if language not in store.items:
-            raise NotFound
-        return flask.redirect(next_address(desk, token, language, 0))
-
-    @app.get("/r/<token>/<language>/finished")
-    def finished(token: str, language: str):
-        desk = desk_of(token)
-        if language not in store.items:
-            raise NotFound
-        first = next((flask.url_for("rationale", token=token, language=language, position=item.position)
-                      for item in desk.items(language)), None)
-        return flask.render_template("finished.html", language=language, t=texts[language], first=first,
-                                     overview=flask.url_for("overview", token=token), **progress(desk, language))
-
-    @app.get("/r/<token>/<language>/<int:position>")
-    def rationale(token: str, language: str, position: int):
-        desk = desk_of(token)
-        item = item_of(desk, language, position)
-        return show(desk, token, item, incomplete=False)
-
-    @app.post("/r/<token>/<language>/<int:position>")
-    def answer(token: str, language: str, position: int):
-        """Save; then JSON for the script, or for a browser without it the next page."""
-        refuse_other_sites()
-        desk = desk_of(token)
-        item = item_of(desk, language, position)
-        store.save(item, desk.person, read_answer(flask.request.form, desk.conflicts(item)))
-        desk = desk_of(token)
-        following = next_address(desk, token, language, position)
-        if flask.request.accept_mimetypes.best == "application/json":
-            return {"next": following, **progress(desk, language)}
-        if desk.state(item) != "done":
-            return show(desk, token, item, incomplete=True)
-        return flask.redirect(following, code=303)
-
-    def show(desk: Desk, token: str, item: Item, incomplete: bool):
-        t = texts[item.language]
-        items = desk.items(item.language)
-        address = {other.position: flask.url_for("rationale", token=token, language=item.language,
-                                                 position=other.position) for other in items}
-        at = items.index(item)
-        own = desk.own.get(item.id, Answer())
-        criteria, notes = shown_criteria(store, desk, item, own, t)
-        return flask.render_template(
-            "rationale.html", language=item.language, t=t, person=desk.person, item=item, record=item.record,
-            right=answer_letters(item.record), answer=own, criteria=criteria, notes=notes,
-            place=t["number"].format(number=at + 1, total=len(items)),
-            numbers=[(other.position, address[other.position], desk.state(other)) for other in items],
-            previous=address[items[at - 1].position] if at else None,
-            next=address[items[at + 1].position] if at + 1 < len(items) else None,
-            own=address[item.position], overview=flask.url_for("overview", token=token), incomplete=incomplete,
-            saved=own != Answer(), note_characters=NOTE_CHARACTERS, **progress(desk, item.language),
-        )  # fmt: skip
-
-    @app.after_request
-    def add_headers(response: flask.Response) -> flask.Response:
-        response.headers.update(HEADERS)
-        return response
-
-    @app.errorhandler(HTTPException)
-    def explain(error: HTTPException):
-        if error.code is not None and error.code < 400:  # a redirect to the address with its final slash
-            return error
-        language = browser_language()
-        words = texts[language]
-        token = (flask.request.view_args or {}).get("token")
-        if error.code == 404:
-            message = words["not_found" if token and store.person_of(token) else "no_link"]
-        else:
-            message = f"{error.code}: {error.description}"
-        return flask.render_template("message.html", language=language, t=words, message=message), error.code
-
+    site = Site(store)
+    for path, view, method in (
+        ("/r/<token>/", site.overview, "GET"),
+        ("/r/<token>/<language>/", site.resume, "GET"),
+        ("/r/<token>/<language>/finished", site.finished, "GET"),
+        ("/r/<token>/<language>/<int:position>", site.rationale, "GET"),
+        ("/r/<token>/<language>/<int:position>", site.answer, "POST"),
+    ):
+        app.add_url_rule(path, endpoint=view.__name__, view_func=view, methods=[method])
+    app.register_error_handler(HTTPException, site.explain)
+    app.after_request(add_headers)
     return app
 
 
-def shown_criteria(store: ReviewStore, desk: Desk, item: Item, own: Answer, t: dict) -> tuple[list[dict], list[tuple]]:
-    """(the criteria as the template shows them, the reviewers' notes): what others said is the referee's alone."""
-    others = [(t[f"reviewer_{number}"], store.answers(person).get(item.id, Answer()))
-              for number, person in enumerate(store.reviewers, start=1)] if desk.is_referee else []
-    asked = desk.conflicts(item)
-    criteria = [{"name": name, "text": t[name], "digits": KEYS[name], "value": getattr(own, name),
-                 "agreed": name not in asked, "said": [(who, getattr(said, name)) for who, said in others]}
-                for name in CRITERIA]
-    return criteria, [(who, said.note) for who, said in others if said.note]
+class Site:
+    """The views. Each finds out anew whose token it was given, and what that person may see."""
+
+    def __init__(self, store: ReviewStore):
+        self.store = store
+        self.texts = json.loads((PAGE / "texts.json").read_text(encoding="utf-8"))
+
+    def overview(self, token: str):
+        desk = self._desk(token)
+        rows = [{"language": code, "t": self.texts[code], "url": flask.url_for("resume", token=token, language=code),
+                 **self._progress(desk, code)} for code in self.store.items]  # fmt: skip
+        return self._render("overview.html", browser_language(), person=desk.person, rows=rows)
+
+    def resume(self, token: str, language: str):
+        """Where the person stopped: the first item that is not done."""
+        return flask.redirect(self._next_address(self._desk(token, language), token, language, 0))
+
+    def finished(self, token: str, language: str):
+        desk = self._desk(token, language)
+        first = next((address(token, item) for item in desk.items(language)), None)
+        return self._render("finished.html", language, first=first, overview=flask.url_for("overview", token=token),
+                            **self._progress(desk, language))  # fmt: skip
+
+    def rationale(self, token: str, language: str, position: int):
+        desk = self._desk(token, language)
+        return self._show(desk, token, self._item(desk, language, position), incomplete=False)
+
+    def answer(self, token: str, language: str, position: int):
+        """Save; then JSON for the script, or for a browser without it the next page."""
+        refuse_other_sites()
+        desk = self._desk(token, language)
+        item = self._item(desk, language, position)
+        try:
+            given = read_answer(flask.request.form, desk.asked(item))
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        self.store.save(item, desk.person, given)
+        desk = Desk(self.store, desk.person)
+        following = self._next_address(desk, token, language, position)
+        if flask.request.accept_mimetypes.best == "application/json":
+            return {"next": following, **self._progress(desk, language)}
+        if desk.state(item) != "done":
+            return self._show(desk, token, item, incomplete=True)
+        return flask.redirect(following, code=303)
+
+    def explain(self, error: HTTPException):
+        """Any refusal, as a page in the browser's language."""
+        if error.code is not None and error.code < 400:  # a redirect to the address with its final slash
+            return error
+        language = browser_language()
+        token = (flask.request.view_args or {}).get("token")
+        message = f"{error.code}: {error.description}"
+        if error.code == 404:
+            message = self.texts[language]["not_found" if token and self.store.person_of(token) else "no_link"]
+        return self._render("message.html", language, message=message), error.code
+
+    def _desk(self, token: str, language: str | None = None) -> Desk:
+        """Errors: NotFound for a token that is nobody's, and for a language that was not drawn."""
+        person = self.store.person_of(token)
+        if person is None or (language is not None and language not in self.store.items):
+            raise NotFound
+        return Desk(self.store, person)
+
+    def _item(self, desk: Desk, language: str, position: int) -> Item:
+        item = desk.item(language, position)
+        if item is None:
+            raise NotFound
+        return item
+
+    def _progress(self, desk: Desk, language: str) -> dict:
+        done, total = desk.done(language), len(desk.items(language))
+        words = self.texts[language]["settled" if desk.is_referee else "judged"]
+        return {"done": done, "total": total, "progress": words.format(done=done, total=total)}
+
+    def _next_address(self, desk: Desk, token: str, language: str, after: int) -> str:
+        item = desk.next_open(language, after)
+        return address(token, item) if item else flask.url_for("finished", token=token, language=language)
+
+    def _show(self, desk: Desk, token: str, item: Item, incomplete: bool) -> str:
+        t, items = self.texts[item.language], desk.items(item.language)
+        at, own = items.index(item), desk.own.get(item.id, Answer())
+        return self._render(
+            "rationale.html", item.language, person=desk.person, item=item, record=item.record,
+            right=answer_letters(item.record), answer=own, criteria=desk.criteria(item, t), notes=desk.notes(item, t),
+            place=t["number"].format(number=at + 1, total=len(items)),
+            numbers=[(n, address(token, other), desk.state(other)) for n, other in enumerate(items, start=1)],
+            number=at + 1, previous=address(token, items[at - 1]) if at else None,
+            next=address(token, items[at + 1]) if at + 1 < len(items) else None,
+            own=address(token, item), overview=flask.url_for("overview", token=token), incomplete=incomplete,
+            saved=own != Answer(), note_characters=NOTE_CHARACTERS, **self._progress(desk, item.language),
+        )  # fmt: skip
+
+    def _render(self, template: str, language: str, **values) -> str:
+        return flask.render_template(template, language=language, t=self.texts[language], **values)
+
+
+def address(token: str, item: Item) -> str:
+    return flask.url_for("rationale", token=token, language=item.language, position=item.position)
+
+
+def browser_language() -> str:
+    return flask.request.accept_languages.best_match(list(LANGUAGE_FILES)) or "en"
+
+
+def add_headers(response: flask.Response) -> flask.Response:
+    response.headers.update(HEADERS)
+    return response
 
 
 def refuse_other_sites() -> None:
@@ -220,16 +179,3 @@ def refuse_other_sites() -> None:
     origin = flask.request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != flask.request.host:
         raise Forbidden("the request comes from another site")
-
-
-def read_answer(form, asked: tuple[str, ...]) -> Answer:
-    """The answer that a form holds; criteria that are not asked stay open. Errors: BadRequest."""
-    values = {}
-    for name in asked:
-        if form.get(name, "") not in VALUES:
-            raise BadRequest(f"{name} is yes or no")
-        values[name] = VALUES[form.get(name, "")]
-    note = form.get("note", "").replace("\r\n", "\n").replace("\x00", "")
-    if len(note) > NOTE_CHARACTERS:
-        raise BadRequest(f"a note has at most {NOTE_CHARACTERS} characters")
-    return Answer(**values, note=note)

@@ -94,8 +94,11 @@ def create_store(path: Path, items: list[dict], people: list[tuple[str, str]], f
     """Make the database whole, or not at all. items: {language, position, key, record}; people: (name, role).
 
     Returns {name: token}: the only time the tokens are seen; the file keeps their hashes. It is readable by its
-    owner alone. Errors: FileExistsError when the path is taken.
+    owner alone. Errors: InputError when the path is taken or cannot be written.
     """
+    for taken in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal")):
+        if taken.exists():  # SQLite would take the log of an earlier database for this one's
+            raise InputError(f"{taken} is there already; give another --db, or move it away")
     tokens = {name: secrets.token_urlsafe(32) for name, _ in people}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -114,9 +117,9 @@ def create_store(path: Path, items: list[dict], people: list[tuple[str, str]], f
         connection.executemany("INSERT INTO items (language, position, key, record) VALUES (?, ?, ?, ?)", rows)
         connection.execute("COMMIT")
         connection.close()
-        if path.exists():
-            raise FileExistsError(path)
         aside.rename(path)
+    except sqlite3.Error as error:
+        raise InputError(f"cannot write {path} ({error}); is the disk full?") from None
     finally:
         aside.unlink(missing_ok=True)
     return tokens

@@ -167,6 +167,13 @@ def test_a_dry_run_counts_and_writes_nothing(benchmark, run, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+def test_the_log_of_an_earlier_database_is_not_taken_for_the_new_one_s(benchmark, run, tmp_path):
+    (tmp_path / "r-wal").write_bytes(b"x")
+    done = run("review.py", "make", benchmark, "--db", tmp_path / "r", "--reviewers", "a", "b")
+    assert (done.returncode, "r-wal is there already" in done.stderr) == (2, True)
+    assert sorted(path.name for path in tmp_path.glob("*r*")) == ["r-wal"]
+
+
 @pytest.mark.parametrize("people", [("anna", "anna"), ("anna", " "), ("anna", "chen")])
 def test_the_people_must_be_different_and_have_names(benchmark, run, tmp_path, people):
     done = run("review.py", "make", benchmark, "--db", tmp_path / "r", "--reviewers", *people, "--referee", "chen")
@@ -252,6 +259,13 @@ def test_kappa_is_what_its_definition_gives(pairs, expected):
     assert cohens_kappa(pairs)[0] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("pairs, kappa", [
+    ([(True, True), (False, False)] * 20, 1.0), ([(True, True), (True, False)] * 20, 0.0), ([(True, False)] * 3, 0.0),
+])  # fmt: skip
+def test_where_the_standard_error_is_0_kappa_has_no_interval(pairs, kappa):
+    assert cohens_kappa(pairs) == (kappa, None, None)
+
+
 @pytest.mark.parametrize("pairs", [[], [(True, True)], [(False, False)] * 50])
 def test_kappa_is_not_defined_without_pairs_or_with_one_category_in_all(pairs):
     assert cohens_kappa(pairs) == (None, None, None)
@@ -298,6 +312,7 @@ def test_the_report_says_why_kappa_is_not_defined(make, run, tmp_path):
     rows = {tuple(line.split()[:2]): line for line in lines}
     assert "100.0 %       -  not defined: both gave one and the same" in rows["zh", "supports"]
     assert rows["zh", "correct"].split()[2:6] == ["4", "100.0", "%", "1.00"]
+    assert rows["zh", "correct"].endswith("none: standard error 0")
 
 
 # The way back
@@ -468,6 +483,21 @@ def test_the_export_s_bytes_depend_on_the_judgements_alone(make, export, tmp_pat
     assert export().returncode == export(out="again").returncode == 0
     for path in sorted((tmp_path / "checked").rglob("*.jsonl")):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / "checked")).read_bytes()
+
+
+def test_real_released_records_without_marks_are_drawn_judged_and_marked(real_data, raw, run, tmp_path):
+    data = real_data / "mmedbench_sample"
+    run("review.py", "make", data, "--db", tmp_path / "r.sqlite", "--reviewers", "anna", "ben", "--sample", "5")
+    store = ReviewStore(tmp_path / "r.sqlite")
+    for language in store.items:
+        columns(store, language, "yy yy yn yy yy", "yy yy yn yy yy")
+    done = run("review.py", "export", tmp_path / "r.sqlite", "--data", data, "--out", tmp_path / "c")
+    assert done.returncode == 0, done.stderr
+    checked = [record for file in sorted((tmp_path / "c" / "Test").glob("*.jsonl")) for record in raw.lines(file)
+               if record.get("human_checked")]
+    assert len(checked) == 5 * len(store.items) == 30
+    assert sum(record["human_check_passed"] for record in checked) == 24
+    assert run("check.py", tmp_path / "c").returncode == run("check.py", data).returncode
 
 
 def test_a_review_without_a_referee_leaves_conflicts_open(benchmark, run, raw, tmp_path):

@@ -198,7 +198,7 @@ def test_the_interface_texts_have_the_same_keys_and_places_in_every_language():
             places = {name for _, name, _, _ in string.Formatter().parse(text) if name}
             assert text.strip() and places == {n for _, n, _, _ in string.Formatter().parse(texts["en"][key]) if n}, key
     used = "".join(p.read_text(encoding="utf-8") for p in (review_app.PAGE / "templates").iterdir())
-    used += (review_app.PAGE.parent / "review_app.py").read_text(encoding="utf-8")
+    used += "".join((review_app.PAGE.parent / name).read_text("utf-8") for name in ("review_app.py", "review_desk.py"))
     unused = [key for key in texts["en"] if not re.search(rf"""\bt\.{key}\b|["']{key}["']|{key[:-1]}\{{""", used)]
     assert unused == []
 
@@ -306,6 +306,11 @@ def test_only_loopback_addresses_go_without_the_warning(host, inside):
     from review import is_loopback
 
     assert is_loopback(host) is inside
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_is_none_is_refused(review, run, port):
+    assert run("review.py", "serve", review.path, "--port", port).returncode == 2
 
 
 def test_a_port_that_is_taken_is_said_in_one_sentence(review, run):

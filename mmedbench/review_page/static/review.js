@@ -20,7 +20,7 @@ async function send() {
   while (current() !== saved) {
     const body = current();
     say(form.dataset.saving, "");
-    let response;
+    let response = null;
     try {
       response = await fetch(form.action, {
         method: "POST",
@@ -29,6 +29,9 @@ async function send() {
         headers: { "Content-Type": "application/x-www-form-urlencoded", Accept: "application/json" },
       });
     } catch (error) {
+      console.warn(String(error));
+    }
+    if (response === null || response.status >= 500) { // no server, or one in trouble, such as a full disk
       say(form.dataset.notSaved, "bad");
       clearTimeout(waiting);
       waiting = setTimeout(save, 2000);
