@@ -134,13 +134,16 @@ def _agreement_of(items: list[Item], first: dict, second: dict, found: dict[int,
 
 def agreement_table(rows: dict[str, dict]) -> list[str]:
     """The report's lines: one a language and criterion."""
+    def shown(value: float) -> str:
+        return f"{round(value, 2) + 0:.2f}"  # never -0.00
+
     lines = [f"{'language':<9} {'criterion':<9} {'n':>5} {'agree':>7} {'kappa':>7}  95 % interval"]
     for language, row in rows.items():
         for name, found in row["criteria"].items():
             agree = f"{100 * found['equal'] / found['n']:.1f} %" if found["n"] else "-"
             if found["kappa"] is not None:
-                kappa = f"{found['kappa']:.2f}"
-                interval = "{:.2f} to {:.2f}".format(*found["ci95"]) if found["ci95"] else "none: standard error 0"
+                kappa = shown(found["kappa"])
+                interval = " to ".join(map(shown, found["ci95"])) if found["ci95"] else "none: standard error 0"
             elif found["n"]:
                 kappa, interval = "-", "not defined: both gave one and the same judgement throughout"
             else:
