@@ -92,6 +92,11 @@ stage() {
     "$title" "$reads" "$record" $((SECONDS - start)) "$([[ $code == 3 ]] && echo true || echo false)" >> "$results/stages.jsonl"
 }
 
+leaderboard_row() {
+  python mmedbench/leaderboard.py add "$results/evaluation/result.json" --results "$results/leaderboard" --replace &&
+    python mmedbench/leaderboard.py render --results "$results/leaderboard" --out "$results/leaderboard.md"
+}
+
 stage books "$pdfs" "$data/books/manifest.json" \
   python data_collection/ocr.py "$pdfs" --out "$data/books" --workers 2
 stage filter "$web" "$data/web/manifest.json" \
@@ -107,14 +112,14 @@ stage pretraining "$data/tokens" "$checkpoints/pretrained/run.json" \
   --out "$checkpoints/pretrained" "${pretrain_flags[@]}"
 stage benchmark "$exams" "$data/MMedBench/manifest.json" \
   python mmedbench/prepare.py "$exams" --out "$data/MMedBench" "${prepare_flags[@]}"
+# One thread: the tiny model's matrices are too small to share, and a busy machine would thrash.
 stage fine-tuning "$checkpoints/pretrained, $data/MMedBench/Train" "$checkpoints/finetuned/run.json" \
-  python finetune/train.py --recipe finetune/recipes/tiny.yaml --lora --model "$checkpoints/pretrained" \
+  env OMP_NUM_THREADS=1 python finetune/train.py --recipe finetune/recipes/tiny.yaml --lora --model "$checkpoints/pretrained" \
   --data "$data/MMedBench/Train" --exclude "$tests" --out "$checkpoints/finetuned" "${finetune_flags[@]}"
 stage evaluation "$checkpoints/finetuned, $tests" "$results/evaluation/result.json" \
   python inference/eval.py --model "$checkpoints/finetuned" --data "$tests" --name "tiny ($name)" --out "$results/evaluation"
 stage leaderboard "$results/evaluation" "$results/leaderboard.md" \
-  bash -c 'python mmedbench/leaderboard.py add "$1" --results "$2" && python mmedbench/leaderboard.py render --results "$2" --out "$3"' \
-  leaderboard "$results/evaluation/result.json" "$results/leaderboard" "$results/leaderboard.md"
+  leaderboard_row
 
 printf '\n'
 python slurm/run_summary.py "$results/stages.jsonl" --seconds $((SECONDS - began))

@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 _stop_asked = False
@@ -139,6 +140,12 @@ def load_base(args: argparse.Namespace):
     """(model, tokenizer) of the base model. Errors: InputError saying which command makes what is missing."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    # What transformers announces of its own insides is no news here, and a log file wants no progress bars.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
 
     folder = Path(args.model)
     if folder.is_dir():

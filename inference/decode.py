@@ -1,5 +1,7 @@
 """A local model and its two ways to answer: greedy generation in batches, and the log-probability of the letters."""
 
+import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,12 @@ def load_model(name: str, trust_remote_code: bool = False) -> LoadedModel:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    # What transformers announces of its own insides is no news here, and a log file wants no progress bars.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
 
     folder = Path(name)
     run = read_json(folder / "run.json") if (folder / "run.json").exists() else {}

@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from pathlib import Path
 
 # Handlers before the slow imports: a job warned in its first seconds must not die of the warning.
@@ -239,8 +240,14 @@ def run(
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
+    # What torch and transformers announce of their own insides is no news for the person who watches the steps.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|transformers")
     import deepspeed
     import torch.distributed as dist
+    from transformers.utils import logging as transformers_logging
+
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
 
     deepspeed.init_distributed("nccl" if gpu else "gloo", verbose=False)
     rank, world = dist.get_rank(), dist.get_world_size()

@@ -31,13 +31,15 @@ def test_a_second_run_on_one_folder_is_refused_until_the_first_is_gone(tmp_path)
     program = f"""
 import sys
 from pathlib import Path
-sys.path = [{str(STAGE)!r}] + sys.path
 from checkpoints import lock_run
 lock = lock_run(Path({str(tmp_path)!r}), 0)
 print("held", flush=True)
 sys.stdin.read()
 """
-    holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # Started in the stage, whose folder `python -c` then finds its modules in.
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=STAGE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(InputError, match="another run is writing"):
         lock_run(tmp_path, 0)
