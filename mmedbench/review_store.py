@@ -137,12 +137,12 @@ class ReviewStore:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
             found = self._connection.execute("PRAGMA application_id").fetchone()[0]
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{path} is no review database ({error})") from None
-        if (found, version) != (APPLICATION_ID, FORMAT_VERSION):
-            raise InputError(f"{path} is no review database of version {FORMAT_VERSION} made by `review.py make`")
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
+            if (found, version) != (APPLICATION_ID, FORMAT_VERSION):
+                raise InputError(f"{path} is no review database of version {FORMAT_VERSION} made by `review.py make`")
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                self._connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error as error:
+            raise InputError(f"cannot open {path} as a review database, to read and to write ({error})") from None
         people = self._rows("SELECT id, name, role FROM people ORDER BY id")
         self.people = [Person(*row) for row in people]
         self.reviewers = [person for person in self.people if person.role == "reviewer"]

@@ -255,6 +255,26 @@ def test_an_answer_shown_as_saved_outlives_kill_9_and_one_that_is_not_is_sent_af
     assert page.find("#note").get_attribute("value") == "断线时写的"
 
 
+def test_a_conflict_that_is_gone_says_so_and_lets_the_referee_leave(browser, review):
+    for who, keys in (("anna", "13"), ("ben", "14")):
+        page = Page(browser, review.address(who, "zh/1"))
+        page.keys(*keys)
+        page.wait(lambda page=page: page.text("#progress") == "已评判 1 / 3")
+    page = Page(browser, review.address("chen", "zh/1"))
+    browser.switch_to.new_window("tab")
+    other = Page(browser, review.address("ben", "zh/1"))
+    other.keys("3")
+    other.wait(lambda: review.answers("ben") == [Answer(True, True)])
+    browser.close()
+    browser.switch_to.window(browser.window_handles[0])
+    page.keys("3")
+    page.wait(lambda: page.text("#status").startswith("未保存：服务器拒绝"))
+    assert review.answers("chen") == []
+    page.find("header a").click()
+    page.wait(lambda: browser.current_url == review.address("chen"))
+    assert page.text("#progress-zh") == "目前没有分歧"
+
+
 def test_text_of_a_model_is_shown_and_never_run_and_nothing_foreign_is_loaded(browser, review):
     browser.get_log("browser")  # drops what earlier tests left
     seen = []

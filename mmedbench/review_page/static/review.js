@@ -9,6 +9,7 @@ const current = () => new URLSearchParams(new FormData(form)).toString();
 let saved = current();
 let sending = null;
 let waiting = 0;
+let refused = false;
 
 function say(text, kind) {
   status.textContent = text;
@@ -37,7 +38,8 @@ async function send() {
       waiting = setTimeout(save, 2000);
       return false;
     }
-    if (!response.ok) {
+    refused = !response.ok;
+    if (refused) {
       say(form.dataset.refused, "bad");
       return false;
     }
@@ -60,8 +62,8 @@ function save() {
 }
 
 async function go(url) {
-  while (current() !== saved) {
-    if (!(await save())) return;
+  while (current() !== saved && !refused) {
+    if (!(await save()) && !refused) return;
   }
   location.assign(url);
 }
@@ -69,8 +71,7 @@ async function go(url) {
 async function saveAndGoOn() {
   const open = groups.find((group) => !group.querySelector("input:checked"));
   if (open) {
-    await save();
-    say(form.dataset.incomplete, "bad");
+    if (await save()) say(form.dataset.incomplete, "bad");
     open.querySelector("input").focus();
     return;
   }
@@ -99,7 +100,7 @@ for (const link of document.querySelectorAll("a[href]")) {
   });
 }
 window.addEventListener("beforeunload", (event) => {
-  if (current() !== saved) {
+  if (current() !== saved && !refused) {
     save();
     event.preventDefault();
   }
