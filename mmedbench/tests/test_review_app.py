@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -269,6 +270,32 @@ def test_an_answer_is_there_after_kill_9_and_a_restart(review, serve):
     assert "谢谢" in serve().send("GET", f"{path}finished")[1]
     store = ReviewStore(review.path)
     assert list(store.answers(store.people[0]).values()) == [Answer(True, False, f"第{n}条") for n in (1, 2, 3)]
+
+
+@pytest.mark.slow
+def test_whatever_was_confirmed_before_a_kill_at_any_moment_is_there(tmp_path, raw):
+    review = Review(tmp_path / "many.sqlite", [item("en", n) for n in range(1, 201)])
+    chance, confirmed = random.Random(3), {}
+    for _ in range(8):
+        server = Server(raw.stage, review.path)
+        timer = threading.Timer(chance.uniform(0.02, 0.3), server.kill)
+        timer.start()
+        while True:
+            number, note = chance.randint(1, 200), str(chance.random())
+            try:
+                path = f"/r/{review.tokens['anna']}/en/{number}"
+                code, _ = server.send("POST", path, supports="yes", correct="no", note=note)
+            except (OSError, http.client.HTTPException):
+                confirmed.pop(number, None)  # sent, but whether it was saved was never said
+                break
+            assert code == 200
+            confirmed[number] = note
+        timer.join()
+    store = ReviewStore(review.path)
+    assert store._rows("PRAGMA integrity_check") == [("ok",)]
+    found = {n: answer.note for n, answer in store.answers(store.people[0]).items()}
+    assert len(confirmed) > 50
+    assert {n: found.get(n) for n in confirmed} == confirmed
 
 
 def test_two_reviewers_at_once_lose_nothing(tmp_path, raw):
