@@ -4,6 +4,8 @@ import hashlib
 import http.server
 import json
 import os
+import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -206,6 +208,21 @@ def test_the_released_zip_comes_from_the_hub_and_its_commit_stands_in_the_manife
     assert asked == []
 
 
+def test_the_commands_of_the_readme_for_the_released_files_run(hub, tmp_path, raw):
+    files, _, prepare = hub
+    files["MMedBench.zip"] = put_zip(tmp_path / "MMedBench.zip", released_files(raw)).read_bytes()
+    text = (raw.stage / "README.md").read_text(encoding="utf-8")
+    block = next(block for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) if "--hub" in block)
+    commands = [shlex.split(line) for line in block.splitlines()]
+    assert len(commands) == 2
+    for program, script, *arguments in commands:
+        assert (program, script) == ("python", "mmedbench/prepare.py")
+        done = prepare(raw.stage, *arguments)
+        assert done.returncode == 0, done.stderr
+    made = [benchmark(tmp_path / "data" / name) for name in ("MMedBench_released", "MMedBench_unpacked")]
+    assert made[0] == made[1] != {}
+
+
 def test_plain_files_on_the_hub_load_as_they_are_and_what_is_not_there_is_named(hub, tmp_path, raw):
     files, _, prepare = hub
     files |= {name: text.encode() for name, text in released_files(raw, "").items()}
@@ -263,6 +280,20 @@ def test_german_comes_in_as_a_csv_and_arabic_as_jsonl(exams, raw, run):
                                 ("neu/physikum_de_test.csv:6", "answer_outside_options")]
     assert all(check_record(record) for record in [*german, test, train])
     assert run("check.py", exams.out).returncode == 0
+
+
+def test_the_tables_of_the_format_document_are_read_as_it_says(exams, raw):
+    text = (raw.stage / "FORMAT.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```(?:csv|jsonl) (\S+\.\w+)\n(.*?)```", text, re.DOTALL)
+    assert [name for name, _ in examples] == ["physikum_de_test.csv", "mle.jsonl"]
+    for name, content in examples:
+        exams.put(name, content)
+    done = exams.prepare()
+    assert done.returncode == 0, done.stderr
+    keys = {name: [record["answer_idx"] for record in exams.records(name)]
+            for name in ("Test/German.jsonl", "Test/Arabic.jsonl", "Train/Arabic.jsonl")}
+    assert keys == {"Test/German.jsonl": ["A", "A,C"], "Test/Arabic.jsonl": ["A"], "Train/Arabic.jsonl": ["A"]}
+    assert exams.excluded() == []
 
 
 def test_one_file_alone_is_a_source_too_and_its_neighbours_are_not(exams, run):
