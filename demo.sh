@@ -3,7 +3,7 @@
 # fine-tuning -> evaluation -> leaderboard row.
 #
 #   bash demo.sh                                  over the repository's own sample, about 5 minutes after set-up
-#   bash demo.sh --exams DIR --web DIR --pdfs DIR [--test DIR]    over your own input, about 30 minutes
+#   bash demo.sh --exams DIR --web DIR --pdfs DIR [--test DIR]    over your own input, about 20 minutes
 #
 # --exams DIR  source exams as mmedbench/README.md lists them     --web DIR   parquet or JSONL with a text column
 # --pdfs DIR   a folder of PDFs                                   --test DIR  questions to answer, never trained on
@@ -53,7 +53,7 @@ if [[ -z $exams$web$pdfs$questions ]]; then
   pretrain_flags=() finetune_flags=(--option-orders 8 --epochs 8) prepare_flags=(--rationales mmedbench/sample/rationales.jsonl)
 else
   name=${name:-demo-own-input}
-  pretrain_flags=(--steps 400) finetune_flags=() prepare_flags=()
+  pretrain_flags=(--steps 400) finetune_flags=(--epochs 1) prepare_flags=()
 fi
 if [[ ! $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]]; then
   echo "demo.sh: --name $name is no folder name (letters, digits, '.', '_', '-')" >&2
