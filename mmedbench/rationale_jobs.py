@@ -58,9 +58,9 @@ def plan_jobs(options: argparse.Namespace, records: list[dict],
         if options.limit is None or taken[record["language"]] < options.limit:
             taken[record["language"]] += 1
             jobs[key] = Job(key, record["id"], record["language"], messages)
-    clashing = [job for job in jobs.values() if len(keys[job.question_id]) > 1]
-    return [job for job in jobs.values() if job not in clashing], [
-        failure(job, "two_keys") for job in {job.question_id: job for job in clashing}.values()]  # fmt: skip
+    sound = [job for job in jobs.values() if len(keys[job.question_id]) == 1]
+    clashing = {job.question_id: job for job in jobs.values() if len(keys[job.question_id]) > 1}
+    return sound, [failure(job, "two_keys") for job in clashing.values()]
 
 
 def failure(job: Job, reason: str, detail: str = "") -> dict:

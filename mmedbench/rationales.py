@@ -16,9 +16,13 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
+import time
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,6 +45,7 @@ from rationale_prompt import PROMPT, RationalePrompt
 from rationale_requests import Endpoint, Gate, Job, Patience, Stopped, explain
 
 FORMAT_VERSION = 1
+PROGRESS_S = 30.0  # between two lines of progress where no terminal shows a bar
 ASK_AGAIN = ("unanswered", "unusable")
 
 
@@ -134,23 +139,25 @@ def ask_all(options: argparse.Namespace, jobs: list[Job], ledger: Ledger) -> tup
     endpoint = Endpoint(read_key(options.key_variable), options.model, options.base_url, options.timeout, settings)
     gate, patience = Gate(), Patience(options.retries, options.backoff, options.longest_wait)
     answers, failures = {}, []
-    bar = tqdm(total=len(jobs), unit="question", disable=None, mininterval=0.5 if sys.stderr.isatty() else 60)
-    with ThreadPoolExecutor(options.concurrency) as pool, bar:
+    said = time.monotonic()
+    with ThreadPoolExecutor(options.concurrency) as pool, tqdm(total=len(jobs), unit="question", disable=None) as bar:
         running = {pool.submit(explain, job, endpoint, ledger, gate, patience, options.model, options.max_tokens): job
                    for job in jobs}  # fmt: skip
         try:
-            while running:
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    job = running.pop(done)
-                    try:
-                        answer, reason, detail = done.result()
-                    except Stopped as stopped:
-                        answer, reason, detail = None, "stopped", str(stopped)
-                    if answer:
-                        answers[job.key] = answer
-                    else:
-                        failures.append(failure(job, reason, detail))
-                    bar.update()
+            for done in as_completed(running):
+                job = running[done]
+                try:
+                    answer, reason, detail = done.result()
+                except Stopped as stopped:
+                    answer, reason, detail = None, "stopped", str(stopped)
+                if answer:
+                    answers[job.key] = answer
+                else:
+                    failures.append(failure(job, reason, detail))
+                bar.update()
+                if bar.disable and time.monotonic() - said > PROGRESS_S:
+                    said = time.monotonic()
+                    print(f"{len(answers)} answers of {len(jobs)}, {len(failures)} failures", flush=True)
         except BaseException:
             # Ctrl-C, a full disk, a fault: what is on its way may arrive and is kept, nothing new is sent.
             gate.stop("interrupted")
@@ -159,6 +166,16 @@ def ask_all(options: argparse.Namespace, jobs: list[Job], ledger: Ledger) -> tup
         raise InputError(f"{gate.reason}; correct --model, --base-url or the key in {options.key_variable}. What was "
                          "answered before is kept")
     return answers, failures, gate.reason
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """A scheduler's SIGTERM ends the run as Ctrl-C does: what is on its way is waited for and kept."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def read_key(variable: str) -> str:
@@ -195,9 +212,11 @@ def check_output(out: Path, arguments: dict) -> None:
         if other:
             raise InputError(f"{out} holds rationales of another making ({', '.join(other)}); give another --out (and "
                              "--cache, to share a ledger)")
-    elif out.is_dir() and any(p.name.startswith(".") is False and not p.name.startswith("ledger.sqlite")
-                              and p.name not in ("rationales.jsonl", "failures.jsonl") for p in out.iterdir()):
-        raise InputError(f"{out} holds other files; give another --out")
+    elif out.is_dir():
+        ours = ("rationales.jsonl", "failures.jsonl")
+        others = [p.name for p in out.iterdir() if p.name not in ours and not p.name.startswith((".", "ledger.sqlite"))]
+        if others:
+            raise InputError(f"{out} holds other files ({', '.join(sorted(others)[:3])}); give another --out")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -246,7 +265,8 @@ def run(options: argparse.Namespace, jobs: list[Job], clashes: list[dict], ledge
     stopped = ""
     if to_ask:
         print_estimate(options, to_ask, ledger, ledger.budget)
-        fresh, failed, stopped = ask_all(options, to_ask, ledger)
+        with sigterm_as_ctrl_c():
+            fresh, failed, stopped = ask_all(options, to_ask, ledger)
         answers, failures = answers | fresh, failures + failed
     place = {job.key: (job, n) for n, job in enumerate(jobs)}
     failures += [failure(place[key][0], answer.unusable) for key, answer in answers.items() if answer.unusable]

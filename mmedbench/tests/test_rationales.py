@@ -137,6 +137,12 @@ def test_copies_are_asked_once_and_copies_with_different_keys_not_at_all(bench, 
     assert bench.failures() == {qid(raw, "odd"): "two_keys"}
 
 
+def test_progress_is_a_line_now_and_then_where_no_terminal_shows_it(bench, monkeypatch):
+    monkeypatch.setattr("rationales.PROGRESS_S", 0.0)
+    bench.put("one", "two")
+    assert "1 answers of 2, 0 failures\n2 answers of 2, 0 failures\n" in bench.ask().stdout
+
+
 def test_languages_splits_and_limit_choose_the_questions(bench):
     for language in ("en", "fr"):
         bench.put("a", "b", language=language, options={"A": language, "B": "x"})
@@ -386,12 +392,13 @@ def test_kill_9_in_the_middle_and_run_again_asks_no_question_twice(bench, answer
     assert len(bench.endpoint.requests) == sent + len(lost)
 
 
-def test_ctrl_c_keeps_what_was_on_its_way_and_the_next_run_finishes_with_nothing_asked_twice(bench):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_keep_what_was_on_its_way_and_the_next_run_finishes(bench, sent):
     bench.put(*(f"q{n}" for n in range(30)))
     bench.endpoint.delay_s = 0.05
     process = start(bench)
     wait_for(lambda: len(bench.endpoint.requests) >= 6)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130, error
     assert "interrupted" in error
