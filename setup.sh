@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # What demo.sh and test.sh need: a .venv with the pinned requirements, and a few Debian packages.
 # Run it alone (bash setup.sh), or let the two commands call it. Once complete it costs under a second.
+# bash setup.sh --tests  also shellcheck and a headless Chromium, where apt may: without them a few tests are skipped
 #
 # TORCH_INDEX_URL  where the CPU build of torch comes from on a machine without a GPU: set it to the PyTorch project's
 #                  own CPU index, as its "Get started" page gives it for pip, CPU (not needed with a GPU)
 # PYTHON           the Python to build the .venv with (default: the first of python3.13 ... python3.11, python3 that fits)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+if (($# > 1)) || [[ ${1:---tests} != --tests ]]; then
+  echo "setup.sh: unknown argument ${*} (only --tests)" >&2
+  exit 2
+fi
 
 fail() {
   echo "setup.sh: $*" >&2
@@ -74,6 +79,16 @@ for language in "${tesseract_languages[@]}"; do
 done
 if ! command -v tesseract > /dev/null; then packages+=(tesseract-ocr); fi
 ((${#packages[@]} == 0)) || install_debian "Tesseract and its languages, which read scanned pages, are" "${packages[@]}"
+
+if [[ ${1:-} == --tests ]]; then
+  packages=()
+  command -v shellcheck > /dev/null || packages+=(shellcheck)
+  command -v chromium > /dev/null || packages+=(chromium)
+  command -v chromedriver > /dev/null || packages+=(chromium-driver)
+  # In a shell of its own: a machine without these can still run the other tests.
+  ((${#packages[@]} == 0)) || (install_debian "tools that some tests use are" "${packages[@]}") ||
+    echo "setup.sh: going on without ${packages[*]}; the tests that use them are skipped"
+fi
 
 # The mark carries the requirements it was made from: changed requirements are installed, a killed install is finished.
 mark=.venv/complete-$(sha256sum requirements.txt | cut -c1-16)

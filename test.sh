@@ -11,7 +11,6 @@ if [[ ${1:-} == --all ]]; then
   which=()
   shift
 fi
-bash setup.sh
-command -v shellcheck > /dev/null || echo "test.sh: shellcheck is not installed, so its test is skipped (Debian package shellcheck)"
+bash setup.sh --tests
 .venv/bin/ruff check .
 exec .venv/bin/python -m pytest --durations=15 "${which[@]}" "$@"

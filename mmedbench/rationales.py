@@ -17,6 +17,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import sys
 import time
 from collections import Counter
@@ -245,6 +246,9 @@ def main(argv: list[str] | None = None) -> int:
             print_plan(options, choose(jobs, ledger, options.ask_again)[0], ledger, budget)
             return 0
         return run(options, jobs, clashes, ledger, arguments)
+    except sqlite3.Error as error:
+        raise InputError(f"the ledger {cache} cannot be written ({error}); see to the disk and run the same command "
+                         "again: what was answered before is kept") from None
     finally:
         ledger.close()
 

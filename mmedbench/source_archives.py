@@ -40,7 +40,7 @@ def unpack(archive: Path, folder: Path) -> int:
 def _is_wanted(archive: Path, entry: zipfile.ZipInfo) -> bool:
     """True for a data file. Errors: InputError for an entry that no honest archive has, wanted or not."""
     # orig_filename: zipfile cuts `filename` at a NUL, and so would hide what follows.
-    name = entry.orig_filename.replace("\\", "/")
+    name = entry.orig_filename.replace("\\", "/").removeprefix("./")
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or "\x00" in name or ".." in name.split("/"):
         raise InputError(f"{archive}: the entry {name!r} would be unpacked outside the archive's folder; refused")
     kind = stat.S_IFMT(entry.external_attr >> 16)

@@ -39,8 +39,11 @@ def run_command(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the same command goes on from what is finished", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except BrokenPipeError:  # the reader of our output has left, as `head` does; nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if not is_disk_full(error):
             raise
         print(
             f"{name}: no room left on the disk ({error}); free some space and run the same command again: "
@@ -48,6 +51,19 @@ def run_command(main: Callable[[], int | None]) -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, says that the disk or the quota is full.
+
+    Libraries wrap the operating system's error in types of their own; torch's writer says only that it failed.
+    """
+    signs = ("No space left on device", "Disk quota exceeded", "os error 28", "enforce fail at inline_container")
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(sign in str(error) for sign in signs):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def parse_arguments(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> argparse.Namespace:

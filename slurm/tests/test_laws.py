@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -134,6 +135,14 @@ def test_shell_scripts_are_strict_and_parse(script):
     directives = [i for i, line in enumerate(text.splitlines()) if line.startswith("#SBATCH")]
     commands = [i for i, line in enumerate(text.splitlines()) if line and not line.startswith("#")]
     assert not directives or max(directives) < min(commands), "Slurm ignores directives after the first command"
+
+
+def test_shell_scripts_are_clean_under_shellcheck():
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed (Debian package shellcheck)")
+    # SC2016: srun's bash -c takes single quotes on purpose; SC2317: trap handlers look unreachable.
+    done = subprocess.run(["shellcheck", "-e", "SC2016,SC2317", *SCRIPTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_nothing_tracked_is_over_a_megabyte_or_names_this_machine():
