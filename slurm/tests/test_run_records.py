@@ -1,4 +1,4 @@
-"""The habits that every stage carries in its record file, tried on one of the five (test_laws.py: they are identical)."""
+"""The habits that every stage carries in its record file, tried on one of the five identical copies."""
 
 import argparse
 import errno
