@@ -47,7 +47,8 @@ def test_a_zip_a_folder_with_the_zip_in_it_and_the_folder_unpacked_give_the_same
     files["./MMedBench/Test/Arabic.jsonl"] = files.pop("MMedBench/Test/Arabic.jsonl")
     archive = put_zip(tmp_path / "MMedBench.zip", files)
     with zipfile.ZipFile(archive) as opened:
-        opened.extractall(tmp_path / "unpacked", [name for name in files if name.lstrip("./").startswith("MMedBench/T")])
+        wanted = [name for name in files if name.lstrip("./").startswith("MMedBench/T")]
+        opened.extractall(tmp_path / "unpacked", wanted)
     (tmp_path / "clone").mkdir()
     (tmp_path / "clone" / "README.md").write_text("card", encoding="utf-8")
     put_zip(tmp_path / "clone" / "MMedBench.zip", files)
