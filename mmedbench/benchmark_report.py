@@ -69,6 +69,17 @@ def known_report(known: list[tuple[Path, list[dict]]], entries: list[Entry]) -> 
     return rows
 
 
+def file_notes(root: Path, paths: list[Path]) -> dict[str, list[str]]:
+    """{"byte_order_mark", "crlf_line_ends": files below root}: read like any other file, but worth knowing of."""
+    notes: dict[str, list[str]] = {}
+    for path in paths:
+        data = path.read_bytes()
+        for name, here in (("byte_order_mark", data.startswith(b"\xef\xbb\xbf")), ("crlf_line_ends", b"\r\n" in data)):
+            if here:
+                notes.setdefault(name, []).append(path.relative_to(root).as_posix())
+    return notes
+
+
 def source_counts(entries: list[Entry]) -> dict[str, dict]:
     """{source: {read, kept by split, excluded by reason, notes}}."""
     counts: dict[str, dict] = {}
@@ -103,6 +114,9 @@ def print_report(report: dict) -> None:
               + "".join(f"; {note.replace('_', ' ')} {n}" for note, n in row["notes"].items()))
         for reason, n in row["excluded"].items():
             print(f"  left out {n}: {reason} ({REASONS[reason]})")
+    for note, files in report["file_notes"].items():
+        print(f"{note.replace('_', ' ')} in {len(files)} files, read as if there were none: {', '.join(files[:3])}"
+              + (" ..." if len(files) > 3 else ""))
     for where, n in report["duplicates"]["groups"].items():
         print(f"copies, {where}: {n} questions")
     if report["duplicates"]["removed"]:

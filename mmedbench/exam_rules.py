@@ -32,6 +32,7 @@ REASONS = {
 }
 # A record with one of these came damaged, not merely unfit for a benchmark: the run ends with exit code 3.
 DAMAGED = ("duplicate_key", "field_missing", "wrong_type", "cells_disagree", "option_letters")
+LONG_QUESTION = 100_000  # characters; kept, and counted as `very_long_question`
 
 
 @dataclass
@@ -91,6 +92,8 @@ def make_entry(where: str, question: str, options: list[str], right: list[str], 
         return leave_out(where, "answer_outside_options", f"key {', '.join(answers)};", question)
     if single and len(answers) > 1:
         return leave_out(where, "several_answers_in_a_single_answer_exam", f"key {', '.join(answers)};", question)
+    if len(question) > LONG_QUESTION:
+        notes = (*notes, "very_long_question")
     record = {"question": question, "options": letters, "answer_idx": ",".join(answers)}
     if context:
         record["context"] = context

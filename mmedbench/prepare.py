@@ -166,6 +166,7 @@ def build(options: argparse.Namespace, root: Path, sources: list[SourceFile],
     manifest = {
         "format_version": FORMAT_VERSION, "stage": "mmedbench/prepare.py",
         "counts": counts, "released_split": released, "sources": benchmark_report.source_counts(entries),
+        "file_notes": benchmark_report.file_notes(root, [file.path for file in sources]),
         "excluded_reasons": {r: REASONS[r] for r in sorted({e.excluded for e in entries if e.excluded})},
         "duplicates": {"groups": copy_counts, "removed": removed},
         "known_test": {"questions": len(keys), "moved_to_test": moved, "taken_out": taken_out,

@@ -25,7 +25,7 @@ class Length:
 def length_units(tokenizer: str | None, count: Callable[[list[str]], list[int]] | None) -> list[Length]:
     """Tokens of the tokenizer named, or characters and words where there is none."""
     if count:
-        return [Length(f"tokens of {Path(tokenizer).name if Path(tokenizer).is_dir() else tokenizer}", count)]
+        return [Length(f"tokens of {tokenizer}", count)]
     return [Length("characters", lambda texts: [len(text) for text in texts]),
             Length("words between spaces", lambda texts: [len(text.split()) for text in texts], True)]  # fmt: skip
 

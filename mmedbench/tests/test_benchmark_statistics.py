@@ -71,10 +71,12 @@ def test_lengths_are_in_tokens_of_the_tokenizer_that_is_named(folder, tmp_path, 
     done = run("benchmark_statistics.py", folder, "--tokenizer", tmp_path / "letters", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     value, rows = numbers(tmp_path / "out")
-    assert value["units"] == ["tokens of letters"]
+    unit = f"tokens of {tmp_path / 'letters'}"
+    assert value["units"] == [unit]
+    assert f"## Mean lengths in {unit}" in done.stdout
     # One token a character, and the special one is not counted.
-    assert rows["en", "Train"]["lengths"]["tokens of letters"] == {"question": 8.0, "option": 2.2, "rationale": 15.0}
-    assert rows["zh", "Test"]["lengths"]["tokens of letters"]["question"] == 5.0
+    assert rows["en", "Train"]["lengths"][unit] == {"question": 8.0, "option": 2.2, "rationale": 15.0}
+    assert rows["zh", "Test"]["lengths"][unit]["question"] == 5.0
     inputs = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["inputs"]
     assert "tokenizer.json" in inputs["tokenizer"]
 

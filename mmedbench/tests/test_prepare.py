@@ -143,8 +143,12 @@ def test_texts_stay_as_they_are_but_for_the_line_ends_and_mark_of_the_file(exams
     question = "  Full\u3000width （\u3000\u3000） and a \u2028 line separator "
     text = raw.jsonl(raw.medqa(question, "A"), raw.medqa("x" * 2_000_000, "B")).replace("\n", "\r\n")
     exams.put("m/test.jsonl", b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n")
-    expect_ok(exams.prepare())
+    exams.put("n/test_v1.jsonl", raw.jsonl(raw.russian()))
+    done = expect_ok(exams.prepare())
     assert [len(r["question"]) for r in exams.records("Test/English.jsonl")] == [len(question), 2_000_000]
+    assert exams.manifest()["file_notes"] == {"byte_order_mark": ["m/test.jsonl"], "crlf_line_ends": ["m/test.jsonl"]}
+    assert exams.manifest()["sources"]["MedQA (US)"]["notes"] == {"very_long_question": 1}
+    assert "byte order mark in 1 files" in done.stdout
     assert exams.records("Test/English.jsonl")[0]["question"] == question
 
 
