@@ -13,32 +13,23 @@ A run that was killed goes on from its newest complete checkpoint. USR1 or TERM:
 import argparse
 import os
 import shutil
-import signal
 import sys
 import warnings
 from pathlib import Path
 
-_stop_asked = False
+import stop_signal
 
+if __name__ == "__main__":
+    stop_signal.listen()  # before the slow imports
 
-def _ask_to_stop(_signal, _frame) -> None:
-    global _stop_asked
-    _stop_asked = True
-
-
-if __name__ == "__main__":  # before the slow imports: an early warning must not kill the job
-    for _number in (signal.SIGUSR1, signal.SIGTERM):
-        signal.signal(_number, _ask_to_stop)
-
-from examples import (  # noqa: E402
+from examples import (
     ExampleCounts,
-    PadOnTheRight,
     build_examples,
     drop_test_questions,
     limit_per_language,
     show_example,
 )
-from finetune_record import (  # noqa: E402
+from finetune_record import (
     InputError,
     describe_files,
     finished_record,
@@ -48,8 +39,9 @@ from finetune_record import (  # noqa: E402
     sha256_of_file,
     write_json,
 )
-from prompt_file import FILES, FORMS, Prompt, PromptError  # noqa: E402
-from train_questions import LANGUAGE_FILES, RecordError, read_split  # noqa: E402
+from prompt_file import FILES, FORMS, Prompt, PromptError
+from supervised_training import train
+from train_questions import LANGUAGE_FILES, RecordError, read_split
 
 # Arguments that change neither the weights nor the order of the examples.
 FREE_ARGUMENTS = {"out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model"}
@@ -195,121 +187,6 @@ def add_adapter(model, args: argparse.Namespace):
         return get_peft_model(model, config)
     except ValueError as error:
         raise InputError(f"--lora-targets {args.lora_targets} do not fit this model: {error}") from None
-
-
-def make_callback(metrics: Path):
-    """A Trainer callback: one line a logged step, the same values to metrics.jsonl, and stop on a signal."""
-    import json
-    import time
-
-    import torch
-    from transformers import TrainerCallback
-
-    class LogAndStop(TrainerCallback):
-        def on_train_begin(self, _args, state, control, **_):
-            self.began, self.first = time.monotonic(), state.global_step
-
-        def on_log(self, _args, state, control, logs=None, **_):
-            if not state.is_world_process_zero or "loss" not in (logs or {}):
-                return
-            row = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
-            row["gradient_norm"] = logs.get("grad_norm")
-            speed = (time.monotonic() - self.began) / max(1, state.global_step - self.first)
-            left = int(speed * (state.max_steps - state.global_step))
-            with open(metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(
-                f"step {row['step']}/{state.max_steps}  loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}  "
-                f"left {left // 60}:{left % 60:02d}",
-                flush=True,
-            )
-
-        def on_step_end(self, _args, _state, control, **_):
-            stop = torch.tensor(float(_stop_asked))
-            if torch.distributed.is_initialized():  # all ranks must stop at the same step
-                stop = stop.to("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
-                torch.distributed.all_reduce(stop)
-            if stop:
-                control.should_save = control.should_training_stop = True
-
-    return LogAndStop()
-
-
-def make_loss_per_example(examples_per_step: int):
-    """A loss for the Trainer: each completion's mean cross-entropy (nats a token), averaged over the step's examples.
-
-    examples_per_step: of one rank over its accumulated micro-batches; the Trainer leaves this division to the function.
-    """
-    import torch
-
-    def loss_per_example(outputs, labels, num_items_in_batch=None):
-        logits, labels = outputs.logits[:, :-1].float(), labels[:, 1:]  # position t predicts token t + 1
-        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="none")
-        return (losses.sum(1) / (labels != -100).sum(1)).sum() / examples_per_step
-
-    return loss_per_example
-
-
-def newest_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end: trainer_state.json is the Trainer's last file."""
-    complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    for path in folder.glob("checkpoint-*"):
-        if path not in complete:
-            shutil.rmtree(path)  # cut off in the middle of its save; the Trainer would stumble over it
-    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
-
-
-def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> bool:
-    """Run the Hugging Face Trainer, from a checkpoint if there is one. Returns whether it reached its last step."""
-    import torch
-    from transformers import PrinterCallback, Trainer, TrainingArguments
-
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    gpu = torch.cuda.is_available()
-    if args.batch_size % (args.micro_batch_size * world):
-        raise InputError(
-            f"--batch-size {args.batch_size} is no multiple of --micro-batch-size {args.micro_batch_size} x "
-            f"{world} processes"
-        )
-    folder = args.out / "training"
-    trainer = Trainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            per_device_train_batch_size=args.micro_batch_size,
-            gradient_accumulation_steps=args.batch_size // (args.micro_batch_size * world),
-            num_train_epochs=args.epochs,
-            learning_rate=args.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=args.warmup_share,
-            weight_decay=args.weight_decay,
-            max_grad_norm=args.clip,
-            bf16=gpu if args.bf16 is None else args.bf16,
-            use_cpu=not gpu,
-            ddp_backend=("nccl" if gpu else "gloo") if world > 1 else None,
-            ddp_find_unused_parameters=False if world > 1 else None,
-            train_sampling_strategy="group_by_length",
-            save_strategy="steps",
-            save_steps=args.save_every,
-            save_total_limit=args.keep,
-            logging_steps=args.log_every,
-            seed=args.seed,
-            report_to=[],
-            disable_tqdm=not sys.stderr.isatty(),
-            remove_unused_columns=False,
-        ),
-        train_dataset=examples,
-        data_collator=PadOnTheRight(tokenizer.pad_token_id),
-        processing_class=tokenizer,
-        compute_loss_func=make_loss_per_example(args.batch_size // world) if args.loss_per == "example" else None,
-        callbacks=[make_callback(folder / "metrics.jsonl")],
-    )
-    trainer.remove_callback(PrinterCallback)
-    start = newest_checkpoint(folder)
-    if start:
-        print(f"resumed from {start}", flush=True)
-    trainer.train(resume_from_checkpoint=start)
-    return trainer.state.global_step >= trainer.state.max_steps
 
 
 def save(model, tokenizer, prompt: Prompt, args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import supervised_training
 import train
 from finetune_record import InputError, read_json, sha256_of_file
 
@@ -76,7 +77,7 @@ def test_the_loss_per_example_weighs_short_and_long_completions_alike():
     logprobs = torch.log_softmax(logits, -1)
     short = -logprobs[0, 1, 3]
     long = -torch.stack([logprobs[1, t, t + 1] for t in range(5)]).mean()
-    assert torch.allclose(train.make_loss_per_example(2)(outputs, labels), (short + long) / 2)
+    assert torch.allclose(supervised_training.make_loss_per_example(2)(outputs, labels), (short + long) / 2)
 
 
 def test_a_dry_run_writes_nothing(model_of, benchmark, tmp_path, capsys):
@@ -128,7 +129,7 @@ def test_an_unfinished_checkpoint_is_passed_over(tmp_path):
         (folder / "optimizer.pt").write_bytes(b"x")
         if complete:
             (folder / "trainer_state.json").write_text("{}")
-    assert train.newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
+    assert supervised_training.newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
     assert not (tmp_path / "checkpoint-9").exists()
 
 
