@@ -48,19 +48,18 @@ def read_questions(options: argparse.Namespace) -> list[dict]:
 def plan_jobs(options: argparse.Namespace, records: list[dict],
               prompt: RationalePrompt) -> tuple[list[Job], list[dict]]:
     """(one job for each question to explain, failures): copies are asked once, contradicting copies not at all."""
-    keys, jobs, taken = defaultdict(set), {}, Counter()
+    answers, jobs, taken = defaultdict(set), {}, Counter()
     for record in records:
-        messages = prompt.messages(record)
-        key = content_key(options.model, options.temperature, messages)
-        keys[record["id"]].add(key)
-        if (record.get("rationale") and not options.rewrite) or key in jobs:
+        answers[record["id"]].add(record["answer_idx"])
+        if (record.get("rationale") and not options.rewrite) or record["id"] in jobs:
             continue
         if options.limit is None or taken[record["language"]] < options.limit:
             taken[record["language"]] += 1
-            jobs[key] = Job(key, record["id"], record["language"], messages)
-    sound = [job for job in jobs.values() if len(keys[job.question_id]) == 1]
-    clashing = {job.question_id: job for job in jobs.values() if len(keys[job.question_id]) > 1}
-    return sound, [failure(job, "two_keys") for job in clashing.values()]
+            messages = prompt.messages(record)
+            key = content_key(options.model, options.temperature, record["id"], messages)
+            jobs[record["id"]] = Job(key, record["id"], record["language"], messages)
+    clashing = [failure(job, "two_keys") for job in jobs.values() if len(answers[job.question_id]) > 1]
+    return [job for job in jobs.values() if len(answers[job.question_id]) == 1], clashing
 
 
 def failure(job: Job, reason: str, detail: str = "") -> dict:

@@ -64,9 +64,12 @@ class RationalePrompt:
         return [{"role": "user", "content": text}]
 
 
-def content_key(model: str, temperature: float | None, messages: list[dict[str, str]]) -> str:
-    """The SHA-256 (hex) of what decides an answer: model, temperature, messages. Where the server stands does not."""
-    value = json.dumps([model, temperature, messages], ensure_ascii=False, separators=(",", ":"))
+def content_key(model: str, temperature: float | None, question_id: str, messages: list[dict[str, str]]) -> str:
+    """The SHA-256 (hex) of what decides an answer: model, temperature, question, messages. Where the server is does not.
+
+    The question's id stands in it for prompts that leave a part of the question out: no two questions share a key.
+    """
+    value = json.dumps([model, temperature, question_id, messages], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(value.encode("utf-8")).hexdigest()
 
 

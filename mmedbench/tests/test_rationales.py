@@ -131,10 +131,12 @@ def test_questions_with_a_rationale_are_left_alone_unless_rewrite_is_given(bench
 
 def test_copies_are_asked_once_and_copies_with_different_keys_not_at_all(bench, raw):
     bench.put("twin", "twin", "odd")
+    bench.put("TWIN ", split="Train")  # the same id: capitals and spaces do not count
     bench.put("odd", answer_idx="B", split="Train")
     done = bench.ask()
     assert done.returncode == 3
-    assert bench.endpoint.questions() == ["twin"]
+    assert len(bench.endpoint.requests) == len(bench.rationales()) == 1
+    assert bench.rationales()[0]["id"] == qid(raw, "twin")
     assert bench.failures() == {qid(raw, "odd"): "two_keys"}
 
 
@@ -142,6 +144,15 @@ def test_progress_is_a_line_now_and_then_where_no_terminal_shows_it(bench, monke
     monkeypatch.setattr("rationales.PROGRESS_S", 0.0)
     bench.put("one", "two")
     assert "1 answers of 2, 0 failures\n2 answers of 2, 0 failures\n" in bench.ask().stdout
+
+
+def test_a_prompt_that_leaves_the_options_out_still_asks_each_question(bench, tmp_path):
+    prompt = tmp_path / "short.jinja"
+    prompt.write_text("<q>{{ question }}</q>", encoding="utf-8")
+    bench.put("same words", "same words", options={"A": "1", "B": "2"})
+    bench.put("same words", options={"A": "3", "B": "4"})
+    assert bench.ask("--prompt", prompt).returncode == 0
+    assert len(bench.endpoint.requests) == len(bench.rationales()) == 2
 
 
 def test_languages_splits_and_limit_choose_the_questions(bench):
