@@ -65,7 +65,7 @@ class RationalePrompt:
 
 
 def content_key(model: str, temperature: float | None, question_id: str, messages: list[dict[str, str]]) -> str:
-    """The SHA-256 (hex) of what decides an answer: model, temperature, question, messages. Where the server is does not.
+    """The SHA-256 (hex) of what decides an answer: model, temperature, question, messages; not where the server is.
 
     The question's id stands in it for prompts that leave a part of the question out: no two questions share a key.
     """
