@@ -162,21 +162,27 @@ class Ledger:
             elif paid == "no":
                 cost = 0.0
             self._spent += cost
-            self._base.execute("BEGIN IMMEDIATE")
-            self._base.execute("UPDATE requests SET outcome=?, paid=?, detail=? WHERE number=?",
-                               (outcome, paid, detail, number))  # fmt: skip
-            if answer:
-                known = self.budget.cost(0, 0) is not None
-                self._base.execute("UPDATE requests SET input_tokens=?, output_tokens=?, cost=? WHERE number=?",
-                                   (answer.input_tokens, answer.output_tokens, cost if known else None, number))
-                self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                                   (key, answer.rationale, answer.unusable, answer.served_model,
-                                    answer.input_tokens, answer.output_tokens))  # fmt: skip
-            elif paid == "no":
-                self._base.execute("UPDATE requests SET input_tokens=0, output_tokens=0, cost=0 WHERE number=?",
-                                   (number,))
-            self._base.execute("COMMIT")
-            self._ready.notify_all()
+            try:
+                self._base.execute("BEGIN IMMEDIATE")
+                self._base.execute("UPDATE requests SET outcome=?, paid=?, detail=? WHERE number=?",
+                                   (outcome, paid, detail, number))  # fmt: skip
+                if answer:
+                    known = self.budget.cost(0, 0) is not None
+                    self._base.execute("UPDATE requests SET input_tokens=?, output_tokens=?, cost=? WHERE number=?",
+                                       (answer.input_tokens, answer.output_tokens, cost if known else None, number))
+                    self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                                       (key, answer.rationale, answer.unusable, answer.served_model,
+                                        answer.input_tokens, answer.output_tokens))  # fmt: skip
+                elif paid == "no":
+                    self._base.execute("UPDATE requests SET input_tokens=0, output_tokens=0, cost=0 WHERE number=?",
+                                       (number,))
+                self._base.execute("COMMIT")
+            except BaseException:
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                raise
+            finally:
+                self._ready.notify_all()  # in every case: who waits in `begin` for this request would wait for ever
 
     def _on_their_way(self) -> float:
         return sum(self._reserved.values())

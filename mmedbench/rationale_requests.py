@@ -20,6 +20,7 @@ from rationale_prompt import clean_text, most_tokens, why_unusable
 RETRIED_STATUS = (408, 409, 429)
 DENIED_STATUS = (401, 402, 403, 404)
 LONGEST_BACKOFF_S = 60.0
+MOST_TOKENS_BELIEVED = 1 << 31  # in one answer; a larger count is no count
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,11 @@ class Endpoint:
             choice = value["choices"][0]
             text = choice["message"].get("content")
             text = "" if text is None else text
-            usage = value.get("usage") or {}
+            usage = value.get("usage")
+            usage = usage if isinstance(usage, dict) else {}
             counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-            known = all(isinstance(count, int) and count >= 0 for count in counts)
+            # An answer is paid, and is kept, whatever stands in place of its counts.
+            known = all(type(count) is int and 0 <= count <= MOST_TOKENS_BELIEVED for count in counts)
             if not isinstance(text, str):
                 raise TypeError("content is no text")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:

@@ -220,7 +220,9 @@ class ChatHandler(http.server.BaseHTTPRequestHandler):
         value = {"id": "x", "object": "chat.completion", "model": "served-m", "created": 1,
                  "choices": [{"index": 0, "message": message, "finish_reason": answer.get("finish", "stop")}]}
         if self.endpoint.usage:
-            value["usage"] = dict(zip(("prompt_tokens", "completion_tokens"), self.endpoint.usage, strict=True))
+            usage = self.endpoint.usage
+            counted = isinstance(usage, tuple)
+            value["usage"] = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=True)) if counted else usage
         whole, kind, more = json.dumps(value).encode(), answer.get("bad"), {}
         key = self.headers["authorization"]
         if kind is None:

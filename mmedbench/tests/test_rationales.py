@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -16,7 +17,7 @@ import pytest
 
 from benchmark_files import question_id
 from rationale_jobs import FAILURES
-from rationale_ledger import OUTCOMES, Ledger
+from rationale_ledger import OUTCOMES, Answer, Budget, Ledger
 from rationale_prompt import UNUSABLE, why_unusable
 from rationale_requests import retry_after_seconds
 
@@ -347,14 +348,29 @@ def test_max_cost_is_never_exceeded_however_many_requests_run_at_once(bench, con
     assert len(bench.endpoint.requests) - again <= 1
 
 
-def test_an_answer_without_a_token_count_is_charged_at_the_most_it_can_have_used(bench):
+@pytest.mark.parametrize("usage", [None, [1, 2], "many", (10**30, 5), (5, True), (-1, 5), (5.5, 5)])
+def test_an_answer_without_a_readable_token_count_is_kept_and_charged_at_the_most_it_can_have_used(bench, usage):
     bench.put("one")
-    bench.endpoint.usage = None
+    bench.endpoint.usage = usage
     assert bench.ask("--price-input", "1", "--price-output", "4", "--max-tokens", "100").returncode == 0
     row = bench.manifest()["tokens"]["this_run"]
     prompt = bench.endpoint.requests[0]["body"]["messages"][0]["content"]
     assert (row["input"], row["output"]) == (len(prompt.encode()) + 64, 100)
     assert row["us_dollars"] == pytest.approx((row["input"] + 400) / 1e6)
+    assert len(bench.endpoint.requests) == 1
+
+
+def test_a_request_whose_end_cannot_be_written_holds_up_no_other(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite", Budget(None, 1e-6, 1.0, 1.0))
+    first, numbers = ledger.begin("one", "m", 1, 0), []
+    waiting = threading.Thread(target=lambda: numbers.append(ledger.begin("two", "m", 1, 0)), daemon=True)
+    waiting.start()
+    with pytest.raises(OverflowError):  # more than SQLite can hold, in the middle of the transaction
+        ledger.end(first, "one", "answered", answer=Answer("so", "", "m", 10**30, 0))
+    waiting.join(5)
+    assert numbers == [None], "it waits for ever"
+    assert ledger._base.in_transaction is False
+    ledger.close()
 
 
 def test_the_report_says_requests_tokens_and_cost_of_this_run_and_of_all(bench):
