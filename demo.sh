@@ -50,7 +50,7 @@ done
 # The sample needs few steps; real input is worth more of them.
 if [[ -z $exams$web$pdfs$questions ]]; then
   name=${name:-demo}
-  pretrain_flags=() finetune_flags=(--option-orders 8 --epochs 8) prepare_flags=(--rationales mmedbench/sample/rationales.jsonl)
+  pretrain_flags=() finetune_flags=(--option-orders 12 --epochs 6) prepare_flags=(--rationales mmedbench/sample/rationales.jsonl)
 else
   name=${name:-demo-own-input}
   pretrain_flags=(--steps 400) finetune_flags=(--epochs 1) prepare_flags=()
