@@ -93,7 +93,10 @@ def _answer_problems(record: dict) -> Iterator[Problem]:
 
 def check_file(path: Path, language: str | None, ids: Counter) -> tuple[list[str], int]:
     """(problems as printed, number of records); counts the ids of sound records into `ids`."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return [f"{path}:1: record: the file cannot be read ({error.strerror})"], 0
     problems, count = [], 0
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not raw.strip():

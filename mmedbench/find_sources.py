@@ -1,6 +1,7 @@
 """Recognising exams in a folder tree by their files: the fields a file holds and the split its name says.
 
-Folder names do not matter but for one: files named by language in Train/, Dev/ or Test/ are the released layout.
+Folder names do not matter but for one: files named by language in Train/, Dev/ or Test/ are the released layout, and
+those in English_benchmarks/ beside them what an earlier run wrote there.
 A table with a header of ours, and lines whose file name says a language, are the generic source (generic_source.py).
 """
 
@@ -35,7 +36,7 @@ EXAMS = {
 }  # fmt: skip
 MEDQA = {"en": "MedQA (US)", "zh": "MedQA (Mainland China)"}
 PUBMEDQA_TEST_IDS = "test_ground_truth.json"  # read together with PubMedQA's questions
-BENCHMARK_FAMILIES = ("medmcqa", "pubmedqa", "mmlu")
+BENCHMARK_FAMILIES = ("medmcqa", "pubmedqa", "mmlu", "benchmark")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def find_sources(root: Path, only: Path | None = None) -> tuple[list[SourceFile]
     found, others = [], []
     for path in [only] if only else files_below(root):
         source = _layout_file(path, root) or _exam_file(path)
+        if source and _is_medqa_twice(source):
+            continue  # Test/English.jsonl holds these questions, and gives them to English_benchmarks/ again
         if source:
             found.append(source)
         elif path.suffix in (".json", ".jsonl", ".csv", ".tsv") and path.name != PUBMEDQA_TEST_IDS:
@@ -92,8 +95,10 @@ def split_of_name(path: Path) -> str:
 
 def _layout_file(path: Path, root: Path) -> SourceFile | None:
     """A file of the released layout: <any folder>/Train/English.jsonl."""
-    if path.suffix != ".jsonl" or path.parent.name not in SPLITS or path.parent == root:
+    if path.suffix != ".jsonl" or path.parent.name not in (*SPLITS, "English_benchmarks") or path.parent == root:
         return None
+    if path.parent.name == "English_benchmarks":
+        return SourceFile(path, "benchmark", path.stem, "en", "English_benchmarks")
     language = {name: code for code, name in LANGUAGE_FILES.items()}.get(path.name)
     if language is None:
         raise InputError(f"{path}: in a {path.parent.name} folder files are named by language: "
@@ -101,6 +106,12 @@ def _layout_file(path: Path, root: Path) -> SourceFile | None:
     folder = path.parent.parent
     name = folder.name if folder != root else "MMedBench"
     return SourceFile(path, "layout", name, language, path.parent.name)
+
+
+def _is_medqa_twice(source: SourceFile) -> bool:
+    if (source.family, source.path.name) != ("benchmark", "MedQA.jsonl"):
+        return False
+    return (source.path.parent.parent / "Test" / "English.jsonl").is_file()
 
 
 def _head(path: Path) -> str:

@@ -51,7 +51,8 @@ READERS = {
     "frenchmedmcqa": source_exams.read_frenchmedmcqa, "rumeddanet": source_exams.read_rumeddanet,
     "headqa": source_exams.read_headqa, "layout": source_exams.read_layout,
     "medmcqa": english_benchmarks.read_medmcqa, "pubmedqa": english_benchmarks.read_pubmedqa,
-    "mmlu": english_benchmarks.read_mmlu, "generic": generic_source.read_generic,
+    "mmlu": english_benchmarks.read_mmlu, "benchmark": source_exams.read_layout,
+    "generic": generic_source.read_generic,
 }  # fmt: skip
 
 
@@ -64,6 +65,8 @@ def read_entries(files: list[SourceFile]) -> list[Entry]:
             entry.language, entry.split = entry.language or file.language, entry.split or file.split
             if file.family in BENCHMARK_FAMILIES:
                 entry.split = "English_benchmarks"
+            if file.family == "benchmark" and entry.source.replace(" ", "_") != file.path.stem:
+                entry.source = file.path.stem  # it names the file that is written
             entries.append(entry)
     return entries
 

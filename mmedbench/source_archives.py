@@ -4,6 +4,7 @@ An archive is refused, with a sentence that names the entry, when an entry would
 drive), is a link or a device, is encrypted, stands twice, or when the whole is larger than MOST_BYTES.
 """
 
+import errno
 import lzma
 import re
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from benchmark_record import InputError
 
+# What the system says of an entry whose name is too long, or is a file here and a folder there.
+BAD_NAMES = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
 MOST_BYTES = 4 << 30  # the released benchmark is some 100 MB; a bomb is larger
 
@@ -31,7 +34,7 @@ def unpack(archive: Path, folder: Path) -> int:
                 with file.open(entry) as packed, open(target, "wb") as out:
                     shutil.copyfileobj(packed, out, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.errno not in (*BAD_NAMES, None):
             raise
         raise InputError(f"{archive} cannot be unpacked ({error}); download it again") from None
     return len(entries)

@@ -130,3 +130,14 @@ def test_the_id_recipe_of_the_format_document_gives_the_same_ids_in_other_words(
     options = ",".join(f"[\"{letter}\",{quoted(text)}]" for letter, text in record["options"].items())
     compact = f"[{quoted(record['question'])},[{options}],{quoted(record['context'])}]"
     assert question_id(record) == hashlib.sha256(compact.encode()).hexdigest()[:16]
+
+
+def test_what_cannot_be_read_is_a_problem_of_its_file_and_the_others_are_checked(tmp_path, run, raw):
+    (tmp_path / "Test" / "French.jsonl").mkdir(parents=True)
+    (tmp_path / "Test" / "Chinese.jsonl").symlink_to("nowhere")
+    (tmp_path / "Test" / "Spanish.jsonl").write_text(raw.jsonl(raw.medqa()), encoding="utf-8")
+    done = run("check.py", tmp_path)
+    assert done.returncode == 1
+    assert "French.jsonl:1: record: the file cannot be read (Is a directory)" in done.stdout
+    assert "Chinese.jsonl:1: record: the file cannot be read (No such file" in done.stdout
+    assert "Spanish.jsonl: 1 records, 0 problems" in done.stdout

@@ -455,6 +455,23 @@ def test_without_the_flag_no_benchmark_is_written_and_with_none_there_the_flag_i
     assert (done.returncode, "holds none of MedQA" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("arguments", [(), ("--english-benchmarks",)])
+def test_what_a_run_wrote_is_a_source_again_with_its_english_benchmarks(exams, raw, run, tmp_path, arguments):
+    exams.put("us/test.jsonl", raw.jsonl(raw.medqa()))
+    exams.put("mmlu/anatomy_test.csv", "Where is it?,here,there,up,down,D\n")
+    assert exams.prepare("--english-benchmarks").returncode == 0
+    odd = raw.jsonl({**exams.records("English_benchmarks/MMLU_anatomy.jsonl")[0], "source": "../../odd"})
+    (exams.out / "English_benchmarks" / "Odd.jsonl").write_text(odd, encoding="utf-8")
+    again = tmp_path / "again"
+    done = run("prepare.py", exams.out, "--out", again, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = ["MMLU_anatomy.jsonl", "MedQA.jsonl"]
+    for name in ["Test/English.jsonl", *(f"English_benchmarks/{name}" for name in names if arguments)]:
+        assert (again / name).read_bytes() == (exams.out / name).read_bytes()
+    written = sorted(path.name for path in again.glob("English_benchmarks/*"))
+    assert written == ([*names, "Odd.jsonl"] if arguments else [])
+
+
 # ---------------------------------------------------------------- the output as an artefact
 
 def tree(folder):

@@ -115,8 +115,11 @@ def test_a_broken_an_empty_a_doubled_an_encrypted_and_a_huge_archive_are_refused
     (tmp_path / "damaged.zip").write_bytes(whole[:70] + b"\xff\xff\xff" + whole[73:])
     (tmp_path / "locked.zip").write_bytes(flags)
     put_zip(tmp_path / "empty.zip", {"readme.txt": "x"})
+    put_zip(tmp_path / "long.zip", {f"Test/{'x' * 300}.jsonl": "{}"})
+    put_zip(tmp_path / "both.zip", {"Test/a.jsonl": "{}", "Test/a.jsonl/b.jsonl": "{}"})
     for name, message in (("cut", "cannot be unpacked"), ("damaged", "cannot be unpacked"), ("locked", "is encrypted"),
-                          ("empty", "holds no data file"), ("doubled", "stands twice")):
+                          ("empty", "holds no data file"), ("doubled", "stands twice"),
+                          ("long", "cannot be unpacked"), ("both", "cannot be unpacked")):
         done = run("prepare.py", tmp_path / f"{name}.zip", "--out", tmp_path / "out")
         assert (done.returncode, message in done.stderr) == (2, True), (name, done.stderr)
     monkeypatch.setattr(source_archives, "MOST_BYTES", 100)
