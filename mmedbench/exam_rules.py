@@ -21,6 +21,7 @@ REASONS = {
     "answer_outside_options": "the key names a letter or number that is none of the options",
     "several_answers_in_a_single_answer_exam": "two right letters where the exam allows one",
     "answer_text_disagrees": "the answer's text is not the text of the option that the key names",
+    "ambiguous_answer": "the key is a letter and, as well, the text of another option; `answer_idx` would tell",
     "answer_count_disagrees": "the number of right letters is not the number the record states",
     "duplicate_key": "the record names one key twice, and which of the two values is meant nobody can tell",
     "field_missing": "the record lacks a field that its format promises, such as the options",

@@ -98,19 +98,24 @@ def _generic_entry(where: str, record: dict, path: Path) -> Entry:
         raise DamagedRecord(where, "duplicate_key", "two columns mean the same")
     record = dict(zip(names, record.values(), strict=True))
     question, options = field(record, "question", str, where), _options(record, where)
-    key = field(record, "answer_idx" if "answer_idx" in record else "answer", (str, list), where)
-    right = answer_key(key, options)
+    by_letter = "answer_idx" in record
+    key = field(record, "answer_idx" if by_letter else "answer", (str, list), where)
+    readings = answer_readings(key, options)
+    right = readings[0]
     for name in ("human_checked", "human_check_passed"):
         if isinstance(record.get(name), str):
             if record[name].strip().lower() not in YES_NO:
                 raise DamagedRecord(where, "wrong_type", f"{name}: expected true or false, found {record[name]!r:.80}")
             record[name] = YES_NO[record[name].strip().lower()]
     entry = entry_with_origin(where, record, question, options, right)
-    answer = record.get("answer") if "answer_idx" in record else None
-    if entry.record and isinstance(answer, str) and answer.strip() and answer_key(answer, options) != right:
-        source = entry.source
-        entry = leave_out(where, "answer_text_disagrees", f"{key} against {answer[:40]!r};", question)
-        entry.source = source
+    answer = record.get("answer") if by_letter else None
+    out = None
+    if entry.record and not by_letter and len(readings) > 1:
+        out = leave_out(where, "ambiguous_answer", f"key {key}, the text of option {', '.join(readings[1])};", question)
+    elif entry.record and isinstance(answer, str) and answer.strip() and right not in answer_readings(answer, options):
+        out = leave_out(where, "answer_text_disagrees", f"{key} against {answer[:40]!r};", question)
+    if out:
+        out.source, entry = entry.source, out
     entry.language = _place(record, "language", LANGUAGE_WORDS, language_of_name(path), where, path)
     entry.split = _place(record, "split", SPLIT_WORDS, split_of_place(path), where, path)
     return entry
@@ -136,19 +141,24 @@ def _options(record: dict, where: str) -> list[str]:
     return texts
 
 
-def answer_key(key: str | list, options: list[str]) -> list[str]:
-    """The key as letters: "B", "b", "A,C", "A; C", "A C", "AC", a list of letters, or the text of the right option.
+def answer_readings(key: str | list, options: list[str]) -> list[list[str]]:
+    """What a key can mean, as letters: "B", "b", "A,C", "A; C", "A C", "AC" or a list of letters; or the text of the
+    right option. Both, letters first, where the text of another option is itself such letters (a blood group, a
+    vitamin).
 
     What is none of these stays as it is and counts as outside the options. Numbers are not read: whether they begin at
     0 or 1, a file does not say.
     """
-    if isinstance(key, str) and [text.strip() for text in options].count(key.strip()) == 1:
-        return [LETTERS[[text.strip() for text in options].index(key.strip())]]
     text = ",".join(map(str, key)) if isinstance(key, list) else key
     parts = [part for part in re.split(r"[\s,;]+", text.strip().upper()) if part]
-    if len(parts) == 1 and 1 < len(parts[0]) <= len(options) and set(parts[0]) <= set(LETTERS[: len(options)]):
-        return list(parts[0])
-    return parts
+    letters = LETTERS[: len(options)]
+    if len(parts) == 1 and 1 < len(parts[0]) <= len(options) and set(parts[0]) <= set(letters):
+        parts = list(parts[0])
+    texts = [option.strip() for option in options]
+    if not isinstance(key, str) or texts.count(key.strip()) != 1:
+        return [parts]
+    by_text = [LETTERS[texts.index(key.strip())]]
+    return [parts, by_text] if parts and set(parts) <= set(letters) and parts != by_text else [by_text]
 
 
 def _place(record: dict, column: str, words: dict[str, str], by_name: str, where: str, path: Path) -> str:

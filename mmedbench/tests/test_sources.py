@@ -369,3 +369,15 @@ def test_lines_with_medqas_fields_whose_name_says_german_are_no_medqa(exams, raw
     done = exams.prepare()
     assert done.returncode == 0, done.stderr
     assert exams.records("Test/German.jsonl")[0]["source"] == "physikum"
+
+
+def test_an_answer_that_is_a_letter_and_another_options_text_is_no_guess(exams, raw):
+    groups = {"question": "Welche Blutgruppe?", "options": ["0", "A", "B", "AB"]}
+    exams.put("blut_de_test.jsonl", raw.jsonl(
+        {**groups, "answer": "A"}, {**groups, "answer": "AB"}, {**groups, "answer": "0"}, {**groups, "answer": "D"},
+        {**groups, "answer": "", "answer_idx": "A"}, {**groups, "answer": "A", "answer_idx": "B"},
+        {**groups, "answer": "B", "answer_idx": "D"}, {**groups, "options": ["A", "B", "C"], "answer": "B"}))
+    assert exams.prepare().returncode == 0
+    assert [record["answer_idx"] for record in exams.records("Test/German.jsonl")] == ["A", "D", "A", "B", "B"]
+    assert [reason for _, reason in exams.excluded()] == ["ambiguous_answer", "ambiguous_answer",
+                                                          "answer_text_disagrees"]
