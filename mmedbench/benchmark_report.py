@@ -5,9 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 from benchmark_files import LANGUAGE_FILES, content_key
+from benchmark_record import InputError, read_json
 from exam_rules import REASONS, Entry
 from find_sources import SPLITS
 
+MADE_HERE = "the split is made here, not the released one"
 COUNTS = Path(__file__).resolve().parent / "reported" / "mmedbench_counts.csv"
 
 
@@ -24,6 +26,16 @@ def _difference(found: int, published: int | None) -> str:
     if found == published:
         return "as published"
     return f"{abs(found - published)} {'fewer' if found < published else 'more'} than published"
+
+
+def languages_split_here(folder: Path) -> set[str]:
+    """The languages whose split an earlier run made, as the manifest of its output says; none in any other folder."""
+    try:
+        rows = read_json(folder / "manifest.json").get("counts")
+    except (InputError, OSError):
+        return set()
+    rows = rows if isinstance(rows, list) else []
+    return {row.get("language") for row in rows if isinstance(row, dict) and MADE_HERE in str(row.get("note"))}
 
 
 def compare_counts(entries: list[Entry]) -> tuple[list[dict], dict[str, bool]]:
@@ -44,7 +56,7 @@ def compare_counts(entries: list[Entry]) -> tuple[list[dict], dict[str, bool]]:
             if not found:
                 note = "no source here"
             elif language in made_here and wanted is not None:
-                note += "; the split is made here, not the released one"
+                note += f"; {MADE_HERE}"
             rows.append({"language": language, "split": split, "found": found, "published": wanted, "note": note})
             if split == "Test" and found:
                 released[language] = found == wanted and language not in made_here

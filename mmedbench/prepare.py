@@ -60,9 +60,12 @@ def read_entries(files: list[SourceFile]) -> list[Entry]:
     """Every question of the recognised files, in path order."""
     entries = []
     for file in files:
+        layout = file.family == "layout"
+        split_here = benchmark_report.languages_split_here(file.path.parent.parent) if layout else set()
         for entry in READERS[file.family](file.path):
             entry.source = entry.source or file.source
             entry.language, entry.split = entry.language or file.language, entry.split or file.split
+            entry.released = entry.released and entry.language not in split_here
             if file.family in BENCHMARK_FAMILIES:
                 entry.split = "English_benchmarks"
             if file.family == "benchmark" and entry.source.replace(" ", "_") != file.path.stem:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import benchmark_report
 from benchmark_files import check_record, question_id
 
 KEPT, LEFT_OUT = "kept", "left out"
@@ -567,3 +568,16 @@ def test_the_output_loads_with_datasets(exams, raw, tmp_path):
         r["options"] for r in exams.records("Test/French.jsonl")]
     benchmarks = datasets.load_dataset(str(exams.out), "english_benchmarks", cache_dir=str(tmp_path / "cache"))["test"]
     assert {row["context"] for row in benchmarks if row["source"] == "PubMedQA"} == {"One.\nTwo."}
+
+
+def test_a_split_that_was_made_here_stays_so_when_the_output_is_read_again(exams, raw, run, tmp_path, monkeypatch):
+    exams.put("ja/2018.jsonl", raw.jsonl(*(raw.igakuqa(n) for n in range(20))))
+    expect_ok(exams.prepare())
+    found = {row["split"]: row["found"] for row in exams.manifest()["counts"] if row["language"] == "ja"}
+    counts = {"ja": {"Train": found["Train"], "Test": found["Test"]}}  # as many as were published, by chance
+    monkeypatch.setattr(benchmark_report, "published_counts", lambda: counts)
+    again = tmp_path / "again"
+    expect_ok(run("prepare.py", exams.out, "--out", again))
+    assert json.loads((again / "manifest.json").read_text(encoding="utf-8"))["released_split"] == {"ja": False}
+    (exams.out / "manifest.json").write_text("[]", encoding="utf-8")  # somebody else's
+    expect_ok(run("prepare.py", exams.out, "--out", tmp_path / "third"))
