@@ -2,7 +2,7 @@
 # The whole main job at tiny size on a CPU: PDFs and web text -> corpus -> tokens -> pretraining -> benchmark ->
 # fine-tuning -> evaluation -> leaderboard row.
 #
-#   bash demo.sh                                  over the repository's own sample, about 5 minutes after set-up
+#   bash demo.sh                                  over the repository's own sample, about 6 minutes after set-up
 #   bash demo.sh --exams DIR --web DIR --pdfs DIR [--test DIR]    over your own input, about 20 minutes
 #
 # --exams DIR  source exams as mmedbench/README.md lists them     --web DIR   parquet or JSONL with a text column
