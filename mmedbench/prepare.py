@@ -292,7 +292,9 @@ def prepare(options: argparse.Namespace, opened: Opened) -> int:
     if not files:
         place = opened.only or opened.root
         raise InputError(f"no exam is recognised in {place}; see mmedbench/README.md for the formats")
-    print(f"{len(files)} source files recognised, {len(others)} other data files left alone")
+    left_alone = sorted(path.relative_to(opened.root).as_posix() for path in others)
+    named = f" (manifest.json names them): {', '.join(left_alone[:5])}{' ...' if others[5:] else ''}" if others else ""
+    print(f"{len(files)} source files recognised, {len(others)} other data files left alone{named}")
     arguments = {"english_benchmarks": options.english_benchmarks, "remove_duplicates": options.remove_duplicates}
     known = [(folder, question_splits.read_known_test(folder)) for folder in options.known_test]
     inputs = described_inputs(options, opened, files)
@@ -300,7 +302,7 @@ def prepare(options: argparse.Namespace, opened: Opened) -> int:
         print(f"{options.out} is complete and made from the same inputs: reused")
         return exit_code(read_json(options.out / "manifest.json"))
     prepared = build(options, opened.root, files, known)
-    prepared.manifest.update(arguments=arguments, inputs=inputs, parent=None)
+    prepared.manifest.update(arguments=arguments, inputs=inputs, parent=None, left_alone=left_alone)
     if not options.dry_run:
         write_benchmark(options, prepared.files, prepared.texts, prepared.manifest)
     benchmark_report.print_report(prepared.manifest)

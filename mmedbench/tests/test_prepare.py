@@ -581,3 +581,12 @@ def test_a_split_that_was_made_here_stays_so_when_the_output_is_read_again(exams
     assert json.loads((again / "manifest.json").read_text(encoding="utf-8"))["released_split"] == {"ja": False}
     (exams.out / "manifest.json").write_text("[]", encoding="utf-8")  # somebody else's
     expect_ok(run("prepare.py", exams.out, "--out", tmp_path / "third"))
+
+
+def test_files_that_are_no_exam_are_left_alone_by_name(exams, raw):
+    exams.put("rumeddanet_ru/test_v1.jsonl", raw.jsonl(raw.russian()))
+    exams.put("notes/unknown_columns.csv", "spalte,zeile\n1,2\n")
+    done = exams.prepare()
+    expect_ok(done)
+    assert "unknown_columns.csv" in done.stdout
+    assert exams.manifest()["left_alone"] == ["notes/unknown_columns.csv"]
