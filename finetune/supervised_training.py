@@ -52,7 +52,8 @@ def make_callback(metrics: Path):
 def make_loss_per_example(examples_per_step: int):
     """A loss for the Trainer: each completion's mean cross-entropy (nats a token), averaged over the step's examples.
 
-    examples_per_step: of one rank over its accumulated micro-batches; the Trainer leaves this division to the function.
+    examples_per_step: over all micro-batches and ranks. The Trainer leaves this division to the function and multiplies
+    by the number of ranks what their average then divides.
     """
     import torch
 
@@ -69,7 +70,9 @@ def newest_checkpoint(folder: Path) -> str | None:
     complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
     for path in folder.glob("checkpoint-*"):
         if path not in complete:
-            shutil.rmtree(path)  # cut off in the middle of its save; the Trainer would stumble over it
+            shutil.rmtree(
+                path, ignore_errors=True
+            )  # every rank looks; cut off in the middle of its save; the Trainer would stumble over it
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
@@ -115,7 +118,7 @@ def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> b
         train_dataset=examples,
         data_collator=PadOnTheRight(tokenizer.pad_token_id),
         processing_class=tokenizer,
-        compute_loss_func=make_loss_per_example(args.batch_size // world) if args.loss_per == "example" else None,
+        compute_loss_func=make_loss_per_example(args.batch_size) if args.loss_per == "example" else None,
         callbacks=[make_callback(folder / "metrics.jsonl")],
     )
     trainer.remove_callback(PrinterCallback)

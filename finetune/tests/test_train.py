@@ -164,3 +164,24 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(number, model_of, be
     output = again.communicate(timeout=240)[0]
     assert again.returncode == 0 and "resumed from" in output, output
     assert weights(tmp_path / "b") == weights(tmp_path / "a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss_per", ["token", "example"])
+def test_two_ranks_end_at_the_weights_of_one(loss_per, model_of, benchmark, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    # One step holds all 48 examples, so that the ranks' order of them cannot matter.
+    more = ["--lora", "--lora-dropout", "0", "--batch-size", "48", "--epochs", "3", "--loss-per", loss_per]
+    weights = []
+    for ranks in ("1", "2"):
+        command = ["bash", str(STAGE / "run.sh"), *arguments(model_of(), benchmark, tmp_path / ranks, *more)]
+        environment = os.environ | {"RANKS_PER_NODE": ranks, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        losses = [json.loads(x)["loss"] for x in (tmp_path / ranks / "training/metrics.jsonl").read_text().splitlines()]
+        weights.append((losses, load_file(tmp_path / ranks / "adapter_model.safetensors")))
+    assert weights[0][0] == pytest.approx(weights[1][0], rel=1e-3)
+    for name, tensor in weights[0][1].items():
+        assert torch.allclose(tensor, weights[1][1][name], atol=1e-4), name
