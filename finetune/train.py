@@ -11,6 +11,7 @@ A run that was killed goes on from its newest complete checkpoint. USR1 or TERM:
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import sys
@@ -246,6 +247,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.dry_run:
         return 0
+    lock = lock_run(args.out) if first else None  # held until this process ends
     if first and not finished_record(args.out / "training/making.json", arguments, inputs):
         write_json(args.out / "training/making.json", {"arguments": arguments, "inputs": inputs})
     if args.lora:
@@ -281,7 +283,21 @@ def main(argv: list[str] | None = None) -> int:
             },
         )
         print(f"wrote {args.out}; next: python inference/eval.py --model {args.out}", flush=True)
+    if lock:
+        lock.close()
     return 0
+
+
+def lock_run(out: Path):
+    """Hold <out>/training/.lock: a second run would clear this one's unfinished checkpoint. Errors: InputError."""
+    (out / "training").mkdir(parents=True, exist_ok=True)
+    file = open(out / "training" / ".lock", "w")  # noqa: SIM115 (held open for the run's life)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(f"another run is writing to {out}; wait for it, stop it, or give another --out") from None
+    return file
 
 
 def relative_base(model: str, out: Path) -> str | None:

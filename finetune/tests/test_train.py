@@ -133,6 +133,13 @@ def test_an_unfinished_checkpoint_is_passed_over(tmp_path):
     assert not (tmp_path / "checkpoint-9").exists()
 
 
+def test_a_second_run_on_one_folder_is_refused(model_of, benchmark, tmp_path):
+    lock = train.lock_run(tmp_path / "out")
+    with pytest.raises(InputError, match="another run is writing"):
+        train.main(arguments(model_of(), benchmark, tmp_path / "out", "--lora"))
+    lock.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "bloom"])
 def test_other_families_train_by_lora_and_in_full(kind, model_of, benchmark, tmp_path):
