@@ -38,6 +38,7 @@ if __name__ == "__main__":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 from checkpoints import current_checkpoint, lock_run, save_checkpoint, save_model  # noqa: E402
+from lm_arguments import FREE_ARGUMENTS, build_parser  # noqa: E402
 from lm_model import build_model, make_deepspeed_config, model_fingerprint  # noqa: E402
 from lm_validation import mean_loss, print_validation, validate  # noqa: E402
 from packed_tokens import PackedWindows, TokenStore  # noqa: E402
@@ -52,80 +53,6 @@ from pretrain_record import (  # noqa: E402
     sha256_of_file,
     write_json,
 )
-
-# Arguments that change neither the weights nor the data order, and so may differ when a run is resumed.
-FREE_ARGUMENTS = {"data", "out", "recipe", "dry_run", "resume", "log_every", "save_every", "keep", "micro_batch_size"}
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    add = parser.add_argument
-    add("data", type=Path, nargs="?", default=Path("data/tokens"), help="token store (default %(default)s)")
-    add("--model", help="model to train further: folder or hub name; without it, --init-config")
-    add(
-        "--init-config",
-        type=Path,
-        help="YAML of a configuration to start from scratch: model_type and any of its fields",
-    )
-    add("--out", type=Path, default=Path("checkpoints/pretrained"), help="model folder (default %(default)s)")
-    add("--recipe", type=Path, help="flat YAML file of these flags")
-    add("--steps", type=int, help="optimizer steps in all; give this or --epochs")
-    add(
-        "--epochs",
-        type=float,
-        default=1.0,
-        help="passes over the store, when --steps is not given (default %(default)s)",
-    )
-    add("--sequence-length", type=int, default=2048, help="tokens a window (default %(default)s)")
-    add(
-        "--global-batch-size",
-        type=int,
-        default=512,
-        help="windows an optimizer step, over all ranks (default %(default)s)",
-    )
-    add("--micro-batch-size", type=int, default=1, help="windows a forward pass and rank (default %(default)s)")
-    add("--learning-rate", type=float, default=2e-5, help="peak (default %(default)s)")
-    add(
-        "--final-learning-rate-share",
-        type=float,
-        default=0.1,
-        help="of the peak, where the cosine ends (default %(default)s)",
-    )
-    add("--warmup-share", type=float, default=0.01, help="of the steps (default %(default)s)")
-    add("--weight-decay", type=float, default=0.01, help="on matrices only (default %(default)s)")
-    add("--clip", type=float, default=1.0, help="gradient norm (default %(default)s)")
-    add("--zero", type=int, choices=(0, 1, 2, 3), default=1, help="DeepSpeed ZeRO stage (default %(default)s)")
-    add("--bf16", action=argparse.BooleanOptionalAction, default=None, help="bfloat16 (default: on a GPU yes, else no)")
-    add(
-        "--gradient-checkpointing",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="recompute activations: less memory, about a third more work (default: no)",
-    )
-    add(
-        "--validation-documents",
-        type=int,
-        default=50,
-        help="held out per language, at most a tenth (default %(default)s)",
-    )
-    add("--save-every", type=int, default=200, help="steps between checkpoints (default %(default)s)")
-    add("--keep", type=int, default=2, help="newest checkpoints kept (default %(default)s)")
-    add("--log-every", type=int, default=1, help="steps between log lines (default %(default)s)")
-    add(
-        "--resume",
-        choices=("auto", "none"),
-        default="auto",
-        help="auto: from the newest complete checkpoint; none: refuse a folder that has one (default %(default)s)",
-    )
-    add("--seed", type=int, default=0, help="of the data order and of new weights (default %(default)s)")
-    add(
-        "--trust-remote-code",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="run code that comes with the model (default: no)",
-    )
-    add("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
-    return parser
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup_share: float, final_share: float) -> float:
@@ -192,7 +119,7 @@ def train(engine, windows: PackedWindows, steps: int, start: int, args: argparse
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(build_parser(), argv)
+    args = parse_arguments(build_parser(__doc__.splitlines()[0]), argv)
     if bool(args.model) == bool(args.init_config):
         raise InputError("give --model (to train further) or --init-config (to start from scratch), one of them")
     if args.init_config and not args.init_config.exists():

@@ -1,0 +1,88 @@
+"""The flags of train.py, by what they set: model, examples, adapter, optimizer, checkpoints and log."""
+
+import argparse
+from pathlib import Path
+
+from prompt_file import FORMS
+from train_questions import LANGUAGE_FILES
+
+# Arguments that change neither the weights nor the order of the examples.
+FREE_ARGUMENTS = {"out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model"}
+
+
+def build_parser(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the plan and one example, write nothing"
+    )
+    for add_flags in (model_flags, example_flags, adapter_flags, optimizer_flags, checkpoint_flags):
+        add_flags(parser.add_argument)
+    return parser
+
+
+def model_flags(add) -> None:
+    """What is trained, and in which precision."""
+    add("--model", default="checkpoints/pretrained", help="base model: folder or hub name (default %(default)s)")
+    add("--bf16", action=argparse.BooleanOptionalAction, default=None, help="bfloat16 (default: on a GPU yes, else no)")
+    add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
+
+
+def example_flags(add) -> None:
+    """Which questions, as which texts."""
+    add("--data", type=Path, default=Path("data/MMedBench/Train"), help="train split (default %(default)s)")
+    add(
+        "--exclude",
+        type=Path,
+        nargs="*",
+        help="test splits whose questions must not be trained on (default: the Test folder beside --data, if any)",
+    )
+    add(
+        "--prompt", type=Path, default=Path(__file__).parent / "prompts/mmedbench", help="prompt folder (default: ours)"
+    )
+    add("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="completions to learn (default: both)")
+    add(
+        "--loss-per",
+        choices=("token", "example"),
+        default="token",
+        help="token: every completion token counts alike, as published, so long rationales outweigh letters; example: "
+        "every completion counts alike (default %(default)s)",
+    )
+    add(
+        "--option-orders",
+        type=int,
+        default=1,
+        help="times each comes in the form answer, from the second on with its options reordered (default %(default)s)",
+    )
+    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes to train on (default: all there are)")
+    add("--limit", type=int, help="questions a language at most")
+    add("--max-length", type=int, default=2048, help="tokens an example (default %(default)s)")
+
+
+def adapter_flags(add) -> None:
+    """LoRA."""
+    add("--lora", action=argparse.BooleanOptionalAction, default=False, help="train a LoRA adapter, not the model")
+    add("--lora-rank", type=int, default=16, help="rank (default %(default)s)")
+    add("--lora-alpha", type=int, default=32, help="scale is alpha / rank (default %(default)s)")
+    add("--lora-dropout", type=float, default=0.05, help="share dropped (default %(default)s)")
+    add("--lora-targets", nargs="+", help="module names (default: every linear layer but the output)")
+
+
+def optimizer_flags(add) -> None:
+    """How long, how much at once, and how fast."""
+    add("--epochs", type=float, default=3.0, help="passes over the examples (default %(default)s)")
+    add("--batch-size", type=int, default=128, help="examples an optimizer step, over all ranks (default %(default)s)")
+    add("--micro-batch-size", type=int, default=4, help="examples a forward pass and rank (default %(default)s)")
+    add("--learning-rate", type=float, help="peak (default 2e-5 with --lora, 1e-6 in full, as published)")
+    add("--warmup-share", type=float, default=0.03, help="of the steps; then cosine (default %(default)s)")
+    add("--weight-decay", type=float, default=0.0, help="default %(default)s")
+    add("--clip", type=float, default=1.0, help="gradient norm (default %(default)s)")
+    add("--seed", type=int, default=0, help="of the examples' order and the adapter's start (default %(default)s)")
+
+
+def checkpoint_flags(add) -> None:
+    """What is kept of a run, and what a person sees of it."""
+    add("--out", type=Path, default=Path("checkpoints/finetuned"), help="model folder (default %(default)s)")
+    add("--save-every", type=int, default=200, help="steps between checkpoints (default %(default)s)")
+    add("--keep", type=int, default=2, help="newest checkpoints kept (default %(default)s)")
+    add("--log-every", type=int, default=10, help="steps between log lines (default %(default)s)")
