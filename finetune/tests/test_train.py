@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import run_folder
 import supervised_training
 import train
 from finetune_record import InputError, read_json, sha256_of_file
@@ -134,7 +135,7 @@ def test_an_unfinished_checkpoint_is_passed_over(tmp_path):
 
 
 def test_a_second_run_on_one_folder_is_refused(model_of, benchmark, tmp_path):
-    lock = train.lock_run(tmp_path / "out")
+    lock = run_folder.lock_run(tmp_path / "out")
     with pytest.raises(InputError, match="another run is writing"):
         train.main(arguments(model_of(), benchmark, tmp_path / "out", "--lora"))
     lock.close()
