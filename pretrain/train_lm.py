@@ -11,13 +11,11 @@ position in the data is the step. USR1 or TERM: the checkpoint is saved at the n
 
 import argparse
 import ctypes
-import json
 import math
 import os
 import signal
 import socket
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -39,7 +37,9 @@ if __name__ == "__main__":
 
 from checkpoints import current_checkpoint, lock_run, save_checkpoint, save_model  # noqa: E402
 from lm_arguments import FREE_ARGUMENTS, build_parser  # noqa: E402
+from lm_log import RunLog  # noqa: E402
 from lm_model import build_model, make_deepspeed_config, model_fingerprint  # noqa: E402
+from lm_schedule import learning_rate  # noqa: E402
 from lm_validation import mean_loss, print_validation, validate  # noqa: E402
 from packed_tokens import PackedWindows, TokenStore  # noqa: E402
 from pretrain_record import (  # noqa: E402
@@ -55,67 +55,77 @@ from pretrain_record import (  # noqa: E402
 )
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup_share: float, final_share: float) -> float:
-    """Linear warm-up, then a cosine from `peak` to `final_share` of it at the last step (steps count from 0)."""
-    warmup = max(1, round(steps * warmup_share))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - 1 - warmup)
-    return peak * (final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+class Training:
+    """One run's loop: `steps` optimizer steps over `windows`, from step `start`. The hooks are its small methods."""
 
+    def __init__(self, args: argparse.Namespace, engine, windows: PackedWindows, steps: int, start: int, log: RunLog):
+        import torch.distributed as dist
 
-def train(engine, windows: PackedWindows, steps: int, start: int, args: argparse.Namespace, log) -> tuple[int, bool]:
-    """Optimizer steps from `start` to `steps`. Returns (steps done, whether a signal asked to stop)."""
-    import torch
-    import torch.distributed as dist
+        self.args, self.engine, self.windows, self.log = args, engine, windows, log
+        self.steps, self.start = steps, start
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
-    rank, world = dist.get_rank(), dist.get_world_size()
-    micro = args.micro_batch_size
-    began, seen = time.monotonic(), 0
-    for step in range(start, steps):
-        rate = learning_rate(step, steps, args.learning_rate, args.warmup_share, args.final_learning_rate_share)
-        for group in engine.optimizer.param_groups:
+    def run(self) -> tuple[int, bool]:
+        """Returns (steps done, whether a signal asked to stop)."""
+        self.log.begin(self.start)
+        for step in range(self.start, self.steps):
+            rate = self.set_learning_rate(step)
+            losses = self.accumulate(step)
+            nats, tokens, stop = self.agree(losses)
+            if not math.isfinite(nats):
+                raise InputError(
+                    f"the loss is not a number at step {step + 1}; lower --learning-rate, and go on from the "
+                    "last checkpoint by the same command"
+                )
+            self.engine.step()
+            done = step + 1
+            self.log.step(done, nats / tokens, rate, self.engine.get_global_grad_norm())
+            self.validate_if_due(done)
+            if stop or done % self.args.save_every == 0 or done == self.steps:
+                self.save(done)
+            if stop:
+                return done, True
+        return self.steps, False
+
+    def set_learning_rate(self, step: int) -> float:
+        rate = learning_rate(self.args, step, self.steps)
+        for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-        losses = torch.zeros(2, dtype=torch.float64, device=engine.device)
-        for part in range(engine.gradient_accumulation_steps()):
-            first = step * args.global_batch_size + (part * world + rank) * micro
-            loss, count = mean_loss(engine, windows.batch(first, micro), engine.device)
-            engine.backward(loss)
-            engine.step()
-            losses += torch.tensor(
-                [float(loss.detach()) * int(count), int(count)], dtype=torch.float64, device=engine.device
-            )
-        # One all-reduce tells every rank the loss and whether any rank was asked to stop.
-        facts = torch.cat([losses, torch.tensor([float(_stop_asked)], dtype=torch.float64, device=engine.device)])
+        return rate
+
+    def accumulate(self, step: int):
+        """Forward and backward over this rank's share of the step's windows; the weights stay as they are.
+
+        Returns float64 [2] on the device: the sum of the losses in nats, the number of predicted tokens.
+        """
+        import torch
+
+        micro, parts = self.args.micro_batch_size, self.engine.gradient_accumulation_steps()
+        losses = torch.zeros(2, dtype=torch.float64, device=self.engine.device)
+        for part in range(parts):
+            first = step * self.args.global_batch_size + (part * self.world + self.rank) * micro
+            loss, count = mean_loss(self.engine, self.windows.batch(first, micro), self.engine.device)
+            self.engine.backward(loss)
+            losses += torch.stack([loss.detach().double() * count, count.double()])
+            if part < parts - 1:
+                self.engine.step()  # counts the micro-batch; the last one's call, in `run`, moves the weights
+        return losses
+
+    def agree(self, losses) -> tuple[float, float, bool]:
+        """(nats, predicted tokens, whether any rank was asked to stop) over all ranks: the step's one all-reduce."""
+        import torch
+        import torch.distributed as dist
+
+        facts = torch.cat([losses, losses.new_tensor([float(_stop_asked)])])
         dist.all_reduce(facts)
         nats, tokens, stop = facts.tolist()
-        if not math.isfinite(nats):
-            raise InputError(
-                f"the loss is not a number at step {step + 1}; lower --learning-rate, and go on from the "
-                "last checkpoint by the same command"
-            )
-        seen += args.global_batch_size * args.sequence_length
-        done = step + 1
-        if rank == 0 and (done % args.log_every == 0 or done == steps):
-            speed = seen / (time.monotonic() - began)
-            left = (steps - done) * args.global_batch_size * args.sequence_length / speed
-            norm = engine.get_global_grad_norm()
-            log(
-                {
-                    "step": done,
-                    "loss": round(nats / tokens, 4),
-                    "learning_rate": rate,
-                    "gradient_norm": round(float(norm), 4) if norm is not None else None,
-                    "tokens_per_second": round(speed),
-                },
-                steps,
-                left,
-            )
-        if stop or done % args.save_every == 0 or done == steps:
-            save_checkpoint(engine, args.out / "training", done, args.keep)
-        if stop:
-            return done, True
-    return steps, False
+        return nats, tokens, stop > 0
+
+    def validate_if_due(self, done: int) -> None:
+        """Validation in the middle of training."""
+
+    def save(self, done: int) -> None:
+        save_checkpoint(self.engine, self.args.out / "training", done, self.args.keep)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -194,7 +204,6 @@ def run(
         [g for g in groups if g["params"]], lr=args.learning_rate, betas=(0.9, 0.95), eps=1e-8
     )
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-    metrics = args.out / "training" / "metrics.jsonl"
     start = resume(engine, args, arguments | {"inputs": inputs}, rank)
     before = read_validation(args.out / "training" / "validation_before.json")
     if before is None:
@@ -210,17 +219,8 @@ def run(
         )
         print_validation("before", before)
 
-    def log(row: dict, steps: int, left: float) -> None:
-        with open(metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        norm = "-" if row["gradient_norm"] is None else f"{row['gradient_norm']:.2f}"
-        print(
-            f"step {row['step']}/{steps}  loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}  grad norm {norm}  "
-            f"{row['tokens_per_second']:,} tokens/s  left {int(left // 60)}:{int(left % 60):02d}",
-            flush=True,
-        )
-
-    done, stopped = train(engine, windows, steps, start, args, log)
+    log = RunLog(args, steps, rank)
+    done, stopped = Training(args, engine, windows, steps, start, log).run()
     if stopped:
         if rank == 0:
             print(f"asked to stop: checkpoint saved at step {done}; the same command goes on from there", flush=True)

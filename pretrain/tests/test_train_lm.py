@@ -1,5 +1,6 @@
 """train_lm.py through pretrain/run.sh with two ranks, and its sentences."""
 
+import argparse
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import train_lm
+from lm_schedule import learning_rate
 from pretrain_record import InputError, read_json, sha256_of_file
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +109,8 @@ def test_a_complete_run_is_reused_and_other_arguments_refused(trained, store_fol
     ("step", "rate"), [(0, 0.1), (9, 1.0), (10, 1.0), (99, 0.1)], ids=["first", "warmed up", "peak", "last"]
 )
 def test_the_learning_rate_warms_up_and_falls_to_its_end(step, rate):
-    assert train_lm.learning_rate(step, 100, 1.0, 0.1, 0.1) == pytest.approx(rate)
+    args = argparse.Namespace(learning_rate=1.0, warmup_share=0.1, final_learning_rate_share=0.1)
+    assert learning_rate(args, step, 100) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(
