@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-from prompt_file import Prompt, encode_completion, encode_prompt, shorten_prompt
+from prompt_file import Prompt, encode_completion, encode_prompt, end_token, shorten_prompt
 from train_questions import content_key
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
@@ -67,6 +67,7 @@ def build_examples(
     alone leaves no room for a prompt is dropped, and counted.
     """
     examples = []
+    end = end_token(tokenizer, prompt.chat_template)
     for question in questions:
         variants = [(form, question) for form in forms]
         if "answer" in forms:
@@ -76,8 +77,8 @@ def build_examples(
             if form == "rationale" and not record.get("rationale"):
                 counts.add("no rationale", record["language"])
                 continue
-            completion = [*encode_completion(tokenizer, prompt.target(record, form)), tokenizer.eos_token_id]
-            before = encode_prompt(tokenizer, prompt.render(record, form))
+            completion = [*encode_completion(tokenizer, prompt.target(record, form)), end]
+            before = encode_prompt(tokenizer, prompt.render(record, form), prompt.chat_template)
             room = longest - len(completion)
             if room < min(16, len(before)):
                 counts.add("dropped: completion too long", record["language"])

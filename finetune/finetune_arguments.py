@@ -40,6 +40,13 @@ def example_flags(add) -> None:
     add(
         "--prompt", type=Path, default=Path(__file__).parent / "prompts/mmedbench", help="prompt folder (default: ours)"
     )
+    add(
+        "--chat-template",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="put the prompt into the user's turn of the tokenizer's own chat template (default: as the prompt folder "
+        "says; ours says no)",
+    )
     add("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="completions to learn (default: both)")
     add(
         "--loss-per",

@@ -2,7 +2,8 @@
 
 prompt.jinja   record and form -> the text a model is given
 target.jinja   record and form -> the completion it should write
-prompt.json    name, version, answer_pattern, stop strings, worked examples with their rendered texts
+prompt.json    name, version, answer_pattern, stop strings, worked examples with their rendered texts; optional
+               chat_template: true where the text goes through the tokenizer's own chat template
 
 Forms: "answer" (the letters alone), "rationale" (reasons first). Fine-tuning copies the folder into the checkpoint and
 evaluation reads it from there, so both use one prompt. Stages share nothing but files, so this reader stands in two
@@ -40,6 +41,7 @@ class Prompt:
             self._target = environment.from_string(texts["target.jinja"])
             self.pattern = re.compile(self.settings["answer_pattern"])
             self.name, self.version, self.stop = (self.settings[key] for key in ("name", "version", "stop"))
+            self.chat_template = self.settings.get("chat_template", False) is True
         except OSError as error:
             raise PromptError(f"{error.filename} cannot be read; a prompt folder has {', '.join(FILES)}") from None
         except (ValueError, KeyError, re.error, TemplateError) as error:
@@ -88,12 +90,61 @@ class Prompt:
                 )
 
 
-def encode_prompt(tokenizer, text: str) -> list[int]:
-    """Token ids of a prompt as the model is to see it: with its opening token, if it has one, and no closing one."""
+def encode_prompt(tokenizer, text: str, chat_template: bool = False) -> list[int]:
+    """Token ids of a prompt as the model is to see it: with its opening token, if it has one, and no closing one.
+
+    chat_template: the text is the user's turn in the tokenizer's own template, up to where the assistant's begins.
+    Errors: PromptError when the tokenizer has no template, or the template refuses such a chat.
+    """
+    if chat_template:
+        return tokenizer(render_chat(tokenizer, text), add_special_tokens=False)["input_ids"]
     ids = tokenizer(text)["input_ids"]
     while ids and ids[-1] == tokenizer.eos_token_id:
         ids = ids[:-1]
     return ids
+
+
+def render_chat(tokenizer, text: str, answer: str | None = None) -> str:
+    """One user turn in the tokenizer's chat template, up to where the answer begins, or with the answer as a turn.
+
+    Templates may write today's date or open a train of thought; both are held fixed, so that training and evaluation
+    months later see the same ids.
+    """
+    from jinja2 import TemplateError
+
+    if not tokenizer.chat_template:
+        raise PromptError(
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template; leave out --chat-template, or name the "
+            "chat or instruct version of the model"
+        )
+    chat = [{"role": "user", "content": text}]
+    if answer is not None:
+        chat.append({"role": "assistant", "content": answer})
+    try:
+        return tokenizer.apply_chat_template(
+            chat,
+            tokenize=False,
+            add_generation_prompt=answer is None,
+            enable_thinking=False,
+            date_string="01 Jan 2024",
+            # A template's own macro hides the clock that the library lends it.
+            chat_template="{% macro strftime_now(_) %}01 Jan 2024{% endmacro %}" + tokenizer.get_chat_template(),
+        )
+    except TemplateError as error:
+        raise PromptError(
+            f"the chat template of {tokenizer.name_or_path} refuses a single question ({error})"
+        ) from None
+
+
+def end_token(tokenizer, chat_template: bool = False) -> int:
+    """The id that ends an answer: the tokenizer's end token, or the one that closes the assistant's turn."""
+    if not chat_template:
+        return tokenizer.eos_token_id
+    mark = "ANSWER"
+    after = render_chat(tokenizer, "", mark).rpartition(mark)[2]
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special} | {*tokenizer.all_special_ids}
+    ids = tokenizer(after, add_special_tokens=False)["input_ids"]
+    return next((token for token in ids if token in special), tokenizer.eos_token_id)
 
 
 def encode_completion(tokenizer, text: str) -> list[int]:

@@ -5,7 +5,7 @@ import fcntl
 import shutil
 from pathlib import Path
 
-from finetune_record import InputError, describe_files
+from finetune_record import InputError, describe_files, write_json
 from prompt_file import FILES, Prompt
 
 
@@ -27,11 +27,18 @@ def save(model, tokenizer, prompt: Prompt, args: argparse.Namespace) -> None:
         model.config.use_cache = True
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
-    (args.out / "prompt").mkdir(exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(prompt.folder / name, args.out / "prompt" / name)
+    copy_prompt(prompt, args.out / "prompt")
     for path in args.out.glob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes them readable by the owner alone
+
+
+def copy_prompt(prompt: Prompt, folder: Path) -> None:
+    """The prompt folder as it was used: evaluation knows of nothing else."""
+    folder.mkdir(exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(prompt.folder / name, folder / name)
+    if prompt.chat_template != prompt.settings.get("chat_template", False):
+        write_json(folder / "prompt.json", prompt.settings | {"chat_template": prompt.chat_template})
 
 
 def finished_files(out: Path) -> dict[str, dict]:

@@ -84,10 +84,14 @@ def make_examples(questions: list[dict], prompt: Prompt, tokenizer, longest: int
 
 
 def read_prompt(args: argparse.Namespace) -> Prompt:
+    """The proved prompt folder, with --chat-template laid over what it says. Errors: InputError."""
     try:
-        return Prompt(args.prompt)
+        prompt = Prompt(args.prompt)
     except PromptError as error:
         raise InputError(str(error)) from None
+    if args.chat_template is not None:
+        prompt.chat_template = args.chat_template
+    return prompt
 
 
 def main(argv: list[str] | None = None) -> int:

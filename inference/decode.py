@@ -100,8 +100,13 @@ def pad_left(rows: list[list[int]], pad_id: int):
     return ids, mask
 
 
-def generate(loaded: LoadedModel, prompts: list[list[int]], max_new_tokens: int, stop: list[str]) -> list[str]:
-    """The greedy completions of a batch of prompts (token ids), as text without special tokens and stop strings."""
+def generate(
+    loaded: LoadedModel, prompts: list[list[int]], max_new_tokens: int, stop: list[str], ends: list[int]
+) -> list[str]:
+    """The greedy completions of a batch of prompts (token ids), as text without special tokens and stop strings.
+
+    ends: the token ids that end an answer.
+    """
     import torch
 
     tokenizer, model = loaded.tokenizer, loaded.model
@@ -116,7 +121,7 @@ def generate(loaded: LoadedModel, prompts: list[list[int]], max_new_tokens: int,
             top_p=None,
             top_k=None,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=ends,
             **({"stop_strings": stop, "tokenizer": tokenizer} if stop else {}),
         )
     texts = tokenizer.batch_decode(out[:, ids.shape[1] :].cpu(), skip_special_tokens=True)

@@ -30,7 +30,7 @@ from inference_record import (
     write_json,
     write_text,
 )
-from prompt_reader import FORMS, Prompt, PromptError, encode_prompt, shorten_prompt
+from prompt_reader import FORMS, Prompt, PromptError, encode_prompt, end_token, shorten_prompt
 
 METRIC_VERSION = 1  # of accuracy.py; a change of what it counts makes a new version
 FREE_ARGUMENTS = {"out", "recipe", "dry_run", "data", "model", "prompt", "score_only", "name"}
@@ -118,7 +118,8 @@ def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Names
 
     prompts = [question["ids"] for question in batch]
     if args.mode == "generate":
-        outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop)
+        ends = sorted({loaded.tokenizer.eos_token_id, end_token(loaded.tokenizer, prompt.chat_template)})
+        outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop, ends)
         answers = [{"output": text} for text in outputs]
         letters = [prompt.parse(text) for text in outputs]
     else:
@@ -153,7 +154,10 @@ def ask(loaded, prompt: Prompt, test: dict[str, list[dict]], args: argparse.Name
     questions = []
     for key, records in test.items():
         for number, record in enumerate(records):
-            whole = encode_prompt(loaded.tokenizer, prompt.render(record, args.form))
+            try:
+                whole = encode_prompt(loaded.tokenizer, prompt.render(record, args.form), prompt.chat_template)
+            except PromptError as error:
+                raise InputError(str(error)) from None
             questions.append(
                 {
                     "key": key,

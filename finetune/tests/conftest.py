@@ -50,7 +50,7 @@ def make_model(folder: Path, kind: str = "llama") -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=300,
-        special_tokens=["<|end|>"],
+        special_tokens=["<|end|>", "<|turn_end|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
