@@ -39,6 +39,8 @@ class TokenStore:
             )
         self.folder = folder
         self.manifest = read_json(folder / "manifest.json")
+        if self.manifest.get("format_version") != 2:
+            raise InputError(f"{folder} was made by an earlier version; run pretrain/tokenize_corpus.py again")
         self.end_of_text: int = self.manifest["end_of_text"]
         dtype = np.dtype(self.manifest["dtype"])
         self.names = sorted(self.manifest["shards"])

@@ -1,8 +1,7 @@
 """Tokenise an MMedC corpus into a flat token store, once, before any GPU waits for it.
 
 Reads   a corpus folder (data_collection/FORMAT.md) and a Hugging Face tokenizer (folder or hub name)
-Writes  for each shard <iso>/<source>/part-00000: .tokens (uint16 or uint32, little-endian), .offsets.npy (uint64,
-        documents + 1), .bytes.npy (uint32, UTF-8 bytes of each document), .json last; tokenizer/; manifest.json last
+Writes  a token store (pretrain/FORMAT.md): the files of each shard, tokenizer/, manifest.json last
 Example python pretrain/tokenize_corpus.py data/MMedC --tokenizer data/tokenizer --out data/tokens
 
 Every document ends with the end-of-text token. A shard whose .json stands is whole: a killed run goes on from there.
@@ -11,11 +10,13 @@ Every document ends with the end-of-text token. A shard whose .json stands is wh
 import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
-from corpus_reader import Shard, iterate_texts, read_corpus
+from corpus_encoder import LibraryEncoder, load_tokenizer, tokenizer_fingerprint
+from corpus_reader import Shard, read_corpus
 from pretrain_record import (
-    InputError,
+    describe_files,
     finished_record,
     parse_arguments,
     provenance,
@@ -24,92 +25,57 @@ from pretrain_record import (
     sha256_of_file,
     write_json,
 )
+from token_writer import tokenise_shard
 
-_tokenizer = None  # one per worker process
-
-
-def load_tokenizer(name: str, trust_remote_code: bool = False):
-    """A fast tokenizer with an end-of-text token. Errors: InputError saying what is missing."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"no tokenizer at {name}: {str(error).splitlines()[0]}; pretrain/train_tokenizer.py makes one, "
-            "or name a Hugging Face model"
-        ) from None
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer {name} has no end-of-text token; documents could not be told apart")
-    return tokenizer
+FORMAT_VERSION = 2
+ARGUMENTS = {"store_format": FORMAT_VERSION}  # no flag changes what a store holds
+_encoder = None  # one per worker process
 
 
-def tokenizer_fingerprint(tokenizer) -> str:
-    """SHA-256 (hex) of the vocabulary, the special tokens and the ids of a probe in eight languages.
+@dataclass(frozen=True)
+class Settings:
+    """What decides the files of a shard, besides its texts."""
 
-    Two tokenizers with one fingerprint give the same ids on ordinary text; file dates and paths do not count.
-    """
-    import hashlib
-    import json
-
-    probe = "Fever 38.5 °C; fièvre, fiebre, Fieber, лихорадка, 发热, 発熱する, حمى\n\t 12 mg/kg"
-    value = [
-        sorted(tokenizer.get_vocab().items()),
-        sorted(map(str, tokenizer.all_special_tokens)),
-        tokenizer(probe, add_special_tokens=False)["input_ids"],
-    ]
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+    out: Path
+    end_of_text: int
+    dtype: str
+    loss_mask: bool
+    trust_remote_code: bool
 
 
-def start_worker(tokenizer_folder: str) -> None:
-    global _tokenizer
-    _tokenizer = load_tokenizer(tokenizer_folder)
+def start_worker(settings: Settings) -> None:
+    global _encoder
+    _encoder = LibraryEncoder(settings.out / "tokenizer", settings.trust_remote_code)
 
 
-def tokenise_shard(shard: Shard, out: Path, dtype: str) -> dict:
-    """Write one shard's files, each aside and renamed, its facts (.json) last. Returns the facts."""
-    import numpy as np
+def run_shard(shard: Shard, settings: Settings) -> dict:
+    return tokenise_shard(shard, settings.out, _encoder, settings.end_of_text, settings.dtype, settings.loss_mask)
 
-    base = out / shard.name
-    base.parent.mkdir(parents=True, exist_ok=True)
-    offsets, sizes, characters = [0], [], 0
-    aside = base.with_name(base.name + ".tokens.tmp")
-    with open(aside, "wb") as file:
-        batch: list[str] = []
 
-        def flush() -> None:
-            for ids in _tokenizer(batch, add_special_tokens=False)["input_ids"] if batch else []:
-                np.asarray([*ids, _tokenizer.eos_token_id], dtype=dtype).tofile(file)
-                offsets.append(offsets[-1] + len(ids) + 1)
-            batch.clear()
+def tokenise_all(corpus: list[Shard], settings: Settings, workers: int) -> dict[str, dict]:
+    """{shard name: facts}; shards whose .json stands are reused, the others made, `workers` at a time."""
+    from tqdm import tqdm
 
-        for text in iterate_texts(shard):
-            characters += len(text)
-            sizes.append(len(text.encode("utf-8")))
-            batch.append(text)
-            if len(batch) == 256:
-                flush()
-        flush()
-    aside.replace(base.with_name(base.name + ".tokens"))
-    for suffix, array in (
-        (".offsets.npy", np.asarray(offsets, np.uint64)),
-        (".bytes.npy", np.asarray(sizes, np.uint32)),
-    ):
-        aside = base.with_name(base.name + suffix + ".tmp")
-        with open(aside, "wb") as file:
-            np.save(file, array)
-        aside.replace(base.with_name(base.name + suffix))
-    facts = {
-        "language": shard.language,
-        "source": shard.source,
-        "documents": len(sizes),
-        "tokens": offsets[-1],
-        "characters": characters,
-        "utf8_bytes": sum(sizes),
-        "sha256": sha256_of_file(base.with_name(base.name + ".tokens")),
-    }
-    write_json(base.with_name(base.name + ".json"), facts)
-    return facts
+    records = {shard.name: settings.out / f"{shard.name}.json" for shard in corpus}
+    shards = {name: read_json(path) for name, path in records.items() if path.exists()}
+    # The biggest first, so that no worker is left alone with it at the end.
+    missing = sorted((s for s in corpus if s.name not in shards), key=lambda shard: (-shard.size, shard.name))
+    total = sum(shard.size for shard in missing)
+    with tqdm(total=total, unit="B", unit_scale=True, desc="tokenise", disable=None, file=sys.stderr) as bar:
+        if min(workers, len(missing)) == 1:
+            start_worker(settings)
+            for shard in missing:
+                shards[shard.name] = run_shard(shard, settings)
+                bar.update(shard.size)
+        elif missing:
+            with ProcessPoolExecutor(
+                min(workers, len(missing)), initializer=start_worker, initargs=(settings,)
+            ) as pool:
+                jobs = {pool.submit(run_shard, shard, settings): shard for shard in missing}
+                for job in as_completed(jobs):
+                    shards[jobs[job].name] = job.result()
+                    bar.update(jobs[job].size)
+    return dict(sorted(shards.items()))
 
 
 def count_by_language_and_source(shards: dict[str, dict]) -> dict[str, dict]:
@@ -149,32 +115,17 @@ def main(argv: list[str] | None = None) -> int:
     corpus = read_corpus(args.corpus)
     tokenizer = load_tokenizer(args.tokenizer, args.trust_remote_code)
     dtype = "<u2" if len(tokenizer) <= 1 << 16 else "<u4"
-    inputs = {"corpus": sha256_of_file(args.corpus / "manifest.json"), "tokenizer": tokenizer_fingerprint(tokenizer)}
+    inputs = {
+        "corpus": sha256_of_file(args.corpus / "manifest.json"),
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+    }
     print(
         f"{args.corpus}: {len(corpus)} shards, {sum(s.size for s in corpus) / 1e6:.1f} MB on disk; tokenizer "
         f"{args.tokenizer}: {len(tokenizer)} entries, {'uint16' if dtype == '<u2' else 'uint32'} ids"
     )
-    record = finished_record(args.out / "manifest.json", {}, inputs)
+    record = finished_record(args.out / "manifest.json", ARGUMENTS, inputs)
     if record is None and not args.dry_run:
-        # The first file of a store names its inputs, so that shards of another corpus are never mixed in.
-        if finished_record(args.out / "making.json", {}, inputs) is None:
-            write_json(args.out / "making.json", {"arguments": {}, "inputs": inputs})
-            tokenizer.save_pretrained(args.out / "tokenizer")
-        shards = tokenise_all(corpus, args.out, dtype, args.workers)
-        record = {
-            "format_version": 1,
-            "stage": "pretrain/tokenize_corpus.py",
-            "arguments": {},
-            "inputs": inputs,
-            "parent": inputs["corpus"],
-            "dtype": dtype,
-            "vocabulary": len(tokenizer),
-            "end_of_text": tokenizer.eos_token_id,
-            "shards": shards,
-            "counts": count_by_language_and_source(shards),
-            "provenance": provenance(argv),
-        }
-        write_json(args.out / "manifest.json", record)
+        record = make_store(args, argv, corpus, tokenizer, dtype, inputs)
     elif record is not None:
         print(f"{args.out} is complete and is reused")
     for name, row in (record or {}).get("counts", {}).items():
@@ -185,28 +136,32 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def tokenise_all(corpus: list[Shard], out: Path, dtype: str, workers: int) -> dict[str, dict]:
-    """{shard name: facts}; shards whose .json stands are reused, the others made, `workers` at a time."""
-    from tqdm import tqdm
-
-    shards = {s.name: read_json(out / f"{s.name}.json") for s in corpus if (out / f"{s.name}.json").exists()}
-    missing = [shard for shard in corpus if shard.name not in shards]
-    folder = str(out / "tokenizer")
-    with tqdm(
-        total=sum(s.size for s in missing), unit="B", unit_scale=True, desc="tokenise", disable=None, file=sys.stderr
-    ) as bar:
-        if workers == 1 or len(missing) == 1:
-            start_worker(folder)
-            for shard in missing:
-                shards[shard.name] = tokenise_shard(shard, out, dtype)
-                bar.update(shard.size)
-        elif missing:
-            with ProcessPoolExecutor(workers, initializer=start_worker, initargs=(folder,)) as pool:
-                jobs = {pool.submit(tokenise_shard, shard, out, dtype): shard for shard in missing}
-                for job in as_completed(jobs):
-                    shards[jobs[job].name] = job.result()
-                    bar.update(jobs[job].size)
-    return dict(sorted(shards.items()))
+def make_store(args: argparse.Namespace, argv, corpus: list[Shard], tokenizer, dtype: str, inputs: dict) -> dict:
+    """Make what is missing of the store, its manifest last. Returns the manifest."""
+    # A store names its inputs before its first shard, so that shards of another corpus are never mixed in.
+    if finished_record(args.out / "making.json", ARGUMENTS, inputs) is None:
+        tokenizer.save_pretrained(args.out / "tokenizer")
+        write_json(args.out / "making.json", {"arguments": ARGUMENTS, "inputs": inputs})
+    loss_mask = any(shard.has_spans for shard in corpus)
+    settings = Settings(args.out, tokenizer.eos_token_id, dtype, loss_mask, args.trust_remote_code)
+    shards = tokenise_all(corpus, settings, args.workers)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "stage": "pretrain/tokenize_corpus.py",
+        "arguments": ARGUMENTS,
+        "inputs": inputs,
+        "parent": inputs["corpus"],
+        "dtype": dtype,
+        "vocabulary": len(tokenizer),
+        "end_of_text": tokenizer.eos_token_id,
+        "loss_mask": loss_mask,
+        "shards": shards,
+        "counts": count_by_language_and_source(shards),
+        "files": describe_files(args.out, [p for p in (args.out / "tokenizer").rglob("*") if p.is_file()]),
+        "provenance": provenance(argv),
+    }
+    write_json(args.out / "manifest.json", record)
+    return record
 
 
 if __name__ == "__main__":

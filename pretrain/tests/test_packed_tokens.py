@@ -22,8 +22,9 @@ def make_store(folder, lengths_by_language: dict[str, list[int]]) -> TokenStore:
         np.asarray(tokens, "<u4").tofile(base.with_suffix(".tokens"))
         np.save(base.with_suffix(".offsets.npy"), np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64))
         np.save(base.with_suffix(".bytes.npy"), np.asarray([3 * n for n in lengths], np.uint32))
+        np.save(base.with_suffix(".ids.npy"), np.asarray([f"{language}{n}" for n in range(len(lengths))], "S"))
         shards[f"{language}/web/part-00000"] = {"language": language, "tokens": len(tokens)}
-    manifest = {"shards": shards, "dtype": "<u4", "end_of_text": 0}
+    manifest = {"format_version": 2, "loss_mask": False, "shards": shards, "dtype": "<u4", "end_of_text": 0}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return TokenStore(folder)
 
@@ -121,6 +122,11 @@ def test_a_store_without_manifest_or_with_a_short_shard_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"tokenize_corpus\.py"):
         TokenStore(tmp_path)
     make_store(tmp_path, {"en": [5, 5]})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"format_version": 1}))
+    with pytest.raises(InputError, match="made by an earlier version"):
+        TokenStore(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with open(tmp_path / "en/web/part-00000.tokens", "r+b") as file:
         file.truncate(12)
     with pytest.raises(InputError, match=r"part-00000\.tokens"):

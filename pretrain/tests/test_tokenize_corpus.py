@@ -1,12 +1,16 @@
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import tokenize_corpus
 from pretrain_record import InputError, read_json
+
+TYPES = {"id": pa.string(), "text": pa.string(), "loss_spans": pa.list_(pa.list_(pa.int32()))}
 
 
 def data_bytes(store: Path) -> dict[str, bytes]:
@@ -77,3 +81,98 @@ def test_the_fingerprint_knows_tokenizers_apart(corpus, tokenizer_folder, tmp_pa
         for folder in (tokenizer_folder, tmp_path / "small", tokenizer_folder)
     }
     assert len(prints) == 2
+
+
+def make_shards(folder: Path, shards: dict[str, dict[str, list]], types: dict | None = None) -> Path:
+    """A corpus of the given columns, by shard name."""
+    files = {}
+    for name, columns in shards.items():
+        path = folder / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = {"id": [f"{i:016x}" for i in range(len(next(iter(columns.values()))))], **columns}
+        pq.write_table(pa.table({k: pa.array(v, (types or TYPES)[k]) for k, v in columns.items()}), path)
+        files[f"{name}.parquet"] = {"bytes": path.stat().st_size, "sha256": ""}
+    (folder / "manifest.json").write_text(json.dumps({"format_version": 1, "files": files}))
+    return folder
+
+
+def tokenise(corpus: Path, tokenizer: Path, out: Path, *flags: str) -> Path:
+    assert tokenize_corpus.main([str(corpus), "--tokenizer", str(tokenizer), "--out", str(out), *flags]) == 0
+    return out
+
+
+def test_documents_keep_their_names(corpus, store_folder):
+    for name in read_json(store_folder / "manifest.json")["shards"]:
+        wanted = pq.read_table(corpus / f"{name}.parquet").column("id").to_pylist()
+        assert [i.decode() for i in np.load(store_folder / f"{name}.ids.npy").tolist()] == wanted
+
+
+def test_marked_spans_become_a_loss_mask_and_the_other_shards_get_one_too(tokenizer_folder, tmp_path):
+    text = "Question: 发热 and fever?\n\nAnswer: cough, 💊."
+    start = text.index("Answer")
+    shards = {
+        "en/web/part-00000": {
+            "text": [text, text, text, text],
+            "loss_spans": [[[start, len(text)]], None, [], [[0, 3], [start, start + 1]]],
+        },
+        "fr/web/part-00000": {"text": ["le malade"]},
+    }
+    out = tokenise(make_shards(tmp_path / "corpus", shards), tokenizer_folder, tmp_path / "tokens")
+    manifest = read_json(out / "manifest.json")
+    assert manifest["loss_mask"] is True
+    offsets = np.load(out / "en/web/part-00000.offsets.npy").astype(int)
+    tokens = np.fromfile(out / "en/web/part-00000.tokens", manifest["dtype"])
+    mask = np.fromfile(out / "en/web/part-00000.loss", np.uint8)
+    assert len(mask) == len(tokens)
+    tokenizer = tokenize_corpus.load_tokenizer(str(tokenizer_folder))
+
+    def counted(number: int) -> tuple[str, int]:
+        """(text of the tokens that count, whether the end token does)."""
+        ids = tokens[offsets[number] : offsets[number + 1]]
+        chosen = mask[offsets[number] : offsets[number + 1]].astype(bool)
+        return tokenizer.decode(ids[:-1][chosen[:-1]], clean_up_tokenization_spaces=False), int(chosen[-1])
+
+    assert counted(0) == (text[start:], 0)
+    assert counted(1) == (text, 1)
+    assert counted(2) == ("", 0)
+    assert text.startswith(counted(3)[0][:3]) and counted(3)[1] == 0 and "A" in counted(3)[0]
+    assert np.fromfile(out / "fr/web/part-00000.loss", np.uint8).all()
+
+
+def test_a_store_without_spans_has_no_mask(store_folder):
+    assert read_json(store_folder / "manifest.json")["loss_mask"] is False
+    assert not list(store_folder.rglob("*.loss"))
+
+
+@pytest.mark.parametrize("spans", [[[0, 99]], [[3, 3]], [[-1, 2]], [[1, 2, 3]]])
+def test_a_span_outside_its_text_is_refused_with_the_documents_place(tokenizer_folder, tmp_path, spans):
+    corpus = make_shards(tmp_path / "c", {"en/web/part-00000": {"text": ["a b", "c d"], "loss_spans": [None, spans]}})
+    with pytest.raises(InputError, match=r"part-00000\.parquet: document 1 .*loss span"):
+        tokenise(corpus, tokenizer_folder, tmp_path / "tokens")
+
+
+def test_the_letters_of_a_special_token_are_text(tokenizer_folder, tmp_path):
+    corpus = make_shards(tmp_path / "c", {"en/web/part-00000": {"text": ["a <|endoftext|> b", ""]}})
+    out = tokenise(corpus, tokenizer_folder, tmp_path / "tokens")
+    manifest = read_json(out / "manifest.json")
+    tokens = np.fromfile(out / "en/web/part-00000.tokens", manifest["dtype"])
+    assert (tokens == manifest["end_of_text"]).sum() == 2
+    assert manifest["shards"]["en/web/part-00000"]["empty_documents"] == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"title": ["a"]}, "no column `text`"),
+        ({"text": [1]}, "no column `text`"),
+        ({"text": ["a", None]}, r"document 1 \(from 0\) has no text"),
+        ({"text": []}, "en: no shard of this language holds a document"),
+        ({"text": ["a"], "loss_spans": ["0-1"]}, "lists of"),
+    ],
+)
+def test_a_corpus_that_is_none_ends_in_a_sentence(tokenizer_folder, tmp_path, columns, message):
+    kinds = {"id": pa.string(), "title": pa.string(), "text": pa.int64() if columns.get("text") == [1] else pa.string()}
+    types = kinds | {"loss_spans": pa.string()}
+    corpus = make_shards(tmp_path / "c", {"en/web/part-00000": columns}, types)
+    with pytest.raises(InputError, match=message):
+        tokenise(corpus, tokenizer_folder, tmp_path / "tokens")

@@ -1,0 +1,133 @@
+"""Writing one shard of a token store (FORMAT.md): every file aside, renamed when whole, the shard's facts last."""
+
+import hashlib
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from corpus_reader import Shard, iterate_batches
+from pretrain_record import InputError, describe_files, write_json
+
+DATA_SUFFIXES = (".tokens", ".offsets.npy", ".bytes.npy", ".ids.npy", ".loss")
+
+
+def tokenise_shard(shard: Shard, out: Path, encoder, end_of_text: int, dtype: str, loss_mask: bool) -> dict:
+    """Write one shard's files. Returns its facts, which are also the .json that makes the shard whole.
+
+    encoder: turns texts into ids (corpus_encoder.py, fast_encoder.py); dtype: "<u2" or "<u4"; loss_mask: whether the
+    corpus has loss spans anywhere, and so every shard a mask.
+    Errors: InputError naming the document whose loss_spans are no spans of its text.
+    """
+    base = out / shard.name
+    base.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        writer = ShardWriter(base, dtype, loss_mask, files)
+        for batch in iterate_batches(shard):
+            writer.add_batch(shard, batch, encoder, end_of_text)
+    return writer.finish(shard)
+
+
+class ShardWriter:
+    """The open files and the growing columns of one shard."""
+
+    def __init__(self, base: Path, dtype: str, loss_mask: bool, files: ExitStack):
+        self.base, self.dtype = base, np.dtype(dtype)
+        for suffix in DATA_SUFFIXES:  # what another run, killed, may have left
+            base.with_name(base.name + suffix).unlink(missing_ok=True)
+        self.tokens = files.enter_context(open(self.aside(".tokens"), "wb"))
+        self.mask = files.enter_context(open(self.aside(".loss"), "wb")) if loss_mask else None
+        self.hash = hashlib.sha256()
+        self.counts, self.sizes, self.ids, self.characters, self.empty = [], [], [], 0, 0
+
+    def aside(self, suffix: str) -> Path:
+        return self.base.with_name(f"{self.base.name}{suffix}.tmp")
+
+    def add_batch(self, shard: Shard, batch, encoder, end_of_text: int) -> None:
+        import pyarrow.compute as pc
+
+        texts = batch.column("text")
+        sizes = np.asarray(pc.binary_length(texts), np.int64)
+        self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
+        self.empty += int((sizes == 0).sum())
+        spans = batch.column("loss_spans").to_pylist() if shard.has_spans else None
+        strings = texts.to_pylist()
+        ids, masks = self.encode(shard, strings, spans, encoder, end_of_text)
+        counts = np.asarray([len(row) for row in ids], np.int64)
+        flat = (np.concatenate(ids) if ids else np.zeros(0)).astype(self.dtype)
+        self.tokens.write(flat.data)
+        self.hash.update(flat.data)
+        if self.mask:
+            for mask in masks:
+                self.mask.write(mask.data)
+        self.counts.append(counts)
+        self.sizes.append(sizes)
+        self.ids += [identifier.encode("utf-8") for identifier in batch.column("id").to_pylist()]
+
+    def encode(self, shard: Shard, texts: list[str], spans: list | None, encoder, end_of_text: int):
+        """(ids of each text with its end-of-text token, loss mask of each; the masks only where there are files)."""
+        rows = [np.append(ids, np.uint32(end_of_text)) for ids in encoder.encode(texts)]
+        masks = [np.ones(len(row), np.uint8) for row in rows] if self.mask else []
+        for place, chosen in enumerate(spans or []):
+            if chosen is None:
+                continue
+            number = sum(map(len, self.counts)) + place
+            check_spans(shard, number, chosen, len(texts[place]))
+            ids, places = encoder.encode_with_places(texts[place])
+            rows[place] = np.append(ids, np.uint32(end_of_text))
+            masks[place] = np.append(tokens_in_spans(places, chosen), np.uint8(0))
+        return rows, masks
+
+    def finish(self, shard: Shard) -> dict:
+        """Once the files are closed: the arrays, the names, the facts."""
+        counts = np.concatenate(self.counts) if self.counts else np.zeros(0, np.int64)
+        sizes = np.concatenate(self.sizes) if self.sizes else np.zeros(0, np.int64)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+        arrays = {
+            ".offsets.npy": offsets,
+            ".bytes.npy": sizes.astype(np.uint32),
+            ".ids.npy": np.asarray(self.ids, f"S{max(map(len, self.ids), default=1)}"),
+        }
+        for suffix, array in arrays.items():
+            with open(self.aside(suffix), "wb") as file:
+                np.save(file, array)
+        suffixes = [".tokens", *arrays, *([".loss"] if self.mask else [])]
+        for suffix in suffixes:
+            self.aside(suffix).replace(self.base.with_name(self.base.name + suffix))
+        root = self.base.parents[2]
+        tokens = self.base.with_name(self.base.name + ".tokens")
+        others = [self.base.with_name(self.base.name + suffix) for suffix in suffixes[1:]]
+        files = describe_files(root, others)
+        files[tokens.relative_to(root).as_posix()] = {
+            "bytes": tokens.stat().st_size,
+            "sha256": self.hash.hexdigest(),
+        }
+        facts = {
+            "language": shard.language,
+            "source": shard.source,
+            "documents": len(counts),
+            "empty_documents": self.empty,
+            "tokens": int(offsets[-1]),
+            "characters": self.characters,
+            "utf8_bytes": int(sizes.sum()),
+            "files": files,
+        }
+        write_json(self.base.with_name(self.base.name + ".json"), facts)
+        return facts
+
+
+def check_spans(shard: Shard, number: int, spans: list, characters: int) -> None:
+    for span in spans:
+        if span is None or len(span) != 2 or None in span or not 0 <= span[0] < span[1] <= characters:
+            raise InputError(
+                f"{shard.path}: document {number} (from 0): the loss span {span} is no [start, end) within its "
+                f"{characters} characters; pretrain/FORMAT.md says what loss_spans hold"
+            )
+
+
+def tokens_in_spans(places: np.ndarray, spans: list) -> np.ndarray:
+    """uint8 [tokens]: 1 where the characters of a token, [start, end), overlap one of the spans."""
+    mask = np.zeros(len(places), np.uint8)
+    for start, end in spans:
+        mask |= ((places[:, 0] < end) & (places[:, 1] > start)).astype(np.uint8)
+    return mask
