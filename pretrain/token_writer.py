@@ -35,8 +35,8 @@ class ShardWriter:
         self.base, self.dtype = base, np.dtype(dtype)
         for suffix in DATA_SUFFIXES:  # what another run, killed, may have left
             base.with_name(base.name + suffix).unlink(missing_ok=True)
-        self.tokens = files.enter_context(open(self.aside(".tokens"), "wb"))
-        self.mask = files.enter_context(open(self.aside(".loss"), "wb")) if loss_mask else None
+        self.tokens = files.enter_context(open(self.aside(".tokens"), "wb"))  # noqa: SIM115, the stack closes it
+        self.mask = files.enter_context(open(self.aside(".loss"), "wb")) if loss_mask else None  # noqa: SIM115
         self.hash = hashlib.sha256()
         self.counts, self.sizes, self.ids, self.characters, self.empty = [], [], [], 0, 0
 
