@@ -1,13 +1,23 @@
-"""Training examples: questions rendered by a prompt, tokenised, with the loss on the completion alone."""
+"""Training examples: questions and conversations as tokens, with the loss on the completion alone.
+
+An example is a dict: `input_ids` and `labels` (array("i") of one length, -100 where the loss does not count), `kind`
+("answer", "rationale", "instruction", "replay"), `language` (ISO 639-1, or "-" where no one says it), and `question`
+(the record) where its options may be reordered anew each epoch.
+"""
 
 import random
+from array import array
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from prompt_file import Prompt, encode_completion, encode_prompt, end_token, shorten_prompt
+from example_text import Exchange
+from option_order import can_reorder, reorder_options
+from prompt_file import shorten_prompt
 from train_questions import content_key
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
+LEAST_PROMPT = 16  # tokens of a prompt that must remain for an example to teach anything
 
 
 @dataclass
@@ -35,60 +45,16 @@ def drop_test_questions(questions: list[dict], test: list[dict], counts: Example
     return kept
 
 
-def reorder_options(record: dict, seed: str) -> dict:
-    """The same question with its options in another order, chosen by the seed, and the right letters moved along."""
-    letters, order = list(record["options"]), list(record["options"])
-    random.Random(seed).shuffle(order)
-    right = set(record["answer_idx"].split(","))
-    return record | {
-        "options": {new: record["options"][old] for new, old in zip(letters, order, strict=True)},
-        "answer_idx": ",".join(new for new, old in zip(letters, order, strict=True) if old in right),
-    }
-
-
-def build_examples(
-    questions: list[dict],
-    prompt: Prompt,
-    tokenizer,
-    longest: int,
-    forms: list[str],
-    counts: ExampleCounts,
-    option_orders: int = 1,
-    seed: int = 0,
-) -> list[dict]:
-    """Examples {"input_ids": list[int], "labels": list[int]} of at most `longest` tokens: one a question and form.
-
-    With `option_orders` above 1 the form "answer" comes that often, the first time as it is, then with its options
-    reordered: more examples from few questions, and none of the bias to a letter. Rationales may speak of letters, so
-    the form "rationale" keeps its order.
-
-    The form "rationale" needs a rationale; a question without one is counted. The completion and its end token are
-    never cut: a prompt that is too long is shortened left of its middle, and counted; an example whose completion
-    alone leaves no room for a prompt is dropped, and counted.
-    """
-    examples = []
-    end = end_token(tokenizer, prompt.chat_template)
-    for question in questions:
-        variants = [(form, question) for form in forms]
-        if "answer" in forms:
-            orders = range(1, option_orders)
-            variants += [("answer", reorder_options(question, f"{seed} {question['id']} {n}")) for n in orders]
-        for form, record in variants:
-            if form == "rationale" and not record.get("rationale"):
-                counts.add("no rationale", record["language"])
-                continue
-            completion = [*encode_completion(tokenizer, prompt.target(record, form)), end]
-            before = encode_prompt(tokenizer, prompt.render(record, form), prompt.chat_template)
-            room = longest - len(completion)
-            if room < min(16, len(before)):
-                counts.add("dropped: completion too long", record["language"])
-                continue
-            if len(before) > room:
-                counts.add("prompt shortened", record["language"])
-                before = shorten_prompt(before, room)
-            counts.add(f"examples: {form}", record["language"])
-            examples.append({"input_ids": before + completion, "labels": [IGNORED] * len(before) + completion})
-    return examples
+def drop_duplicates(questions: list[dict], counts: ExampleCounts) -> list[dict]:
+    """The first question of each id, or the first with a rationale if there is one; the others are counted."""
+    first: dict[str, dict] = {}
+    for record in questions:
+        had = first.setdefault(record["id"], record)
+        if had is not record:
+            counts.add("dropped: stands twice in the train set", record["language"])
+            if not had.get("rationale") and record.get("rationale"):
+                first[record["id"]] = record
+    return list(first.values())
 
 
 def limit_per_language(questions: list[dict], limit: int | None, seed: int) -> list[dict]:
@@ -104,26 +70,87 @@ def limit_per_language(questions: list[dict], limit: int | None, seed: int) -> l
     return [record for index, record in enumerate(questions) if index in chosen]
 
 
-class PadOnTheRight:
-    """Collate examples into a batch: input_ids, attention_mask, labels, int64 [examples, longest example]."""
+def make_example(exchanges: list[Exchange], longest: int) -> tuple[dict | None, str]:
+    """({"input_ids", "labels"} of at most `longest` tokens, what was done to fit it in or "").
 
-    def __init__(self, pad_id: int):
-        self.pad_id = pad_id
+    A completion is never cut. A first prompt that is too long is shortened left of its middle; later exchanges that
+    do not fit are left off; the example is None where the first completion leaves no room for a prompt.
+    """
+    ids, labels, done = array("i"), array("i"), ""
+    for number, (before, completion) in enumerate(exchanges):
+        room = longest - len(ids) - len(completion)
+        if number and len(before) > room:
+            done = "later turns left off"
+            break
+        if room < min(LEAST_PROMPT, len(before)):
+            return None, "dropped: completion too long"
+        if len(before) > room:
+            before, done = shorten_prompt(before, room), "prompt shortened"
+        ids.extend([*before, *completion])
+        labels.extend([IGNORED] * len(before) + completion)
+    return {"input_ids": ids, "labels": labels}, done
 
-    def __call__(self, examples: list[dict]) -> dict:
-        import torch
 
-        length = max(len(example["input_ids"]) for example in examples)
+def build_examples(
+    questions: Iterable[dict],
+    encoding,
+    longest: int,
+    forms: list[str],
+    counts: ExampleCounts,
+    option_orders: int = 1,
+    seed: int = 0,
+    shuffle_options: bool = False,
+) -> list[dict]:
+    """Examples of at most `longest` tokens, one a question and form, counted; encoding as example_text.ExampleText.
 
-        def rows(name: str, filler: int) -> "torch.Tensor":
-            return torch.tensor([e[name] + [filler] * (length - len(e[name])) for e in examples])
+    With `option_orders` above 1 the form "answer" comes that often, the first time as it is, then with its options
+    reordered. With `shuffle_options` an example whose options may be reordered carries its question, for
+    `with_fresh_options`. The form "rationale" needs a rationale; a question without one is counted.
+    """
+    examples = []
+    for question in questions:
+        variants = [(form, question) for form in forms]
+        if "answer" in forms and can_reorder(question, "answer"):
+            orders = range(1, option_orders)
+            variants += [("answer", reorder_options(question, f"{seed} {question['id']} {n}")) for n in orders]
+        for form, record in variants:
+            language = record["language"]
+            if form == "rationale" and not (record.get("rationale") or "").strip():
+                counts.add("no rationale", language)
+                continue
+            example, done = make_example(encoding.question(record, form), longest)
+            if done:
+                counts.add(done, language)
+            if example is None:
+                continue
+            counts.add(f"examples: {form}", language)
+            example |= {"kind": form, "language": language}
+            if shuffle_options and can_reorder(record, form):
+                example["question"] = record
+            elif shuffle_options:
+                counts.add(f"options named in the text, order kept: {form}", language)
+            examples.append(example)
+    return examples
 
-        mask = torch.tensor([[1] * len(e["input_ids"]) + [0] * (length - len(e["input_ids"])) for e in examples])
-        return {"input_ids": rows("input_ids", self.pad_id), "attention_mask": mask, "labels": rows("labels", IGNORED)}
+
+def with_fresh_options(example: dict, encoding, longest: int, seed: str) -> dict:
+    """The example with its options in the order that the seed chooses; as it is where it carries no question."""
+    if "question" not in example:
+        return example
+    record = reorder_options(example["question"], seed)
+    fresh = make_example(encoding.question(record, example["kind"]), longest)[0]
+    return example if fresh is None else example | fresh
 
 
 def show_example(example: dict, tokenizer) -> str:
     """The example as text, with what the loss counts between double brackets."""
-    start = next(i for i, label in enumerate(example["labels"]) if label != IGNORED)
-    before, after = tokenizer.decode(example["input_ids"][:start]), tokenizer.decode(example["input_ids"][start:])
-    return f"{before}⟦{after}⟧"
+    ids, labels, shown, start = example["input_ids"], example["labels"], "", 0
+    while start < len(ids):
+        counted = labels[start] != IGNORED
+        stop = start
+        while stop < len(ids) and (labels[stop] != IGNORED) == counted:
+            stop += 1
+        text = tokenizer.decode(ids[start:stop])
+        shown += f"⟦{text}⟧" if counted else text
+        start = stop
+    return shown

@@ -28,6 +28,22 @@ def model_flags(add) -> None:
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
 
 
+def share_of(names):
+    """An argparse type: "name=share" with one of the names and a share of 0 or more, as (name, share)."""
+
+    def share(text: str) -> tuple[str, float]:
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if name not in names or not 0 <= value < 1000:
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SHARE with NAME one of {', '.join(names)}")
+        return name, value
+
+    return share
+
+
 def example_flags(add) -> None:
     """Which questions, as which texts."""
     add("--data", type=Path, default=Path("data/MMedBench/Train"), help="train split (default %(default)s)")
@@ -49,6 +65,14 @@ def example_flags(add) -> None:
     )
     add("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="completions to learn (default: both)")
     add(
+        "--form-shares",
+        nargs="+",
+        type=share_of(FORMS),
+        metavar="FORM=SHARE",
+        help="share of the questions that come in a form each epoch, another choice each time; 2 is twice (default: 1 "
+        "each, every question with and without rationale, as published)",
+    )
+    add(
         "--loss-per",
         choices=("token", "example"),
         default="token",
@@ -59,11 +83,32 @@ def example_flags(add) -> None:
         "--option-orders",
         type=int,
         default=1,
-        help="times each comes in the form answer, from the second on with its options reordered (default %(default)s)",
+        help="times each comes in the form answer within an epoch, from the second on with its options reordered, the "
+        "same orders every epoch: for few questions (default %(default)s)",
+    )
+    add(
+        "--shuffle-options",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="options in a fresh order each time a question comes, against a bias to letters; kept where an option "
+        "speaks of others or a rationale may name options, which is counted",
     )
     add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes to train on (default: all there are)")
+    add(
+        "--language-weights",
+        nargs="+",
+        type=share_of(LANGUAGE_FILES),
+        metavar="ISO=WEIGHT",
+        help="share of a language's questions each epoch: 0.5 is a half, another each time, 2 is twice (default 1)",
+    )
     add("--limit", type=int, help="questions a language at most")
     add("--max-length", type=int, default=2048, help="tokens an example (default %(default)s)")
+    add(
+        "--packing",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="the examples of a micro-batch in one row, none seeing another, instead of side by side with padding",
+    )
 
 
 def adapter_flags(add) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import stop_signal
-from examples import PadOnTheRight
+from batching import MicroBatchCollator, MicroBatches
 from finetune_record import InputError
 
 
@@ -76,7 +76,7 @@ def newest_checkpoint(folder: Path) -> str | None:
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
-def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> bool:
+def train(model, tokenizer, batches: MicroBatches, args: argparse.Namespace) -> bool:
     """Run the Hugging Face Trainer, from a checkpoint if there is one. Returns whether it reached its last step."""
     import torch
     from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -93,9 +93,10 @@ def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> b
         model=model,
         args=TrainingArguments(
             output_dir=str(folder),
-            per_device_train_batch_size=args.micro_batch_size,
+            # An item of the dataset is a whole micro-batch, and the dataset is the whole run in its order.
+            per_device_train_batch_size=1,
             gradient_accumulation_steps=args.batch_size // (args.micro_batch_size * world),
-            num_train_epochs=args.epochs,
+            num_train_epochs=1,
             learning_rate=args.learning_rate,
             lr_scheduler_type="cosine",
             warmup_steps=args.warmup_share,
@@ -105,7 +106,7 @@ def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> b
             use_cpu=not gpu,
             ddp_backend=("nccl" if gpu else "gloo") if world > 1 else None,
             ddp_find_unused_parameters=False if world > 1 else None,
-            train_sampling_strategy="group_by_length",
+            train_sampling_strategy="sequential",
             save_strategy="steps",
             save_steps=args.save_every,
             save_total_limit=args.keep,
@@ -115,8 +116,8 @@ def train(model, tokenizer, examples: list[dict], args: argparse.Namespace) -> b
             disable_tqdm=not sys.stderr.isatty(),
             remove_unused_columns=False,
         ),
-        train_dataset=examples,
-        data_collator=PadOnTheRight(tokenizer.pad_token_id),
+        train_dataset=batches,
+        data_collator=MicroBatchCollator(tokenizer.pad_token_id, args.packing),
         processing_class=tokenizer,
         compute_loss_func=make_loss_per_example(args.batch_size) if args.loss_per == "example" else None,
         callbacks=[make_callback(folder / "metrics.jsonl")],

@@ -22,13 +22,9 @@ if __name__ == "__main__":
 
 from adapter import add_adapter
 from base_model import load_base, load_tokenizer, longest_example, model_fingerprint, relative_base
-from examples import (
-    ExampleCounts,
-    build_examples,
-    drop_test_questions,
-    limit_per_language,
-    show_example,
-)
+from batching import MicroBatches
+from example_mixture import Mixture
+from examples import ExampleCounts, drop_duplicates, drop_test_questions, limit_per_language, show_example
 from finetune_arguments import FREE_ARGUMENTS, build_parser
 from finetune_record import (
     InputError,
@@ -42,6 +38,7 @@ from prompt_file import Prompt, PromptError
 from run_folder import finished_files, lock_run, save
 from supervised_training import train
 from train_questions import RecordError, read_split
+from training_data import read_mixture
 
 
 def read_questions_to_train_on(args: argparse.Namespace, counts: ExampleCounts) -> list[dict]:
@@ -61,26 +58,13 @@ def read_questions_to_train_on(args: argparse.Namespace, counts: ExampleCounts) 
         raise InputError(str(error)) from None
     for record in questions:
         counts.add("questions", record["language"])
-    questions = drop_test_questions(questions, test, counts)
+    questions = drop_duplicates(drop_test_questions(questions, test, counts), counts)
     if args.languages:
         questions = [record for record in questions if record["language"] in args.languages]
     questions = limit_per_language(questions, args.limit, args.seed)
     if not questions:
         raise InputError(f"{args.data} has no question left to train on (languages {args.languages or 'all'})")
     return questions
-
-
-def make_examples(questions: list[dict], prompt: Prompt, tokenizer, longest: int, args, counts) -> list[dict]:
-    """The training examples of the questions, counted. Errors: InputError."""
-    try:
-        examples = build_examples(
-            questions, prompt, tokenizer, longest, sorted(set(args.forms)), counts, args.option_orders, args.seed
-        )
-    except PromptError as error:
-        raise InputError(str(error)) from None
-    if not examples:
-        raise InputError(f"no example can be made of {args.data} in the forms {args.forms} (is there any rationale?)")
-    return examples
 
 
 def read_prompt(args: argparse.Namespace) -> Prompt:
@@ -102,15 +86,17 @@ def main(argv: list[str] | None = None) -> int:
     questions = read_questions_to_train_on(args, counts)
     prompt = read_prompt(args)
     tokenizer, config = load_tokenizer(args)
-    examples = make_examples(questions, prompt, tokenizer, longest_example(config, args), args, counts)
+    mixture, data = read_mixture(questions, prompt, tokenizer, longest_example(config, args), args, counts)
+    batches = MicroBatches(mixture, args.epochs, args.batch_size, args.micro_batch_size, args.packing)
     first = int(os.environ.get("RANK", "0")) == 0
     if first:
-        show_plan(args, counts, examples, tokenizer)
+        show_plan(args, counts, mixture, batches, tokenizer)
     arguments = {k: v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
     inputs = {
         "model": model_fingerprint(args.model),
         "prompt": prompt.sha256,
         "questions": {"count": len(questions), "ids": fingerprint([r["id"] for r in questions])},
+        **data,
     }
     if finished_record(args.out / "run.json", arguments, inputs):
         print(f"{args.out} is complete and is reused") if first else None
@@ -120,22 +106,26 @@ def main(argv: list[str] | None = None) -> int:
     lock = lock_run(args.out) if first else None  # held until this process ends
     if first and not finished_record(args.out / "training/making.json", arguments, inputs):
         write_json(args.out / "training/making.json", {"arguments": arguments, "inputs": inputs})
-    facts = {"counts": counts.as_dict(), "examples": len(examples)}
-    run(args, argv, prompt, tokenizer, examples, {"arguments": arguments, "inputs": inputs} | facts)
+    facts = {"counts": counts.as_dict(), "examples": mixture.per_epoch, "mixture": mixture.as_dict()}
+    run(args, argv, prompt, tokenizer, batches, {"arguments": arguments, "inputs": inputs} | facts)
     if lock:
         lock.close()
     return 0
 
 
-def show_plan(args: argparse.Namespace, counts: ExampleCounts, examples: list[dict], tokenizer) -> None:
-    """The resolved arguments, the counts per language, one rendered example with its mask."""
+def show_plan(args: argparse.Namespace, counts: ExampleCounts, mixture: Mixture, batches, tokenizer) -> None:
+    """The resolved arguments, the counts per language, what an epoch holds, one rendered example of each kind."""
     print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(vars(args).items())))
     for what, row in counts.as_dict().items():
         print(f"{what}: {sum(row.values())} ({', '.join(f'{k} {v}' for k, v in row.items())})")
-    print(f"one example, the loss on what stands in ⟦⟧:\n{show_example(examples[0], tokenizer)}", flush=True)
+    print("\n".join(mixture.table()))
+    print(f"{batches.steps} steps of {args.batch_size} examples, {batches.padding():.1%} padding")
+    for example in mixture.one_of_each_kind():
+        print(f"an example of the kind {example['kind']}, the loss on what stands in ⟦⟧:")
+        print(show_example(example, tokenizer), flush=True)
 
 
-def run(args, argv: list[str] | None, prompt: Prompt, tokenizer, examples: list[dict], record: dict) -> None:
+def run(args, argv: list[str] | None, prompt: Prompt, tokenizer, batches: MicroBatches, record: dict) -> None:
     """Load, train, and write the finished folder, run.json last."""
     first = int(os.environ.get("RANK", "0")) == 0
     model = load_base(args)
@@ -144,8 +134,8 @@ def run(args, argv: list[str] | None, prompt: Prompt, tokenizer, examples: list[
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
     if first:
-        print(f"{len(examples)} examples; {trained:,} of {total:,} parameters are trained", flush=True)
-    if not train(model, tokenizer, examples, args):
+        print(f"{trained:,} of {total:,} parameters are trained", flush=True)
+    if not train(model, tokenizer, batches, args):
         print("asked to stop: checkpoint saved; the same command goes on from there") if first else None
         return
     if not first:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from example_text import ExampleText
 from examples import (
     ExampleCounts,
-    PadOnTheRight,
     build_examples,
     drop_test_questions,
     limit_per_language,
-    reorder_options,
 )
+from option_order import reorder_options
 from prompt_file import Prompt
 from train_questions import read_split
 
@@ -32,7 +32,8 @@ def questions(benchmark):
 
 def build(questions, tokenizer, longest=4096, forms=("answer", "rationale"), **options):
     counts = ExampleCounts()
-    return build_examples(questions, Prompt(OURS), tokenizer, longest, list(forms), counts, **options), counts.as_dict()
+    encoding = ExampleText(tokenizer, Prompt(OURS))
+    return build_examples(questions, encoding, longest, list(forms), counts, **options), counts.as_dict()
 
 
 def test_the_loss_counts_the_completion_and_its_end_and_nothing_else(questions, tokenizer):
@@ -95,10 +96,3 @@ def test_a_limit_takes_the_same_questions_of_each_language_again(questions):
     assert Counter(q["language"] for q in chosen) == dict.fromkeys(("en", "fr", "ru", "zh"), 3)
     assert limit_per_language(questions, 3, seed=1) == chosen
     assert json.dumps(limit_per_language(questions, 3, seed=2)) != json.dumps(chosen)
-
-
-def test_padding_is_masked_and_not_learned():
-    batch = PadOnTheRight(9)([{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}, {"input_ids": [4], "labels": [4]}])
-    assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 9, 9]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert batch["labels"].tolist() == [[-100, 2, 3], [4, -100, -100]]
