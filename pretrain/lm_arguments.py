@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
-# Arguments that change neither the weights nor the data order, and so may differ when a run is resumed.
-FREE_ARGUMENTS = {"data", "out", "recipe", "dry_run", "resume", "log_every", "save_every", "keep", "micro_batch_size"}
+# Arguments that change neither the weights nor the data order, and so may differ when a run is resumed. What lies at
+# the paths `data`, `mix` and `replay` is part of the run's identity by its content.
+FREE_ARGUMENTS = {"data", "mix", "replay", "validate_every", "validation_warning"}
+FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "save_every", "keep", "micro_batch_size"}
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -20,6 +22,31 @@ def data_flags(add) -> None:
     """Which tokens, in which order and shape."""
     add("data", type=Path, nargs="?", default=Path("data/tokens"), help="token store (default %(default)s)")
     add("--sequence-length", type=int, default=2048, help="tokens a window (default %(default)s)")
+    add(
+        "--rows",
+        choices=("packed", "overlapping", "document"),
+        default="packed",
+        help="packed: documents end to end, no padding; document: one document a row, padded to the longest of the "
+        "batch, longer ones cut; overlapping: as published, for comparison: windows repeat a quarter of the one "
+        "before, short documents are padded and the padding is trained on (default %(default)s)",
+    )
+    add(
+        "--cross-document-attention",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="packed rows: a token sees, and is predicted from, the documents before its own (default: no)",
+    )
+    add(
+        "--mix",
+        default="natural",
+        metavar="natural|temperature|FILE",
+        help="natural: every token once an epoch, in one order; temperature: windows by language and source, shares "
+        "tokens^(1/T); FILE: YAML of weights such as `fr/textbook: 2.0` or `zh: 1.0`, any scale, every group named "
+        "(default %(default)s)",
+    )
+    add("--mix-temperature", type=float, metavar="T", help="of --mix temperature: 1 is natural (default 3)")
+    add("--replay", type=Path, metavar="STORE", help="token store of general text to mix in, same tokenizer")
+    add("--replay-share", type=float, help="of the windows that are replay, between 0 and 1 (default 0.05)")
     add("--seed", type=int, default=0, help="of the data order and of new weights (default %(default)s)")
 
 
@@ -71,7 +98,20 @@ def validation_flags(add) -> None:
         "--validation-documents",
         type=int,
         default=50,
-        help="held out per language, at most a tenth (default %(default)s)",
+        help="held out of each language and source, at most a tenth (default %(default)s)",
+    )
+    add(
+        "--validate-every",
+        type=int,
+        default=500,
+        help="steps between validations; 0: only at the start and the end (default %(default)s)",
+    )
+    add(
+        "--validation-warning",
+        type=float,
+        default=0.02,
+        help="warn when a language or the replay set is worse than its best by this share of its bits per byte "
+        "(default %(default)s)",
     )
 
 

@@ -4,8 +4,8 @@ import argparse
 import math
 from pathlib import Path
 
-from packed_tokens import TokenStore
 from pretrain_record import InputError, sha256_of_file
+from token_store import TokenStore
 
 
 def build_model(args: argparse.Namespace, store: TokenStore, deepspeed_config: dict, dtype):

@@ -1,185 +1,175 @@
-"""Reading a token store as packed training windows without padding.
+"""A token store as training windows: what every layout does, and the layout without padding, `PackedWindows`.
 
-Reads a token store (pretrain/tokenize_corpus.py). Documents, in an order that is a function of the seed and the epoch
+Reads a token store (pretrain/token_store.py). Documents, in an order that is a function of the seed and the epoch
 alone, stand end to end; window i of an epoch is tokens [i*L, i*L + L] of that stream, so that every token is
 predicted once. Step s of training uses windows [s*B, (s+1)*B): the order depends on nothing else, least of all on the
 number of ranks or workers, and the position in the data is the step itself.
 """
 
-import math
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 
-from pretrain_record import InputError, read_json
+from pretrain_record import InputError
+from token_store import Documents, TokenStore
+
+Piece = tuple[int, int, int]  # a document (its place in the layout's choice) and its tokens [start, stop)
 
 
-@dataclass(frozen=True)
-class Documents:
-    """A choice of documents: (shard number, document number) each, with tokens and UTF-8 bytes; int64 arrays [n]."""
+class WindowLayout:
+    """Windows of `length` inputs over a choice of documents, epoch after epoch; an index counts over all epochs.
 
-    shard: np.ndarray
-    number: np.ndarray
-    tokens: np.ndarray
-    utf8_bytes: np.ndarray
-
-    def take(self, index: np.ndarray) -> "Documents":
-        return Documents(self.shard[index], self.number[index], self.tokens[index], self.utf8_bytes[index])
-
-
-class TokenStore:
-    """The shards of a store, memory-mapped; opening costs the document offsets, not the tokens."""
-
-    def __init__(self, folder: Path):
-        """Errors: InputError when the store is missing, half-made, or a shard has not the size it should have."""
-        if not (folder / "manifest.json").exists():
-            raise InputError(
-                f"{folder} has no manifest.json: no token store, or one half-made; run pretrain/tokenize_corpus.py"
-            )
-        self.folder = folder
-        self.manifest = read_json(folder / "manifest.json")
-        if self.manifest.get("format_version") != 2:
-            raise InputError(f"{folder} was made by an earlier version; run pretrain/tokenize_corpus.py again")
-        self.end_of_text: int = self.manifest["end_of_text"]
-        dtype = np.dtype(self.manifest["dtype"])
-        self.names = sorted(self.manifest["shards"])
-        self.languages = [self.manifest["shards"][name]["language"] for name in self.names]
-        self.tokens, self.offsets, sizes = [], [], []
-        for name in self.names:
-            path = folder / f"{name}.tokens"
-            wanted = self.manifest["shards"][name]["tokens"] * dtype.itemsize
-            if not path.exists() or path.stat().st_size != wanted:
-                raise InputError(
-                    f"{path} is missing or not of {wanted} bytes, as the manifest says; "
-                    f"delete {folder} and run pretrain/tokenize_corpus.py again"
-                )
-            self.tokens.append(np.memmap(path, dtype, "r") if wanted else np.zeros(0, dtype))
-            self.offsets.append(np.load(folder / f"{name}.offsets.npy").astype(np.int64))
-            sizes.append(np.load(folder / f"{name}.bytes.npy").astype(np.int64))
-        counts = [len(size) for size in sizes]
-        self.documents = Documents(
-            np.repeat(np.arange(len(counts)), counts),
-            np.concatenate([np.arange(count) for count in counts]),
-            np.concatenate([np.diff(offsets) for offsets in self.offsets]),
-            np.concatenate(sizes),
-        )
-
-    def read(self, shard: int, document: int, start: int, stop: int) -> np.ndarray:
-        """Tokens [start, stop) of one document."""
-        first = self.offsets[shard][document]
-        return self.tokens[shard][first + start : first + stop]
-
-    def split(self, validation_per_language: int, seed: int) -> tuple[Documents, dict[str, Documents]]:
-        """(documents to train on, {language: documents held out}).
-
-        Of each language at most `validation_per_language` documents, and at most a tenth, are held out by the seed.
-        """
-        of_language = np.asarray(self.languages)[self.documents.shard]
-        held_out: dict[str, Documents] = {}
-        training = np.ones(len(of_language), bool)
-        for language in sorted(set(self.languages)):
-            members = np.flatnonzero(of_language == language)
-            count = min(validation_per_language, len(members) // 10)
-            if count == 0:
-                continue
-            chosen = np.sort(np.random.default_rng([seed, 1]).permutation(members)[:count])
-            held_out[language] = self.documents.take(chosen)
-            training[chosen] = False
-        return self.documents.take(np.flatnonzero(training)), held_out
-
-
-class PackedWindows:
-    """Windows of `length` + 1 tokens over the documents, epoch after epoch, each epoch in an order of its own."""
-
-    def __init__(self, store: TokenStore, documents: Documents, length: int, seed: int, shuffle: bool = True):
-        self.store, self.documents, self.length, self.seed, self.shuffle = store, documents, length, seed, shuffle
-        self.per_epoch = max(0, (int(documents.tokens.sum()) - 1) // length)
-        if self.per_epoch == 0:
-            raise InputError(
-                f"{store.folder} has {int(documents.tokens.sum())} tokens to read, fewer than one window of "
-                f"{length + 1}; lower --sequence-length or bring more text"
-            )
-        self._epoch = -1
-
-    def _enter(self, epoch: int) -> None:
-        if epoch != self._epoch:
-            order = np.arange(len(self.documents.tokens))
-            if self.shuffle:
-                order = np.random.default_rng([self.seed, 2, epoch]).permutation(order)
-            self._order = self.documents.take(order)
-            self._ends = np.cumsum(self._order.tokens)
-            self._epoch = epoch
-
-    def window(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """(tokens, document numbers within the window), int64 arrays [length + 1]; `index` counts over all epochs."""
-        epoch, index = divmod(index, self.per_epoch)
-        self._enter(epoch)
-        start, stop = index * self.length, index * self.length + self.length + 1
-        position = int(np.searchsorted(self._ends, start, side="right"))
-        tokens, members = [], []
-        while start < stop:
-            first = int(self._ends[position] - self._order.tokens[position])
-            end = min(stop, int(self._ends[position]))
-            piece = self.store.read(
-                int(self._order.shard[position]), int(self._order.number[position]), start - first, end - first
-            )
-            tokens.append(np.asarray(piece, np.int64))
-            members.append(np.full(len(piece), len(members)))
-            start, position = end, position + 1
-        return np.concatenate(tokens), np.concatenate(members)
-
-    def batch(self, first: int, count: int) -> dict[str, np.ndarray]:
-        """Windows [first, first + count) as a model takes them; int64 [count, length] unless said.
-
-        input_ids; labels (already shifted: labels[t] follows input_ids[t]; -100 where the next token opens another
-        document); position_ids (from 0 in each document); attention bool [count, 1, length, length], True where t may
-        look: at or before itself and in its own document.
-        """
-        windows = [self.window(index) for index in range(first, first + count)]
-        tokens = np.stack([window[0] for window in windows])
-        members = np.stack([window[1] for window in windows])
-        labels = np.where(members[:, 1:] == members[:, :-1], tokens[:, 1:], -100)
-        members = members[:, :-1]
-        places = np.arange(self.length)
-        opens = np.concatenate([np.ones((count, 1), bool), members[:, 1:] != members[:, :-1]], axis=1)
-        position_ids = places - np.maximum.accumulate(np.where(opens, places, 0), axis=1)
-        attention = (members[:, :, None] == members[:, None, :]) & (places[:, None] >= places[None, :])
-        return {
-            "input_ids": tokens[:, :-1],
-            "labels": labels,
-            "position_ids": position_ids,
-            "attention": attention[:, None],
-        }
-
-
-def validation_batches(store: TokenStore, documents: Documents, length: int, batch: int):
-    """Batches over held-out documents, each from its start, cut at `length` + 1 tokens, padded with -100 labels.
-
-    Yields (batch as in `PackedWindows.batch`, UTF-8 bytes of the text that its labels cover, by share of tokens).
+    A layout says which pieces of which documents stand in window i (`pieces`), and how many windows make an epoch.
     """
-    total = len(documents.tokens)
-    for first in range(0, math.ceil(total / batch) * batch, batch):
-        rows = range(first, min(first + batch, total))
-        ids = np.zeros((len(rows), length + 1), np.int64)
-        labels = np.full((len(rows), length), -100, np.int64)
-        covered = 0.0
-        for row, document in enumerate(rows):
-            whole = int(documents.tokens[document])
-            piece = store.read(
-                int(documents.shard[document]), int(documents.number[document]), 0, min(whole, length + 1)
-            )
-            ids[row, : len(piece)] = piece
-            labels[row, : len(piece) - 1] = piece[1:]
-            covered += float(documents.utf8_bytes[document]) * (len(piece) - 1) / whole
-        places = np.arange(length)
-        attention = np.broadcast_to(places[:, None] >= places[None, :], (len(rows), 1, length, length))
-        yield (
-            {
-                "input_ids": ids[:, :-1],
-                "labels": labels,
-                "attention": attention,
-                "position_ids": np.broadcast_to(places, (len(rows), length)),
-            },
-            covered,
+
+    crosses_documents = False
+
+    def __init__(self, store: TokenStore, documents: Documents, length: int, seed: int):
+        self.store, self.chosen, self.length, self.seed = store, documents, length, seed
+        self.tokens = int(documents.tokens.sum(dtype=np.int64))
+        self.per_epoch = 0
+        self._epochs: dict[int, tuple] = {}
+
+    def pieces(self, index: int) -> list[Piece]:
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The layout and what it costs, in one phrase."""
+        raise NotImplementedError
+
+    def _order(self, epoch: int) -> tuple:
+        raise NotImplementedError
+
+    def order(self, epoch: int) -> tuple:
+        """What the layout shuffles for an epoch; two epochs are kept, because a step can span their border."""
+        if epoch not in self._epochs:
+            if len(self._epochs) > 1:
+                del self._epochs[min(self._epochs)]
+            self._epochs[epoch] = self._order(epoch)
+        return self._epochs[epoch]
+
+    def counted(self, pieces: list[Piece]) -> np.ndarray:
+        """bool [tokens of the window]: whether each token counts as the one predicted. The first never does."""
+        shard, number = self.chosen.shard, self.chosen.number
+        counted = [self.store.read_mask(shard[d], number[d], start, stop) for d, start, stop in pieces]
+        for place, mask in enumerate(counted):
+            if len(mask) and (place == 0 or not self.crosses_documents):
+                mask[0] = False
+        return np.concatenate(counted)
+
+    def window(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Window `index`: tokens int64, documents within the window int32, counted bool; each [inputs + 1]."""
+        pieces = self.pieces(index)
+        shard, number = self.chosen.shard, self.chosen.number
+        tokens = [self.store.read(shard[d], number[d], start, stop) for d, start, stop in pieces]
+        members = np.repeat(np.arange(len(pieces), dtype=np.int32), [len(piece) for piece in tokens])
+        return np.concatenate(tokens).astype(np.int64), members, self.counted(pieces)
+
+    def batch(self, first: int, count: int) -> dict:
+        """Windows [first, first + count) as `lm_loss.summed_loss` takes them (see `collate`)."""
+        return collate(
+            [self.window(index) for index in range(first, first + count)],
+            self.store.end_of_text,
+            self.crosses_documents,
         )
+
+    def documents(self, first: int, count: int) -> list[str]:
+        """Names (`TokenStore.name`) of the documents that stand in windows [first, first + count), in order."""
+        found = dict.fromkeys(piece[0] for index in range(first, first + count) for piece in self.pieces(index))
+        return [self.store.name(int(self.chosen.shard[d]), int(self.chosen.number[d])) for d in found]
+
+    def labels_in(self, first: int, count: int) -> int:
+        """The number of labels that count in windows [first, first + count): the divisor of a step's loss."""
+        return sum(int(self.counted(self.pieces(index)).sum()) for index in range(first, first + count))
+
+    def useful_tokens(self, first: int, count: int) -> int:
+        """Labels that are text and that no earlier window of the epoch has predicted."""
+        return self.labels_in(first, count)
+
+    def groups(self) -> dict[str, int]:
+        """{group: tokens} of the documents."""
+        group_of = self.store.group_of(self.chosen)
+        sums = np.bincount(group_of, self.chosen.tokens, len(self.store.group_names)).astype(np.int64)
+        return {name: int(tokens) for name, tokens in zip(self.store.group_names, sums, strict=True) if tokens}
+
+    def too_few(self) -> InputError:
+        return InputError(
+            f"{', '.join(self.groups()) or 'nothing'} of {self.store.folder}: {self.tokens} tokens to read, fewer than "
+            f"one window of {self.length + 1}; lower --sequence-length, bring more text, or leave it out by --mix FILE"
+        )
+
+
+def collate(windows: list[tuple], padding: int, crosses_documents: bool = False) -> dict:
+    """Windows (as `WindowLayout.window` gives them) as one batch, padded on the right to the longest with `padding`.
+
+    Arrays [windows, inputs of the longest]:
+    input_ids int64; labels int64, already shifted: labels[t] is the token after input_ids[t], -100 where it does not
+    count; position_ids int64, from 0 in each document (running through where attention crosses); documents int32,
+    which document of its window a token is of, or None where a plain causal mask does.
+    """
+    length = max(len(tokens) for tokens, _, _ in windows) - 1
+    ids = np.full((len(windows), length), padding, np.int64)
+    labels = np.full((len(windows), length), -100, np.int64)
+    documents = np.full((len(windows), length), -1, np.int32)
+    for row, (tokens, members, counted) in enumerate(windows):
+        inputs = len(tokens) - 1
+        ids[row, :inputs] = tokens[:-1]
+        labels[row, :inputs] = np.where(counted[1:], tokens[1:], -100)
+        documents[row, :inputs] = members[:-1]
+    positions = np.broadcast_to(np.arange(length), ids.shape)
+    if crosses_documents or (documents <= 0).all():
+        return {"input_ids": ids, "labels": labels, "position_ids": positions.copy(), "documents": None}
+    opens = np.diff(documents, axis=1, prepend=documents[:, :1]) != 0
+    positions = positions - np.maximum.accumulate(np.where(opens, positions, 0), axis=1)
+    return {"input_ids": ids, "labels": labels, "position_ids": positions, "documents": documents}
+
+
+class PackedWindows(WindowLayout):
+    """Documents end to end, no padding; the tail of an epoch that fills no window is left out of that epoch."""
+
+    def __init__(
+        self,
+        store: TokenStore,
+        documents: Documents,
+        length: int,
+        seed: int,
+        cross_document_attention: bool = False,
+    ):
+        super().__init__(store, documents.take(np.flatnonzero(documents.tokens > 0)), length, seed)
+        self.crosses_documents = cross_document_attention
+        self.per_epoch = max(0, (self.tokens - 1) // length)
+        if self.per_epoch == 0:
+            raise self.too_few()
+
+    def describe(self) -> str:
+        return "documents end to end, no padding; attention " + (
+            "crosses documents" if self.crosses_documents else "stays inside a document"
+        )
+
+    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """(documents in this epoch's order, where each ends in its stream)."""
+        order = np.random.default_rng([self.seed, 2, epoch]).permutation(np.arange(len(self.chosen), dtype=np.int32))
+        return order, np.cumsum(self.chosen.tokens[order], dtype=np.int64)
+
+    def pieces(self, index: int) -> list[Piece]:
+        epoch, index = divmod(index, self.per_epoch)
+        order, ends = self.order(epoch)
+        start, stop = index * self.length, (index + 1) * self.length + 1
+        place, pieces = int(np.searchsorted(ends, start, side="right")), []
+        while start < stop:
+            end = int(ends[place])
+            first = end - int(self.chosen.tokens[order[place]])
+            pieces.append((int(order[place]), start - first, min(stop, end) - first))
+            start, place = end, place + 1
+        return pieces
+
+    def labels_in(self, first: int, count: int) -> int:
+        if self.store.masks:
+            return super().labels_in(first, count)
+        total, index, last = count * self.length, first, first + count
+        while index < last and not self.crosses_documents:
+            epoch, start = divmod(index, self.per_epoch)
+            stop = min(self.per_epoch, start + last - index)
+            ends = self.order(epoch)[1]
+            # A label is lost wherever a document opens after the first token of the stretch.
+            total -= int(np.diff(np.searchsorted(ends, [start * self.length, stop * self.length], side="right"))[0])
+            index += stop - start
+        return total

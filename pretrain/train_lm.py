@@ -38,30 +38,29 @@ if __name__ == "__main__":
 from checkpoints import current_checkpoint, lock_run, save_checkpoint, save_model  # noqa: E402
 from lm_arguments import FREE_ARGUMENTS, build_parser  # noqa: E402
 from lm_log import RunLog  # noqa: E402
+from lm_loss import backward_scale, summed_loss  # noqa: E402
 from lm_model import build_model, make_deepspeed_config, model_fingerprint  # noqa: E402
 from lm_schedule import learning_rate  # noqa: E402
-from lm_validation import mean_loss, print_validation, validate  # noqa: E402
-from packed_tokens import PackedWindows, TokenStore  # noqa: E402
+from lm_validation import Validation, print_validation  # noqa: E402
 from pretrain_record import (  # noqa: E402
     InputError,
     describe_files,
     finished_record,
     parse_arguments,
     provenance,
-    read_json,
     run_command,
-    sha256_of_file,
     write_json,
 )
+from training_data import TrainingData, open_training_data, plan_lines  # noqa: E402
 
 
 class Training:
     """One run's loop: `steps` optimizer steps over `windows`, from step `start`. The hooks are its small methods."""
 
-    def __init__(self, args: argparse.Namespace, engine, windows: PackedWindows, steps: int, start: int, log: RunLog):
+    def __init__(self, args: argparse.Namespace, engine, windows, validation: Validation, steps, start, log: RunLog):
         import torch.distributed as dist
 
-        self.args, self.engine, self.windows, self.log = args, engine, windows, log
+        self.args, self.engine, self.windows, self.validation, self.log = args, engine, windows, validation, log
         self.steps, self.start = steps, start
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
@@ -79,7 +78,7 @@ class Training:
                 )
             self.engine.step()
             done = step + 1
-            self.log.step(done, nats / tokens, rate, self.engine.get_global_grad_norm())
+            self.log.step(done, nats / max(1, tokens), rate, self.engine.get_global_grad_norm())
             self.validate_if_due(done)
             if stop or done % self.args.save_every == 0 or done == self.steps:
                 self.save(done)
@@ -101,12 +100,14 @@ class Training:
         import torch
 
         micro, parts = self.args.micro_batch_size, self.engine.gradient_accumulation_steps()
+        labels = self.windows.labels_in(step * self.args.global_batch_size, self.args.global_batch_size)
+        scale = backward_scale(labels, self.world, parts)
         losses = torch.zeros(2, dtype=torch.float64, device=self.engine.device)
         for part in range(parts):
             first = step * self.args.global_batch_size + (part * self.world + self.rank) * micro
-            loss, count = mean_loss(self.engine, self.windows.batch(first, micro), self.engine.device)
-            self.engine.backward(loss)
-            losses += torch.stack([loss.detach().double() * count, count.double()])
+            nats, count = summed_loss(self.engine, self.windows.batch(first, micro), self.engine.device)
+            self.engine.backward(nats * scale)
+            losses += torch.stack([nats.detach().double(), losses.new_tensor(count)])
             if part < parts - 1:
                 self.engine.step()  # counts the micro-batch; the last one's call, in `run`, moves the weights
         return losses
@@ -122,7 +123,9 @@ class Training:
         return nats, tokens, stop > 0
 
     def validate_if_due(self, done: int) -> None:
-        """Validation in the middle of training."""
+        """Validation in the middle of training; before the step's checkpoint, so that a resumed run has its figures."""
+        if self.validation.due(done) and done < self.steps:
+            self.validation.at(done)
 
     def save(self, done: int) -> None:
         save_checkpoint(self.engine, self.args.out / "training", done, self.args.keep)
@@ -134,32 +137,30 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("give --model (to train further) or --init-config (to start from scratch), one of them")
     if args.init_config and not args.init_config.exists():
         raise InputError(f"the configuration {args.init_config} is missing")
-    store = TokenStore(args.data)
-    training, held_out = store.split(args.validation_documents, args.seed)
-    windows = PackedWindows(store, training, args.sequence_length, args.seed)
+    data = open_training_data(args)
+    windows = data.windows
     steps = args.steps or max(1, math.ceil(args.epochs * windows.per_epoch / args.global_batch_size))
     rank = int(os.environ.get("RANK", "0"))
     if rank == 0:
         print(
-            f"{args.data}: {int(training.tokens.sum()):,} tokens to train on, {windows.per_epoch:,} windows of "
-            f"{args.sequence_length}; {steps} steps of {args.global_batch_size} windows "
+            f"{args.data}: {windows.per_epoch:,} windows an epoch; {steps} steps of {args.global_batch_size} windows "
             f"= {steps * args.global_batch_size / windows.per_epoch:.2f} epochs",
+            *plan_lines(data, steps * args.global_batch_size),
+            sep="\n",
             flush=True,
         )
         print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(vars(args).items())), flush=True)
     arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
-    inputs = {"tokens": sha256_of_file(args.data / "manifest.json"), "model": model_fingerprint(args)}
+    inputs = data.inputs | {"model": model_fingerprint(args)}
     if finished_record(args.out / "run.json", arguments, inputs):
         print(f"{args.out} is complete and is reused") if rank == 0 else None
         return 0
     if args.dry_run:
         return 0
-    return run(args, argv, store, windows, held_out, steps, arguments, inputs)
+    return run(args, argv, data, steps, arguments, inputs)
 
 
-def run(
-    args, argv, store: TokenStore, windows: PackedWindows, held_out, steps: int, arguments: dict, inputs: dict
-) -> int:
+def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dict) -> int:
     """The distributed part: set up, resume, train, validate, export."""
     import torch
 
@@ -191,7 +192,7 @@ def run(
     lock = lock_run(args.out, rank)
     bf16 = gpu if args.bf16 is None else args.bf16
     config = make_deepspeed_config(args, world, bf16)
-    model, tokenizer = build_model(args, store, config, torch.bfloat16 if bf16 else torch.float32)
+    model, tokenizer = build_model(args, data.store, config, torch.bfloat16 if bf16 else torch.float32)
     # Under ZeRO 3 a parameter's true shape is its ds_shape.
     matrices = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) > 1]
     known = {id(p) for p in matrices}
@@ -205,11 +206,8 @@ def run(
     )
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     start = resume(engine, args, arguments | {"inputs": inputs}, rank)
-    before = read_validation(args.out / "training" / "validation_before.json")
-    if before is None:
-        before = validate(engine, store, held_out, args)
-        if rank == 0:
-            write_json(args.out / "training" / "validation_before.json", before)
+    validation = Validation(engine, data.held_out, args, start)
+    before = validation.at(0) if start == 0 else validation.on_file(0)
     if rank == 0:
         parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
         print(
@@ -220,12 +218,12 @@ def run(
         print_validation("before", before)
 
     log = RunLog(args, steps, rank)
-    done, stopped = Training(args, engine, windows, steps, start, log).run()
+    done, stopped = Training(args, engine, data.windows, validation, steps, start, log).run()
     if stopped:
         if rank == 0:
             print(f"asked to stop: checkpoint saved at step {done}; the same command goes on from there", flush=True)
     else:
-        after = validate(engine, store, held_out, args)
+        after = validation.at(steps)
         save_model(engine, tokenizer, args.out)
         if rank == 0:
             print_validation("after", after)
@@ -242,7 +240,7 @@ def run(
                     "world_size": world,
                     "parameters": parameters,
                     "base": args.model,
-                    "validation": {"before": before, "after": after},
+                    "validation": validation.record(steps),
                     "files": export_files(args.out),
                     "provenance": provenance(argv),
                 },
@@ -254,10 +252,6 @@ def run(
     if lock:
         lock.close()
     return 0
-
-
-def read_validation(path: Path) -> dict | None:
-    return read_json(path) if path.exists() else None
 
 
 def export_files(out: Path) -> dict:
