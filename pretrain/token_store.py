@@ -10,7 +10,7 @@ import numpy as np
 
 from pretrain_record import InputError, read_json
 
-FORMAT_VERSIONS = (1, 2)
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class TokenStore:
             )
         self.folder = folder
         self.manifest = read_json(folder / "manifest.json")
-        if self.manifest.get("format_version") not in FORMAT_VERSIONS:
+        if self.manifest.get("format_version") != FORMAT_VERSION:
             raise InputError(
                 f"{folder}/manifest.json has format_version {self.manifest.get('format_version')}, read is "
-                f"{FORMAT_VERSIONS[-1]} (pretrain/FORMAT.md); run pretrain/tokenize_corpus.py with another --out"
+                f"{FORMAT_VERSION} (pretrain/FORMAT.md); run pretrain/tokenize_corpus.py with another --out"
             )
         self.end_of_text: int = self.manifest["end_of_text"]
         self.names = sorted(self.manifest["shards"])
@@ -66,8 +66,7 @@ class TokenStore:
                 raise self._damaged(f"{name}.offsets.npy", f"does not lead from 0 to the shard's {total} tokens")
             self.offsets.append(offsets)
             sizes.append(np.array(self._array(f"{name}.bytes.npy", count), np.int32))
-            if self.manifest["format_version"] > 1:
-                self._array(f"{name}.ids.npy", count)
+            self._array(f"{name}.ids.npy", count)
             if self.manifest.get("loss_mask"):
                 self.masks.append(self._flat(f"{name}.loss", np.dtype(np.uint8), total))
         if not self.names:

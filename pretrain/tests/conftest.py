@@ -61,3 +61,41 @@ def store_folder(corpus, tokenizer_folder, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("store") / "tokens"
     assert tokenize_corpus.main([str(corpus), "--tokenizer", str(tokenizer_folder), "--out", str(out)]) == 0
     return out
+
+
+def write_store(folder: Path, groups: dict[str, list[int]], masks: dict[str, list] | None = None, tokenizer="t"):
+    """A store of documents of these lengths by "language" or "language/source", opened.
+
+    Its tokens are all different but for the end token 0, so that every place is recognised. masks: {group: [0, 1, ...]
+    of its tokens}.
+    """
+    import numpy as np
+
+    from token_store import TokenStore
+
+    shards, following = {}, 1
+    for group, lengths in groups.items():
+        language, _, source = group.partition("/")
+        name = f"{language}/{source or 'web'}/part-00000"
+        base = folder / name
+        base.parent.mkdir(parents=True)
+        tokens = []
+        for length in lengths:
+            tokens += [*range(following, following + length - 1), 0]
+            following += length - 1
+        np.asarray(tokens, "<u4").tofile(base.with_suffix(".tokens"))
+        np.save(base.with_suffix(".offsets.npy"), np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64))
+        np.save(base.with_suffix(".bytes.npy"), np.asarray([3 * n for n in lengths], np.uint32))
+        np.save(base.with_suffix(".ids.npy"), np.asarray([f"{language}{n}" for n in range(len(lengths))], "S16"))
+        if masks:
+            np.asarray(masks[group], np.uint8).tofile(base.with_suffix(".loss"))
+        shards[name] = {"language": language, "source": source or "web", "documents": len(lengths)}
+        shards[name]["tokens"] = len(tokens)
+    manifest = {"format_version": 2, "loss_mask": masks is not None, "shards": shards, "dtype": "<u4", "end_of_text": 0}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"inputs": {"tokenizer": tokenizer}}))
+    return TokenStore(folder)
+
+
+@pytest.fixture(scope="session")
+def make_store():
+    return write_store
