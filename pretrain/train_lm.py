@@ -37,6 +37,7 @@ if __name__ == "__main__":
 
 from checkpoints import current_checkpoint, lock_run, save_checkpoint, save_model  # noqa: E402
 from lm_arguments import FREE_ARGUMENTS, build_parser  # noqa: E402
+from lm_data import TrainingData, open_training_data, plan_lines  # noqa: E402
 from lm_log import RunLog  # noqa: E402
 from lm_loss import backward_scale, summed_loss  # noqa: E402
 from lm_model import build_model, make_deepspeed_config, model_fingerprint  # noqa: E402
@@ -51,7 +52,6 @@ from pretrain_record import (  # noqa: E402
     run_command,
     write_json,
 )
-from training_data import TrainingData, open_training_data, plan_lines  # noqa: E402
 
 
 class Training:

@@ -3,8 +3,8 @@
 import pytest
 
 from lm_arguments import build_parser
+from lm_data import open_training_data, plan_lines
 from pretrain_record import InputError
-from training_data import open_training_data, plan_lines
 
 
 @pytest.fixture(scope="module")
