@@ -1,6 +1,7 @@
 """The model to be fine-tuned: finding it, checking it, loading it with its tokenizer."""
 
 import argparse
+import importlib.util
 import os
 import sys
 import warnings
@@ -56,19 +57,61 @@ def load_tokenizer(args: argparse.Namespace):
 
 
 def load_base(args: argparse.Namespace):
-    """The base model, ready to be trained. Errors: InputError saying which command makes what is missing."""
+    """The base model, ready to be trained. Errors: InputError saying which command makes what is missing.
+
+    In bf16 a frozen model is loaded so, and one under DeepSpeed, which keeps fp32 copies of its own. A model that is
+    tuned in full without DeepSpeed stays in fp32 and only computes in bf16: steps of 1e-6 would vanish in bf16's eight
+    bits. It is written out in the precision it came in (`stored_dtype`).
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     bf16 = torch.cuda.is_available() if args.bf16 is None else args.bf16
+    options = {"dtype": torch.bfloat16 if bf16 and (args.lora or args.zero) else torch.float32}
+    if args.qlora:
+        options["quantization_config"] = four_bits(torch.bfloat16 if bf16 else torch.float32)
+    if args.attn:
+        options["attn_implementation"] = args.attn
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            args.model, dtype=torch.bfloat16 if bf16 else torch.float32, trust_remote_code=args.trust_remote_code
+            args.model, trust_remote_code=args.trust_remote_code, use_safetensors=True, **options
         )
+    except ImportError as error:
+        raise InputError(f"this machine lacks what these flags need: {str(error).splitlines()[0]}") from None
     except (OSError, ValueError) as error:
         raise no_model(args.model, error) from None
+    if bf16 and not args.lora and not args.zero:
+        model.stored_dtype = torch.bfloat16
+    if args.qlora:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if args.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    settle_generation(model)
     model.config.use_cache = False
     return model
+
+
+def settle_generation(model) -> None:
+    """Some published models name a temperature without sampling; the library would refuse to write them out."""
+    generation = model.generation_config
+    if generation is not None and not generation.do_sample:
+        generation.temperature = generation.top_p = generation.top_k = None
+
+
+def four_bits(compute_dtype):
+    """4-bit NormalFloat with quantised constants, as QLoRA (arXiv 2305.14314). Errors: InputError."""
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError("--qlora needs the library bitsandbytes (pip install bitsandbytes); or use --lora")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
 
 
 def no_model(model: str, error: Exception) -> InputError:
@@ -94,3 +137,15 @@ def model_fingerprint(model: str) -> str:
         if (Path(model) / name).exists():
             return sha256_of_file(Path(model) / name)
     return model
+
+
+def count_parameters(model) -> dict[str, int]:
+    """{"trained", "all"}; under ZeRO 3 a parameter's own size is that of this rank's part, 4-bit ones are packed."""
+
+    def size(parameter) -> int:
+        if getattr(parameter, "quant_state", None) is not None:
+            return parameter.quant_state.shape.numel()
+        return getattr(parameter, "ds_numel", parameter.numel())
+
+    sizes = [(size(parameter), parameter.requires_grad) for parameter in model.parameters()]
+    return {"trained": sum(n for n, trained in sizes if trained), "all": sum(n for n, _ in sizes)}

@@ -7,7 +7,10 @@ from prompt_file import FORMS
 from train_questions import LANGUAGE_FILES
 
 # Arguments that change neither the weights nor the order of the examples.
-FREE_ARGUMENTS = {"out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model"}
+FREE_ARGUMENTS = {
+    "out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model",
+    "gradient_checkpointing", "merge",
+}  # fmt: skip
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -16,7 +19,9 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan and one example, write nothing"
     )
-    for add_flags in (model_flags, example_flags, adapter_flags, optimizer_flags, checkpoint_flags):
+    for add_flags in (
+        model_flags, example_flags, adapter_flags, optimizer_flags, validation_flags, checkpoint_flags,
+    ):  # fmt: skip
         add_flags(parser.add_argument)
     return parser
 
@@ -26,6 +31,25 @@ def model_flags(add) -> None:
     add("--model", default="checkpoints/pretrained", help="base model: folder or hub name (default %(default)s)")
     add("--bf16", action=argparse.BooleanOptionalAction, default=None, help="bfloat16 (default: on a GPU yes, else no)")
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
+    add(
+        "--attn",
+        choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3"),
+        help="attention kernel (default: the library's choice, sdpa where the model has it)",
+    )
+    add(
+        "--gradient-checkpointing",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="recompute activations: less memory, about a third more work (default: no)",
+    )
+    add(
+        "--zero",
+        type=int,
+        choices=(0, 1, 2, 3),
+        default=0,
+        help="DeepSpeed ZeRO stage: 2 splits optimizer and gradients over the processes, 3 the weights too (default 0: "
+        "every process holds all)",
+    )
 
 
 def share_of(names):
@@ -114,10 +138,22 @@ def example_flags(add) -> None:
 def adapter_flags(add) -> None:
     """LoRA."""
     add("--lora", action=argparse.BooleanOptionalAction, default=False, help="train a LoRA adapter, not the model")
+    add(
+        "--qlora",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="LoRA on a base model held in 4 bits (NF4; needs the library bitsandbytes)",
+    )
     add("--lora-rank", type=int, default=16, help="rank (default %(default)s)")
     add("--lora-alpha", type=int, default=32, help="scale is alpha / rank (default %(default)s)")
     add("--lora-dropout", type=float, default=0.05, help="share dropped (default %(default)s)")
     add("--lora-targets", nargs="+", help="module names (default: every linear layer but the output)")
+    add(
+        "--merge",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="with --lora or --qlora: also write the merged model to <out>/merged",
+    )
 
 
 def optimizer_flags(add) -> None:
@@ -130,6 +166,36 @@ def optimizer_flags(add) -> None:
     add("--weight-decay", type=float, default=0.0, help="default %(default)s")
     add("--clip", type=float, default=1.0, help="gradient norm (default %(default)s)")
     add("--seed", type=int, default=0, help="of the examples' order and the adapter's start (default %(default)s)")
+
+
+def validation_flags(add) -> None:
+    """What is held out of the train set, when it is looked at, and what follows from it."""
+    add(
+        "--validation-questions",
+        type=int,
+        default=50,
+        help="held out of the train set per language; 0 for no validation (default %(default)s)",
+    )
+    add(
+        "--validation-share",
+        type=float,
+        default=0.05,
+        help="of a language's questions at most; fewer than one question is none (default %(default)s)",
+    )
+    add("--validate-every", type=int, default=100, help="steps; also before the first, after the last (default 100)")
+    add(
+        "--keep-best",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write out the weights of the best validation, not the last (default: yes, where there is validation)",
+    )
+    add(
+        "--best-by",
+        choices=("loss", "accuracy"),
+        default="loss",
+        help="mean over languages; accuracy of so few questions is noisy (default %(default)s)",
+    )
+    add("--early-stopping", type=int, help="stop after this many validations that are no better than the best")
 
 
 def checkpoint_flags(add) -> None:

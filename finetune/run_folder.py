@@ -1,11 +1,10 @@
 """The output folder of a fine-tuning: held by one run at a time, and filled with what evaluation needs."""
 
-import argparse
 import fcntl
 import shutil
 from pathlib import Path
 
-from finetune_record import InputError, describe_files, write_json
+from finetune_record import InputError, describe_files, finished_record, read_json, write_json
 from prompt_file import FILES, Prompt
 
 
@@ -21,15 +20,79 @@ def lock_run(out: Path):
     return file
 
 
-def save(model, tokenizer, prompt: Prompt, args: argparse.Namespace) -> None:
-    """The finished folder, but for run.json: weights in safetensors, tokenizer, prompt."""
-    if not args.lora:
-        model.config.use_cache = True
-    model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
-    copy_prompt(prompt, args.out / "prompt")
-    for path in args.out.glob("*.safetensors"):
+def begin_run(out: Path, arguments: dict, inputs: dict):
+    """Hold the folder, and note what it is going to be made of, so that no other run goes on from its checkpoints.
+
+    A note without a checkpoint beside it binds nobody: a run that failed at its start can be tried otherwise.
+    Returns the lock. Errors: InputError.
+    """
+    lock = lock_run(out)
+    making = out / "training/making.json"
+    if not any(out.glob("training/checkpoint-*/complete.json")):
+        making.unlink(missing_ok=True)
+        for old in out.glob("training/best-*"):
+            shutil.rmtree(old)
+    if not finished_record(making, arguments, inputs):
+        write_json(making, {"arguments": arguments, "inputs": inputs})
+    return lock
+
+
+def write_model(trainer, folder: Path) -> None:
+    """The weights as safetensors: the adapter, or the whole model in its base's precision.
+
+    All ranks call it together (under ZeRO 3 each holds a part); the first one writes.
+    """
+    state = gathered_weights(trainer)
+    if not trainer.is_world_process_zero():
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    adapter = hasattr(model, "peft_config")
+    stored = None if adapter else getattr(model, "stored_dtype", None)
+    if stored is not None:
+        state = cast_weights(state if state is not None else model.state_dict(), stored)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.use_cache = True
+    model.save_pretrained(folder, state_dict=state)
+    model.config.use_cache = False
+    if stored is not None:
+        config = read_json(folder / "config.json")
+        write_json(folder / "config.json", config | {"dtype": str(stored).removeprefix("torch.")})
+    for path in folder.glob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes them readable by the owner alone
+
+
+def gathered_weights(trainer) -> dict | None:
+    """The whole weights on the first rank where DeepSpeed holds them; None where the model has them itself."""
+    if not trainer.is_deepspeed_enabled:
+        return None
+    engine = trainer.model_wrapped
+    if engine.zero_optimization_stage() == 3 and hasattr(trainer.model, "peft_config"):
+        # The library's public way would gather the frozen model too.
+        return engine._zero3_consolidated_16bit_state_dict(exclude_frozen_parameters=True)
+    return trainer.accelerator.get_state_dict(engine)
+
+
+def cast_weights(state: dict, dtype) -> dict:
+    """Floating-point weights in another precision; tensors that share memory still do."""
+    done: dict[int, object] = {}
+    return {
+        name: done.setdefault(tensor.data_ptr(), tensor.to(dtype)) if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+
+
+def finish_model(trainer, tokenizer, prompt: Prompt, best: Path | None, out: Path) -> None:
+    """The finished folder, but for run.json: the best weights or else the last, tokenizer, prompt. All ranks."""
+    if best is None:
+        write_model(trainer, out)
+    if not trainer.is_world_process_zero():
+        return
+    if best is not None:
+        for path in best.iterdir():
+            if path.name != "validation.json":
+                shutil.copyfile(path, out / path.name)
+    tokenizer.save_pretrained(out)
+    copy_prompt(prompt, out / "prompt")
 
 
 def copy_prompt(prompt: Prompt, folder: Path) -> None:
@@ -43,5 +106,6 @@ def copy_prompt(prompt: Prompt, folder: Path) -> None:
 
 def finished_files(out: Path) -> dict[str, dict]:
     """What run.json says of the folder's files."""
-    files = [p for p in out.rglob("*") if p.is_file() and "training" not in p.parts and p.name != "run.json"]
+    aside = (out / "training", out / "merged", out / "run.json")
+    files = [p for p in out.rglob("*") if p.is_file() and not any(p.is_relative_to(other) for other in aside)]
     return describe_files(out, files)

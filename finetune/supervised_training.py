@@ -1,52 +1,92 @@
-"""The Hugging Face Trainer as this stage runs it: its log, loss per example, checkpoints, and stop at a signal."""
+"""The Hugging Face Trainer as this stage runs it: its settings, DeepSpeed's, the loss per example, and a whole run."""
 
 import argparse
 import os
-import shutil
+import socket
 import sys
-from pathlib import Path
+from dataclasses import dataclass
 
-import stop_signal
 from batching import MicroBatchCollator, MicroBatches
 from finetune_record import InputError
+from run_checkpoints import forget_metrics_after, newest_checkpoint, step_of
 
 
-def make_callback(metrics: Path):
-    """A Trainer callback: one line a logged step, the same values to metrics.jsonl, and stop on a signal."""
-    import json
-    import time
+@dataclass
+class Outcome:
+    """What a run came to: whether it reached its end, after how many steps, and the best validation, if any."""
 
+    finished: bool
+    steps: int
+    stopped_early: bool = False
+    best: dict | None = None
+
+
+def deepspeed_config(stage: int) -> dict:
+    """DeepSpeed's settings for the Trainer, which fills in "auto" and makes the same AdamW as without DeepSpeed."""
+    return {
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "train_batch_size": "auto",
+        "gradient_clipping": "auto",
+        "zero_optimization": {"stage": stage, "stage3_gather_16bit_weights_on_model_save": True},
+        "bf16": {"enabled": "auto"},
+    }
+
+
+def trainer_settings(args: argparse.Namespace):
+    """The Trainer's arguments. They come before the model: under ZeRO 3 its weights are split as they are read.
+
+    Errors: InputError when the batch cannot be dealt out to the processes.
+    """
     import torch
-    from transformers import TrainerCallback
+    from transformers import TrainingArguments
 
-    class LogAndStop(TrainerCallback):
-        def on_train_begin(self, _args, state, control, **_):
-            self.began, self.first = time.monotonic(), state.global_step
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    gpu = torch.cuda.is_available()
+    if args.batch_size % (args.micro_batch_size * world):
+        raise InputError(
+            f"--batch-size {args.batch_size} is no multiple of --micro-batch-size {args.micro_batch_size} x "
+            f"{world} processes"
+        )
+    if args.zero:
+        prepare_deepspeed(gpu)
+    return TrainingArguments(
+        output_dir=str(args.out / "training"),
+        # An item of the dataset is a whole micro-batch, and the dataset is the whole run in its order.
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=args.batch_size // (args.micro_batch_size * world),
+        num_train_epochs=1,
+        learning_rate=args.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=args.warmup_share,
+        weight_decay=args.weight_decay,
+        max_grad_norm=args.clip,
+        bf16=gpu if args.bf16 is None else args.bf16,
+        use_cpu=not gpu,
+        ddp_backend=("nccl" if gpu else "gloo") if world > 1 else None,
+        ddp_find_unused_parameters=False if world > 1 else None,
+        deepspeed=deepspeed_config(args.zero) if args.zero else None,
+        train_sampling_strategy="sequential",
+        save_strategy="steps",
+        save_steps=args.save_every,
+        logging_steps=args.log_every,
+        seed=args.seed,
+        report_to=[],
+        disable_tqdm=not sys.stderr.isatty(),
+        remove_unused_columns=False,
+    )
 
-        def on_log(self, _args, state, control, logs=None, **_):
-            if not state.is_world_process_zero or "loss" not in (logs or {}):
-                return
-            row = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
-            row["gradient_norm"] = logs.get("grad_norm")
-            speed = (time.monotonic() - self.began) / max(1, state.global_step - self.first)
-            left = int(speed * (state.max_steps - state.global_step))
-            with open(metrics, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(
-                f"step {row['step']}/{state.max_steps}  loss {row['loss']:.4f}  lr {row['learning_rate']:.2e}  "
-                f"left {left // 60}:{left % 60:02d}",
-                flush=True,
-            )
 
-        def on_step_end(self, _args, _state, control, **_):
-            stop = torch.tensor(float(stop_signal.asked()))
-            if torch.distributed.is_initialized():  # all ranks must stop at the same step
-                stop = stop.to("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
-                torch.distributed.all_reduce(stop)
-            if stop:
-                control.should_save = control.should_training_stop = True
-
-    return LogAndStop()
+def prepare_deepspeed(gpu: bool) -> None:
+    """DeepSpeed on a CPU must be told so, and needs a process group even for one process."""
+    if not gpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if "RANK" not in os.environ:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 
 
 def make_loss_per_example(examples_per_step: int):
@@ -65,66 +105,82 @@ def make_loss_per_example(examples_per_step: int):
     return loss_per_example
 
 
-def newest_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end: trainer_state.json is the Trainer's last file."""
-    complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    for path in folder.glob("checkpoint-*"):
-        if path not in complete:
-            shutil.rmtree(
-                path, ignore_errors=True
-            )  # every rank looks; cut off in the middle of its save; the Trainer would stumble over it
-    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
+def starting_point(args: argparse.Namespace) -> str | None:
+    """The checkpoint to go on from, the same on all ranks; the first one looks, and tidies up."""
+    import torch.distributed as dist
 
-
-def train(model, tokenizer, batches: MicroBatches, args: argparse.Namespace) -> bool:
-    """Run the Hugging Face Trainer, from a checkpoint if there is one. Returns whether it reached its last step."""
-    import torch
-    from transformers import PrinterCallback, Trainer, TrainingArguments
-
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    gpu = torch.cuda.is_available()
-    if args.batch_size % (args.micro_batch_size * world):
-        raise InputError(
-            f"--batch-size {args.batch_size} is no multiple of --micro-batch-size {args.micro_batch_size} x "
-            f"{world} processes"
-        )
     folder = args.out / "training"
+    found: list[str | None] = [None]
+    if int(os.environ.get("RANK", "0")) == 0:
+        found[0] = newest_checkpoint(folder)
+        forget_metrics_after(folder / "metrics.jsonl", step_of(found[0]) if found[0] else -1)
+        if found[0]:
+            print(f"resumed from {found[0]}", flush=True)
+    if dist.is_initialized():
+        dist.broadcast_object_list(found, src=0)
+    return found[0]
+
+
+def train(model, tokenizer, batches: MicroBatches, held_out: list[dict], settings, args: argparse.Namespace):
+    """Run the Trainer, from a checkpoint if there is one. Returns (Outcome, the trainer).
+
+    held_out: examples of answer_validation.validation_examples; none is no validation.
+    """
+    from transformers import PrinterCallback, Trainer
+
+    from trainer_callbacks import KeepCheckpoints, LogAndStop, Validation
+
+    folder = args.out / "training"
+    validation = Validation(held_out, args) if held_out else None
+    callbacks = [LogAndStop(folder / "metrics.jsonl"), KeepCheckpoints(folder, args.keep)]
     trainer = Trainer(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            # An item of the dataset is a whole micro-batch, and the dataset is the whole run in its order.
-            per_device_train_batch_size=1,
-            gradient_accumulation_steps=args.batch_size // (args.micro_batch_size * world),
-            num_train_epochs=1,
-            learning_rate=args.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=args.warmup_share,
-            weight_decay=args.weight_decay,
-            max_grad_norm=args.clip,
-            bf16=gpu if args.bf16 is None else args.bf16,
-            use_cpu=not gpu,
-            ddp_backend=("nccl" if gpu else "gloo") if world > 1 else None,
-            ddp_find_unused_parameters=False if world > 1 else None,
-            train_sampling_strategy="sequential",
-            save_strategy="steps",
-            save_steps=args.save_every,
-            save_total_limit=args.keep,
-            logging_steps=args.log_every,
-            seed=args.seed,
-            report_to=[],
-            disable_tqdm=not sys.stderr.isatty(),
-            remove_unused_columns=False,
-        ),
+        args=settings,
         train_dataset=batches,
         data_collator=MicroBatchCollator(tokenizer.pad_token_id, args.packing),
         processing_class=tokenizer,
         compute_loss_func=make_loss_per_example(args.batch_size) if args.loss_per == "example" else None,
-        callbacks=[make_callback(folder / "metrics.jsonl")],
+        callbacks=[*([validation] if validation else []), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
-    start = newest_checkpoint(folder)
-    if start:
-        print(f"resumed from {start}", flush=True)
-    trainer.train(resume_from_checkpoint=start)
-    return trainer.state.global_step >= trainer.state.max_steps
+    if validation:
+        validation.trainer = trainer
+    trainer.train(resume_from_checkpoint=starting_point(args))
+    steps = trainer.state.global_step
+    outcome = Outcome(steps >= trainer.state.max_steps, steps)
+    if validation:
+        outcome.stopped_early = validation.stopped_early
+        outcome.finished |= validation.stopped_early
+        outcome.best = validation.best()
+    return outcome, trainer
+
+
+def leave_together() -> None:
+    """A rank that exits early can abort the others in their last collective."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def memory_advice(error: BaseException, args: argparse.Namespace) -> InputError | None:
+    """The sentence for a machine without memory enough, naming what to lower; None for any other error."""
+    import torch
+
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not any(s in str(error) for s in signs):
+        return None
+    remedies = [f"--micro-batch-size (now {args.micro_batch_size})"] if args.micro_batch_size > 1 else []
+    remedies.append(f"--max-length (now {args.max_length})")
+    others = [] if args.gradient_checkpointing else ["--gradient-checkpointing"]
+    if not args.lora:
+        others += ["--lora"] + (["--zero 3 on more GPUs"] if args.zero < 3 else [])
+    elif not args.qlora:
+        others.append("--qlora")
+    what = (str(error) or type(error).__name__).splitlines()[0]
+    return InputError(
+        f"out of memory ({what}): lower {' or '.join(remedies)}"
+        + (f", or add {' or '.join(others)}" if others else "")
+        + "; --batch-size can stay, it is reached in more micro-batches"
+    )

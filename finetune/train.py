@@ -20,10 +20,12 @@ import stop_signal
 if __name__ == "__main__":
     stop_signal.listen()  # before the slow imports
 
-from adapter import add_adapter
-from base_model import load_base, load_tokenizer, longest_example, model_fingerprint, relative_base
+from adapter import adapted_layers, add_adapter
+from answer_validation import hold_out, validation_examples, validation_summary
+from base_model import count_parameters, load_base, load_tokenizer, longest_example, model_fingerprint, relative_base
 from batching import MicroBatches
 from example_mixture import Mixture
+from example_text import ExampleText
 from examples import ExampleCounts, drop_duplicates, drop_test_questions, limit_per_language, show_example
 from finetune_arguments import FREE_ARGUMENTS, build_parser
 from finetune_record import (
@@ -34,9 +36,10 @@ from finetune_record import (
     run_command,
     write_json,
 )
+from merge import merge_adapter
 from prompt_file import Prompt, PromptError
-from run_folder import finished_files, lock_run, save
-from supervised_training import train
+from run_folder import begin_run, finish_model, finished_files
+from supervised_training import leave_together, memory_advice, train, trainer_settings
 from train_questions import RecordError, read_split
 from training_data import read_mixture
 
@@ -78,15 +81,39 @@ def read_prompt(args: argparse.Namespace) -> Prompt:
     return prompt
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(build_parser(__doc__.splitlines()[0]), argv)
+def settle(args: argparse.Namespace) -> None:
+    """Fill in what follows from other flags. Errors: InputError for flags that contradict each other."""
+    args.lora = args.lora or args.qlora
     if args.learning_rate is None:
         args.learning_rate = 2e-5 if args.lora else 1e-6
+    if args.merge and not args.lora:
+        raise InputError("--merge adds an adapter into its base model; it needs --lora or --qlora")
+    if args.qlora and args.zero:
+        raise InputError(
+            "--qlora holds the model in 4 bits on every process, which ZeRO cannot split; leave out --zero"
+        )
+    for name in ("validate_every", "early_stopping", "save_every", "log_every", "keep"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} is a number of 1 or more")
+    if args.validation_questions < 0 or not 0 <= args.validation_share < 1:
+        raise InputError("--validation-questions is 0 or more, --validation-share from 0 to below 1")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(__doc__.splitlines()[0]), argv)
+    settle(args)
     counts = ExampleCounts()
     questions = read_questions_to_train_on(args, counts)
     prompt = read_prompt(args)
     tokenizer, config = load_tokenizer(args)
-    mixture, data = read_mixture(questions, prompt, tokenizer, longest_example(config, args), args, counts)
+    longest = longest_example(config, args)
+    questions, held_out = hold_out(questions, args.validation_questions, args.validation_share, args.seed)
+    for question in held_out:
+        counts.add("held out for validation", question["language"])
+    if args.early_stopping and not held_out:
+        raise InputError("--early-stopping needs validation, but no language has questions enough to hold one out")
+    mixture, data = read_mixture(questions, prompt, tokenizer, longest, args, counts)
+    validation = validation_examples(held_out, ExampleText(tokenizer, prompt), longest, sorted(set(args.forms)))
     batches = MicroBatches(mixture, args.epochs, args.batch_size, args.micro_batch_size, args.packing)
     first = int(os.environ.get("RANK", "0")) == 0
     if first:
@@ -100,16 +127,25 @@ def main(argv: list[str] | None = None) -> int:
     }
     if finished_record(args.out / "run.json", arguments, inputs):
         print(f"{args.out} is complete and is reused") if first else None
+    elif args.dry_run:
         return 0
-    if args.dry_run:
-        return 0
-    lock = lock_run(args.out) if first else None  # held until this process ends
-    if first and not finished_record(args.out / "training/making.json", arguments, inputs):
-        write_json(args.out / "training/making.json", {"arguments": arguments, "inputs": inputs})
-    facts = {"counts": counts.as_dict(), "examples": mixture.per_epoch, "mixture": mixture.as_dict()}
-    run(args, argv, prompt, tokenizer, batches, {"arguments": arguments, "inputs": inputs} | facts)
-    if lock:
-        lock.close()
+    else:
+        lock = begin_run(args.out, arguments, inputs) if first else None  # held until this process ends
+        facts = {"counts": counts.as_dict(), "examples": mixture.per_epoch, "mixture": mixture.as_dict()}
+        record = {"arguments": arguments, "inputs": inputs} | facts
+        try:
+            finished = run(args, argv, prompt, tokenizer, batches, validation, record)
+        except (RuntimeError, MemoryError) as error:
+            advice = memory_advice(error, args)
+            if advice is None:
+                raise
+            raise advice from error
+        if lock:
+            lock.close()
+        if not finished:
+            return 0
+    if args.merge and first and not args.dry_run:
+        merge_adapter(args.out, args.out / "merged", args.trust_remote_code, argv)
     return 0
 
 
@@ -125,22 +161,33 @@ def show_plan(args: argparse.Namespace, counts: ExampleCounts, mixture: Mixture,
         print(show_example(example, tokenizer), flush=True)
 
 
-def run(args, argv: list[str] | None, prompt: Prompt, tokenizer, batches: MicroBatches, record: dict) -> None:
-    """Load, train, and write the finished folder, run.json last."""
-    first = int(os.environ.get("RANK", "0")) == 0
+def run(args, argv, prompt: Prompt, tokenizer, batches: MicroBatches, held_out: list[dict], record: dict) -> bool:
+    """Load, train, and write the finished folder, run.json last. Returns whether training reached its end."""
+    settings = trainer_settings(args)
+    first = settings.process_index == 0
     model = load_base(args)
     if args.lora:
         model = add_adapter(model, args)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in model.parameters())
+        if first:
+            print("adapters on " + ", ".join(f"{name} x {count}" for name, count in adapted_layers(model).items()))
+    parameters = count_parameters(model)
     if first:
-        print(f"{trained:,} of {total:,} parameters are trained", flush=True)
-    if not train(model, tokenizer, batches, args):
-        print("asked to stop: checkpoint saved; the same command goes on from there") if first else None
-        return
-    if not first:
-        return
-    save(model, tokenizer, prompt, args)
+        print(f"{parameters['trained']:,} of {parameters['all']:,} parameters are trained", flush=True)
+    outcome, trainer = train(model, tokenizer, batches, held_out, settings, args)
+    if outcome.finished:
+        best = args.out / f"training/best-{outcome.best['step']}" if outcome.best and args.keep_best else None
+        finish_model(trainer, tokenizer, prompt, best, args.out)
+        if first:
+            write_record(args, argv, prompt, outcome, parameters, settings.world_size, record)
+            print(f"wrote {args.out}; next: python inference/eval.py --model {args.out}", flush=True)
+    elif first:
+        print("asked to stop: checkpoint saved; the same command goes on from there")
+    leave_together()
+    return outcome.finished
+
+
+def write_record(args, argv, prompt: Prompt, outcome, parameters: dict, processes: int, record: dict) -> None:
+    """run.json: what the folder is made of. Written last, so it is there only when all else is."""
     write_json(
         args.out / "run.json",
         {
@@ -151,14 +198,17 @@ def run(args, argv: list[str] | None, prompt: Prompt, tokenizer, batches: MicroB
             "base": args.model,
             "base_from_here": relative_base(args.model, args.out),
             "training": "lora" if args.lora else "full",
-            "parameters": total,
-            "parameters_trained": trained,
-            "prompt": {"name": prompt.name, "version": prompt.version},
+            "parameters": parameters["all"],
+            "parameters_trained": parameters["trained"],
+            "steps": outcome.steps,
+            "stopped_early": outcome.stopped_early,
+            "processes": processes,
+            "validation": validation_summary(args.out / "training/metrics.jsonl", outcome.best),
+            "prompt": {"name": prompt.name, "version": prompt.version, "chat_template": prompt.chat_template},
             "files": finished_files(args.out),
             "provenance": provenance(argv),
         },
     )
-    print(f"wrote {args.out}; next: python inference/eval.py --model {args.out}", flush=True)
 
 
 def fingerprint(ids: list[str]) -> str:

@@ -123,17 +123,6 @@ def test_a_broken_train_line_is_named(model_of, benchmark, tmp_path):
         train.main(arguments(model_of(), data, tmp_path / "out", "--lora"))
 
 
-def test_an_unfinished_checkpoint_is_passed_over(tmp_path):
-    for step, complete in ((3, True), (6, True), (9, False)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        (folder / "optimizer.pt").write_bytes(b"x")
-        if complete:
-            (folder / "trainer_state.json").write_text("{}")
-    assert supervised_training.newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
-    assert not (tmp_path / "checkpoint-9").exists()
-
-
 def test_a_second_run_on_one_folder_is_refused(model_of, benchmark, tmp_path):
     lock = run_folder.lock_run(tmp_path / "out")
     with pytest.raises(InputError, match="another run is writing"):
