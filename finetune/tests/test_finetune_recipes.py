@@ -41,8 +41,24 @@ def test_the_published_hyper_parameters_are_as_reported(name, published):
 
 def test_the_table_names_the_papers_models_each_once():
     assert len(TABLE) == len({model for _, model, _, _ in TABLE}) == 17
-    for name in ("InternLM 7B", "InternLM 2 7B", "Llama 2 7B", "Llama 3 8B", "Llama 3.1 70B", "BLOOMZ 7B1", "MEDITRON 7B"):
+    for name in (
+        "InternLM 7B",
+        "InternLM 2 7B",
+        "Llama 2 7B",
+        "Llama 3 8B",
+        "Llama 3.1 70B",
+        "BLOOMZ 7B1",
+        "MEDITRON 7B",
+    ):
         assert name in {row[0] for row in TABLE}
+
+
+def test_the_readme_s_commands_have_flags_that_exist_and_recipes_that_are_there():
+    commands = re.findall(r"^(?:python|bash) finetune/\S+ (.*)$", (RECIPES / "README.md").read_text(), re.M)
+    assert len(commands) == 2
+    for command in commands:
+        args = parse_arguments(build_parser("recipes"), command.split())
+        assert (RECIPES / args.recipe.name).exists()
 
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}

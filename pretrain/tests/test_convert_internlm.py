@@ -238,6 +238,16 @@ def test_the_tokenizer_as_the_other_commands_load_it_gives_the_published_ids(con
         assert tokenizer.convert_tokens_to_ids("<|im_end|>") == 418 and tokenizer.chat_template == "{{ messages }}"
 
 
+def test_a_corpus_is_tokenised_with_it_and_the_store_knows_it_again(converted, corpus, tmp_path):
+    import tokenize_corpus
+
+    _, _, llama = converted
+    store = tmp_path / "tokens"
+    assert tokenize_corpus.main([str(corpus), "--tokenizer", str(llama), "--out", str(store)]) == 0
+    fingerprint = tokenize_corpus.tokenizer_fingerprint(tokenize_corpus.load_tokenizer(str(llama)))
+    assert read_json(store / "manifest.json")["inputs"]["tokenizer"] == fingerprint
+
+
 def test_converted_back_every_tensor_is_bit_equal_and_forth_again_too(converted, tmp_path):
     layout, published, llama = converted
     back = ["--to", layout, "--published", str(published), "--out", str(tmp_path / "back")]
