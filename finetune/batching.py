@@ -21,7 +21,7 @@ from finetune_record import InputError
 
 # Lengths are blurred by up to this share before examples are sorted by them: the same examples would stand together in
 # every epoch otherwise. Costs about half of it in padding.
-BLUR = 0.05
+BLUR = 0.02
 
 
 class MicroBatches:
@@ -40,6 +40,11 @@ class MicroBatches:
 
     def __getitem__(self, number: int) -> list[dict]:
         return [self.mixture.example(draw) for draw in self.plan[number]]
+
+    def shortest(self, count: int) -> list[dict]:
+        """The run's shortest examples."""
+        draws = sorted((draw for draws in self.plan for draw in draws), key=lambda draw: draw.length)
+        return [self.mixture.example(draw) for draw in draws[:count]]
 
     def padding(self) -> float:
         """Share of the run's positions that hold padding (by the lengths before options are shuffled)."""

@@ -13,8 +13,6 @@ from fractions import Fraction
 from examples import IGNORED, with_fresh_options
 from finetune_record import InputError
 
-NOT_QUESTIONS = ("instruction", "replay")
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -108,46 +106,46 @@ class Mixture:
         return table
 
 
-def make_mixture(
-    examples: dict[str, list[dict]],
-    form_shares: dict[str, float],
-    language_weights: dict[str, float],
-    shares: dict[str, float],
-    encoding,
-    longest: int,
-    seed: int,
-) -> Mixture:
-    """The mixture of a run's examples.
+def question_pools(
+    examples: list[dict], form_shares: dict[str, float], language_weights: dict[str, float]
+) -> list[Pool]:
+    """A pool for each form and language.
 
-    examples         {"questions": ..., "instruction": ..., "replay": ...}, the last two where there are any
-    form_shares      share of the questions that come in a form each epoch; 2 means twice; 1 where nothing is said
-    language_weights the same by language
-    shares           {"instruction": share, "replay": share} of all examples of an epoch, below 1 together
-    Errors: InputError when a weight names a language without questions, or nothing is left to train on.
+    form_shares: share of the questions that come in a form each epoch; 2 is twice, 1 where nothing is said;
+    language_weights: the same by language. Errors: InputError for a language without questions, or nothing left.
     """
-    grouped: dict[tuple[str, str], list[dict]] = {}
-    for example in examples["questions"]:
-        grouped.setdefault((example["kind"], example["language"]), []).append(example)
-    unknown = set(language_weights) - {language for _, language in grouped}
-    if unknown:
+    grouped = group(examples, lambda example: (example["kind"], example["language"]))
+    languages = {language for _, language in grouped}
+    if unknown := set(language_weights) - languages:
         raise InputError(
             f"--language-weights names {', '.join(sorted(unknown))}, of which there is no question; there are "
-            f"{', '.join(sorted({language for _, language in grouped}))}"
+            f"{', '.join(sorted(languages))}"
         )
     pools = []
     for (kind, language), members in sorted(grouped.items()):
         weight = form_shares.get(kind, 1.0) * language_weights.get(language, 1.0)
         pools.append(Pool(kind, language, members, rounded(len(members) * Fraction(str(weight)))))
-    questions = sum(pool.per_epoch for pool in pools)
-    if not questions:
-        raise InputError(
-            "the shares and weights leave no question to train on; raise --form-shares or --language-weights"
-        )
-    total = questions / (1 - sum(shares.values()))
-    for kind in NOT_QUESTIONS:
-        if shares.get(kind):
-            pools += by_language(kind, examples[kind], round(total * shares[kind]))
+    if not any(pool.per_epoch for pool in pools):
+        raise InputError("no question is left to train on; raise --form-shares or --language-weights above 0")
+    return pools
+
+
+def make_mixture(
+    questions: list[Pool], others: dict[str, list[dict]], shares: dict[str, float], encoding, longest: int, seed: int
+) -> Mixture:
+    """The questions' pools with `shares` ({kind: share of an epoch's examples}) of the other kinds mixed in."""
+    pools = list(questions)
+    total = sum(pool.per_epoch for pool in questions) / (1 - sum(shares.values()))
+    for kind, members in sorted(others.items()):
+        pools += by_language(kind, members, max(1, round(total * shares[kind])))
     return Mixture([pool for pool in pools if pool.per_epoch], encoding, longest, seed)
+
+
+def group(examples: list[dict], key) -> dict:
+    grouped: dict = {}
+    for example in examples:
+        grouped.setdefault(key(example), []).append(example)
+    return grouped
 
 
 def rounded(number: Fraction) -> int:
@@ -157,9 +155,7 @@ def rounded(number: Fraction) -> int:
 
 def by_language(kind: str, members: list[dict], count: int) -> list[Pool]:
     """Pools of a kind by language, their examples an epoch adding up to `count` in proportion to their sizes."""
-    grouped: dict[str, list[dict]] = {}
-    for example in members:
-        grouped.setdefault(example["language"], []).append(example)
+    grouped = group(members, lambda example: example["language"])
     pools, left, members_left = [], count, len(members)
     for language, those in sorted(grouped.items()):
         part = round(left * len(those) / members_left)

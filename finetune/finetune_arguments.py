@@ -9,7 +9,7 @@ from train_questions import LANGUAGE_FILES
 # Arguments that change neither the weights nor the order of the examples.
 FREE_ARGUMENTS = {
     "out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model",
-    "gradient_checkpointing", "merge",
+    "gradient_checkpointing", "merge", "instructions", "replay",
 }  # fmt: skip
 
 
@@ -66,6 +66,13 @@ def share_of(names):
         return name, value
 
     return share
+
+
+def proper_share(text: str) -> float:
+    """An argparse type: a share above 0 and below 1."""
+    if not 0 < float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and below 1")
+    return float(text)
 
 
 def example_flags(add) -> None:
@@ -125,6 +132,12 @@ def example_flags(add) -> None:
         metavar="ISO=WEIGHT",
         help="share of a language's questions each epoch: 0.5 is a half, another each time, 2 is twice (default 1)",
     )
+    add("--instructions", type=Path, nargs="+", metavar="FILE", help="instruction data mixed in, JSON or JSONL: "
+        "instruction/input/output, messages or ShareGPT conversations; the loss counts the assistant's turns")
+    add("--instruction-share", type=proper_share, help="of an epoch's examples (default 0.2 with --instructions)")
+    add("--replay", type=Path, metavar="PATH", help="plain text mixed in, every token learned: an MMedC folder, .jsonl "
+        "with a field text, .txt, or a folder of them")
+    add("--replay-share", type=proper_share, help="of an epoch's examples, not its tokens (default 0.1 with --replay)")
     add("--limit", type=int, help="questions a language at most")
     add("--max-length", type=int, default=2048, help="tokens an example (default %(default)s)")
     add(

@@ -105,10 +105,18 @@ def encode_prompt(tokenizer, text: str, chat_template: bool = False) -> list[int
 
 
 def render_chat(tokenizer, text: str, answer: str | None = None) -> str:
-    """One user turn in the tokenizer's chat template, up to where the answer begins, or with the answer as a turn.
+    """One user turn in the tokenizer's chat template, up to where the answer begins, or with the answer as a turn."""
+    chat = [{"role": "user", "content": text}]
+    if answer is not None:
+        chat.append({"role": "assistant", "content": answer})
+    return render_turns(tokenizer, chat, answer is None)
+
+
+def render_turns(tokenizer, chat: list[dict], open_answer: bool) -> str:
+    """Turns {role, content} in the tokenizer's chat template, with or without the beginning of an answer after them.
 
     Templates may write today's date or open a train of thought; both are held fixed, so that training and evaluation
-    months later see the same ids.
+    months later see the same ids. Errors: PromptError.
     """
     from jinja2 import TemplateError
 
@@ -117,23 +125,19 @@ def render_chat(tokenizer, text: str, answer: str | None = None) -> str:
             f"the tokenizer of {tokenizer.name_or_path} has no chat template; leave out --chat-template, or name the "
             "chat or instruct version of the model"
         )
-    chat = [{"role": "user", "content": text}]
-    if answer is not None:
-        chat.append({"role": "assistant", "content": answer})
     try:
         return tokenizer.apply_chat_template(
             chat,
             tokenize=False,
-            add_generation_prompt=answer is None,
+            add_generation_prompt=open_answer,
             enable_thinking=False,
             date_string="01 Jan 2024",
             # A template's own macro hides the clock that the library lends it.
             chat_template="{% macro strftime_now(_) %}01 Jan 2024{% endmacro %}" + tokenizer.get_chat_template(),
         )
     except TemplateError as error:
-        raise PromptError(
-            f"the chat template of {tokenizer.name_or_path} refuses a single question ({error})"
-        ) from None
+        roles = ", ".join(turn["role"] for turn in chat)
+        raise PromptError(f"the chat template of {tokenizer.name_or_path} refuses turns of {roles} ({error})") from None
 
 
 def end_token(tokenizer, chat_template: bool = False) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from batching import MicroBatchCollator, MicroBatches
 from finetune_record import InputError
+from packing_guard import make_packing_guard
 from run_checkpoints import forget_metrics_after, newest_checkpoint, step_of
 
 
@@ -142,6 +143,8 @@ def train(model, tokenizer, batches: MicroBatches, held_out: list[dict], setting
         compute_loss_func=make_loss_per_example(args.batch_size) if args.loss_per == "example" else None,
         callbacks=[*([validation] if validation else []), *callbacks],
     )
+    if args.packing:
+        trainer.add_callback(make_packing_guard(batches.shortest(2)))
     trainer.remove_callback(PrinterCallback)
     if validation:
         validation.trainer = trainer
