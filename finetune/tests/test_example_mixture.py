@@ -8,7 +8,12 @@ from finetune_record import InputError
 
 
 def example(kind: str, language: str, number: int) -> dict:
-    return {"input_ids": array("i", [number] * 3), "labels": array("i", [-100, 1, 2]), "kind": kind, "language": language}
+    return {
+        "input_ids": array("i", [number] * 3),
+        "labels": array("i", [-100, 1, 2]),
+        "kind": kind,
+        "language": language,
+    }
 
 
 def examples(**sizes: int) -> list[dict]:

@@ -12,7 +12,8 @@ from prompt_file import Prompt
 OURS = Path(__file__).parents[1] / "prompts/mmedbench"
 CHAT = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}"
-    "{{ '<|turn_end|>' if m['role'] == 'assistant' else '' }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    "{{ '<|turn_end|>' if m['role'] == 'assistant' else '' }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 ONE_TURN = [
     {"instruction": "Name a vitamin.", "input": "", "output": "Vitamin C."},
@@ -22,7 +23,8 @@ ONE_TURN = [
 TWO_TURNS = {
     "messages": [
         {"role": "system", "content": "Be brief."}, {"role": "user", "content": "One?"},
-        {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Two?"}, {"role": "assistant", "content": "No."},
+        {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Two?"},
+        {"role": "assistant", "content": "No."},
     ]
 }  # fmt: skip
 
@@ -39,7 +41,9 @@ def build(tokenizer):
     def run(*paths: Path, longest: int = 500, chat: bool = False):
         prompt, counts = Prompt(OURS), ExampleCounts()
         prompt.chat_template, tokenizer.chat_template = chat, CHAT if chat else None
-        return build_instruction_examples(list(paths), ExampleText(tokenizer, prompt), longest, counts), counts.as_dict()
+        return build_instruction_examples(
+            list(paths), ExampleText(tokenizer, prompt), longest, counts
+        ), counts.as_dict()
 
     return run
 

@@ -39,6 +39,8 @@ def test_a_rationale_that_may_name_options_keeps_its_order(rationale):
     assert can_reorder(record, "answer") and not can_reorder(record, "rationale")
 
 
-@pytest.mark.parametrize("rationale", ["Iron and copper carry oxygen.", "铁和铜运输氧。", "Железо и медь переносят кислород."])
+@pytest.mark.parametrize(
+    "rationale", ["Iron and copper carry oxygen.", "铁和铜运输氧。", "Железо и медь переносят кислород."]
+)
 def test_a_rationale_that_names_no_option_may_be_reordered(rationale):
     assert can_reorder(PLAIN | {"rationale": rationale}, "rationale")

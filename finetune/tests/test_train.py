@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -182,3 +183,72 @@ def test_two_ranks_end_at_the_weights_of_one(loss_per, model_of, benchmark, tmp_
     assert weights[0][0] == pytest.approx(weights[1][0], rel=1e-3)
     for name, tensor in weights[0][1].items():
         assert torch.allclose(tensor, weights[1][1][name], atol=1e-4), name
+
+
+@pytest.fixture(scope="module")
+def mixed(model_of, benchmark, tmp_path_factory):
+    """A run with everything mixed in and its printed plan: (folder, output, command)."""
+    folder = tmp_path_factory.mktemp("mixed")
+    asked = {"instruction": "Name a vitamin.", "output": "Vitamin {}."}
+    lines = [json.dumps(asked | {"output": asked["output"].format(letter)}) for letter in "ABCDEK"]
+    (folder / "instructions.jsonl").write_text("\n".join(lines))
+    (folder / "text.jsonl").write_text("\n".join(json.dumps({"text": f"Le texte {n}.", "language": "fr"}) for n in range(9)))
+    more = ["--instructions", str(folder / "instructions.jsonl"), "--instruction-share", "0.25", "--replay",
+            str(folder / "text.jsonl"), "--replay-share", "0.1", "--form-shares", "rationale=0.5", "--language-weights",
+            "fr=2", "ru=0.5", "--shuffle-options", "--packing", "--epochs", "2"]  # fmt: skip
+    command = arguments(model_of(), benchmark, folder / "out", *more)
+    done = subprocess.run([sys.executable, str(STAGE / "train.py"), *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out", done.stdout, command
+
+
+def test_shares_and_weights_decide_what_an_epoch_holds(mixed):
+    record = read_json(mixed[0] / "run.json")
+    assert record["mixture"] == {
+        "answer": {"en": 6, "fr": 12, "ru": 3, "zh": 6}, "rationale": {"en": 3, "fr": 6, "ru": 2, "zh": 3},
+        "instruction": {"-": 16}, "replay": {"fr": 6},
+    }  # fmt: skip
+    assert record["examples"] == 63 and set(record["inputs"]) >= {"instructions", "replay"}
+    steps = (mixed[0] / "training/metrics.jsonl").read_text().splitlines()
+    assert len(steps) == 16, "126 examples of two epochs in steps of 8"
+    assert json.loads(steps[-1])["loss"] < json.loads(steps[0])["loss"]
+
+
+def test_one_example_of_each_kind_is_shown_with_its_mask(mixed):
+    for kind in ("answer", "rationale", "instruction", "replay"):
+        text = mixed[1].split(f"an example of the kind {kind}, the loss on what stands in ⟦⟧:\n")[1].split("\nan example")[0]
+        assert ("### " in text.split("⟦")[0]) == (kind != "replay") and "<|end|>⟧" in text, text
+    assert "16 steps of 8 examples, 0.0% padding" in mixed[1]
+
+
+def test_other_text_to_mix_in_is_another_run(mixed):
+    path = mixed[0].parent / "text.jsonl"
+    path.write_text(path.read_text() + "\n" + json.dumps({"text": "Plus."}))
+    with pytest.raises(InputError, match=r"other inputs \(replay\)"):
+        train.main(mixed[2])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--replay-share", "0.1"], "--replay-share without --replay"),
+        (["--instruction-share", "0.1"], "--instruction-share without --instructions"),
+        (["--packing", "--loss-per", "example"], "--packing knows no --loss-per example"),
+        (["--forms", "answer", "--form-shares", "rationale=1"], "does not fit --forms answer"),
+        (["--language-weights", "ja=2"], "names ja, of which there is no question"),
+        (["--max-length", "10"], "raise it"),
+    ],
+)
+def test_shares_without_effect_are_refused(more, message, model_of, benchmark, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train.main(arguments(model_of(), benchmark, tmp_path / "out", *more))
+
+
+def test_a_train_set_without_rationales_gives_the_form_answer_or_a_sentence(model_of, benchmark, tmp_path, capsys):
+    bare = shutil.copytree(benchmark, tmp_path / "bare")
+    for path in bare.rglob("*.jsonl"):
+        path.write_text(re.sub(r'"rationale": ".*?"', '"rationale": ""', path.read_text("utf-8")), "utf-8")
+    assert train.main(arguments(model_of(), bare, tmp_path / "out", "--dry-run")) == 0
+    assert "no rationale: 24 (en 6, fr 6, ru 6, zh 6)" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"no question of .* has a rationale, which --forms rationale needs"):
+        train.main(arguments(model_of(), bare, tmp_path / "out", "--forms", "rationale"))
