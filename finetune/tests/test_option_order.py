@@ -30,8 +30,9 @@ def test_an_option_with_a_letter_in_its_name_may_be_reordered(option):
 
 @pytest.mark.parametrize(
     "rationale",
-    ["Option B is wrong.", "B is wrong because of zinc.", "(b) is wrong", "因此选B。", "选项A正确", "選択肢1は誤り", "3番が正しい",
-     "La réponse est claire.", "La primera opción es correcta.", "Первый вариант верен.", "Верно В.", "Antwort 2 ist falsch.",
+    ["Option B is wrong.", "B is wrong because of zinc.", "(b) is wrong", "因此选B。", "选项A正确",
+     "選択肢1は誤り", "3番が正しい", "La réponse est claire.", "La primera opción es correcta.",
+     "Первый вариант верен.", "Верно В.", "Antwort 2 ist falsch.",
      "الخيار الأول صحيح", "Vitamin C heals."],
 )  # fmt: skip
 def test_a_rationale_that_may_name_options_keeps_its_order(rationale):

@@ -192,14 +192,16 @@ def mixed(model_of, benchmark, tmp_path_factory):
     asked = {"instruction": "Name a vitamin.", "output": "Vitamin {}."}
     lines = [json.dumps(asked | {"output": asked["output"].format(letter)}) for letter in "ABCDEK"]
     (folder / "instructions.jsonl").write_text("\n".join(lines))
-    (folder / "text.jsonl").write_text("\n".join(json.dumps({"text": f"Le texte {n}.", "language": "fr"}) for n in range(9)))
+    texts = [json.dumps({"text": f"Le texte {n}.", "language": "fr"}) for n in range(9)]
+    (folder / "text.jsonl").write_text("\n".join(texts))
     more = ["--instructions", str(folder / "instructions.jsonl"), "--instruction-share", "0.25", "--replay",
             str(folder / "text.jsonl"), "--replay-share", "0.1", "--form-shares", "rationale=0.5", "--language-weights",
             "fr=2", "ru=0.5", "--shuffle-options", "--packing", "--epochs", "2"]  # fmt: skip
     command = arguments(model_of(), benchmark, folder / "out", *more)
-    done = subprocess.run([sys.executable, str(STAGE / "train.py"), *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "out", done.stdout, command
+    process = start(command)
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output
+    return folder / "out", output, command
 
 
 def test_shares_and_weights_decide_what_an_epoch_holds(mixed):
@@ -216,7 +218,8 @@ def test_shares_and_weights_decide_what_an_epoch_holds(mixed):
 
 def test_one_example_of_each_kind_is_shown_with_its_mask(mixed):
     for kind in ("answer", "rationale", "instruction", "replay"):
-        text = mixed[1].split(f"an example of the kind {kind}, the loss on what stands in ⟦⟧:\n")[1].split("\nan example")[0]
+        text = mixed[1].split(f"an example of the kind {kind}, the loss on what stands in ⟦⟧:\n")[1]
+        text = text.split("\nan example")[0]
         assert ("### " in text.split("⟦")[0]) == (kind != "replay") and "<|end|>⟧" in text, text
     assert "16 steps of 8 examples, 0.0% padding" in mixed[1]
 
