@@ -3,11 +3,14 @@
 Reads   a folder as published (config.json, weights in safetensors or .bin, tokenizer.model), or a Llama folder
 Writes  <out>: config.json, weights in safetensors, tokenizer.json, run.json; made aside and renamed when complete
 Example python pretrain/convert_internlm.py DIR/internlm2-7b --out checkpoints/internlm2-7b-llama
+        python pretrain/convert_internlm.py DIR/ChatDoctor --out checkpoints/chatdoctor
         python pretrain/convert_internlm.py checkpoints/pretrained --to internlm2 --published DIR/internlm2-7b \
             --out DIR/pretrained-internlm2
 
 The numbers are kept bit by bit; only their names and places change (internlm_tensors.py). The rotary base and its
 dynamic scaling are kept: Llama's class applies the same formula beyond `max_position_embeddings`, and within it none.
+A Llama folder of the first years, pickled and with tokenizer.model alone, is rewritten likewise: the library would load
+that tokenizer with other ids for leading spaces, or none of the first words, and without the token that begins a text.
 The tokenizer's ids are proved equal (internlm_tokenizer.py). Back: what is not a weight is copied from --published,
 after its configuration was found to describe the same model and the tokenizer to give the same ids.
 """
@@ -88,10 +91,15 @@ class Conversion:
             raise InputError(f"{args.model} is no model folder: config.json with a model_type is needed")
         self.tensors = TensorFolder(args.model)
         if args.to == "llama":
-            if kind not in LAYOUTS:
+            if kind not in (*LAYOUTS, "llama"):
                 raise InputError(f"{args.model} is a {kind} model; this converts {' and '.join(LAYOUTS)} to llama")
+            if kind == "llama" and (args.model / "tokenizer.json").exists():
+                raise InputError(f"{args.model} is a llama model with a tokenizer.json: it needs no conversion")
             self.layout = kind
-            self.config = llama_config(args.model, any(name.endswith(".bias") for name in self.tensors.shapes))
+            biases = any(name.endswith(".bias") for name in self.tensors.shapes)
+            self.config = (
+                AutoConfig.from_pretrained(args.model) if kind == "llama" else llama_config(args.model, biases)
+            )
             size = dimensions(self.config)
             self.read, self.steps = published_shapes(kind, size), steps_to_llama(kind, size)
             self.written = llama_shapes(size)
@@ -176,7 +184,7 @@ class Conversion:
             prove_tokenizer(AutoTokenizer.from_pretrained(folder), self.published)  # as the other commands will load it
         else:
             fields = read_json(folder / "config.json") | {"torch_dtype": str(self.dtype).removeprefix("torch.")}
-            write_json(folder / "config.json", fields)
+            write_json(folder / "config.json", fields | ({"dtype": fields["torch_dtype"]} if "dtype" in fields else {}))
 
 
 def inputs_of(args: argparse.Namespace) -> dict:

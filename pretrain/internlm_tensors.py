@@ -80,7 +80,7 @@ def llama_shapes(size: Dimensions) -> dict[str, tuple[int, ...]]:
 def published_shapes(layout: str, size: Dimensions) -> dict[str, tuple[int, ...]]:
     """The tensors of a published checkpoint by name, in file order."""
     shapes = llama_shapes(size)
-    if layout == "internlm":
+    if layout != "internlm2":
         return shapes
     fused_rows = (size.heads + 2 * size.key_value_heads) * size.head_size
     named = {}
@@ -92,7 +92,7 @@ def published_shapes(layout: str, size: Dimensions) -> dict[str, tuple[int, ...]
 
 def steps_to_llama(layout: str, size: Dimensions) -> dict[str, Step]:
     """{Llama's tensor: how it is made of the published ones}."""
-    if layout == "internlm":
+    if layout != "internlm2":
         return {name: Step((name,), _same) for name in llama_shapes(size)}
     steps = {}
     for theirs, step in steps_to_published(layout, size).items():
@@ -104,7 +104,7 @@ def steps_to_llama(layout: str, size: Dimensions) -> dict[str, Step]:
 
 def steps_to_published(layout: str, size: Dimensions) -> dict[str, Step]:
     """{published tensor: how it is made of Llama's}."""
-    if layout == "internlm":
+    if layout != "internlm2":
         return {name: Step((name,), _same) for name in llama_shapes(size)}
     theirs_of = {ours: theirs for theirs, ours in OUTSIDE_LAYERS.items()}
     inside = {ours: theirs for theirs, ours in IN_LAYERS.items()}

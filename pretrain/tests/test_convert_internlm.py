@@ -262,6 +262,27 @@ def test_converted_back_every_tensor_is_bit_equal_and_forth_again_too(converted,
     assert set(had) == set(wanted) and all(torch.equal(had[name], wanted[name]) for name in wanted)
 
 
+def test_a_llama_folder_with_pickles_and_tokenizer_model_alone_becomes_one_that_loads_exactly(tmp_path):
+    from sentencepiece import SentencePieceProcessor
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+    old = tmp_path / "old"
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**COMMON, num_key_value_heads=2))
+    model.config.save_pretrained(old)
+    torch.save(model.state_dict(), old / "pytorch_model.bin")
+    settings = {"bos_token": "", "eos_token": "", "unk_token": "", "tokenizer_class": "LLaMATokenizer"}
+    write_tokenizer(old, True, [], settings)
+    (old / "added_tokens.json").write_text(json.dumps({"[PAD]": 420}))
+    assert convert_internlm.main([str(old), "--out", str(tmp_path / "new")]) == 0
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "new")
+    text = " two  spaces, лихорадка"
+    ids = SentencePieceProcessor(model_file=str(old / "tokenizer.model")).encode(text)
+    assert tokenizer(text)["input_ids"] == [1, *ids] and tokenizer.convert_tokens_to_ids("[PAD]") == 420
+    with torch.no_grad():
+        new = AutoModelForCausalLM.from_pretrained(tmp_path / "new")
+        assert torch.equal(new(torch.tensor([ids])).logits, model.eval()(torch.tensor([ids])).logits)
+
+
 def test_biases_of_a_fused_matrix_are_split_like_its_rows(published, tmp_path):
     tensors = random_tensors("internlm2")
     for layer in range(LAYERS):
@@ -412,7 +433,7 @@ def test_the_way_back_needs_the_same_model_s_published_folder(converted, tmp_pat
         convert_internlm.main([str(llama), "--to", layout, *out])
     with pytest.raises(InputError, match=f"is a {layout} model; --to"):
         convert_internlm.main([str(published), "--to", layout, "--published", str(published), *out])
-    with pytest.raises(InputError, match="is a llama model; this converts"):
+    with pytest.raises(InputError, match=r"is a llama model with a tokenizer\.json: it needs no conversion"):
         convert_internlm.main([str(llama), *out])
     other = tmp_path / "other"
     shutil.copytree(published, other)
