@@ -9,8 +9,8 @@ Example python pretrain/convert_internlm.py DIR/internlm2-7b --out checkpoints/i
 
 The numbers are kept bit by bit; only their names and places change (internlm_tensors.py). The rotary base and its
 dynamic scaling are kept: Llama's class applies the same formula beyond `max_position_embeddings`, and within it none.
-A Llama folder of the first years, pickled and with tokenizer.model alone, is rewritten likewise: the library would load
-that tokenizer with other ids for leading spaces, or none of the first words, and without the token that begins a text.
+A Llama folder of the first years (pickles, tokenizer.model and no tokenizer.json) is rewritten likewise: the library
+would load that tokenizer without the token that begins a text, and with other ids for leading spaces.
 The tokenizer's ids are proved equal (internlm_tokenizer.py). Back: what is not a weight is copied from --published,
 after its configuration was found to describe the same model and the tokenizer to give the same ids.
 """

@@ -32,7 +32,13 @@ def test_every_recipe_parses_stands_in_the_readme_and_yields_to_the_command_line
     ],
 )
 def test_the_published_hyper_parameters_are_as_reported(name, published):
-    common = {"batch_size": 128, "weight_decay": 0.0, "warmup_share": 0.03, "forms": ["answer", "rationale"]}
+    common = {
+        "batch_size": 128,
+        "weight_decay": 0.0,
+        "warmup_share": 0.03,
+        "validation_questions": 0,
+        "forms": ["answer", "rationale"],
+    }
     args = vars(parse(name))
     assert {key: args[key] for key in common | published} == common | published
     if args["lora"]:
