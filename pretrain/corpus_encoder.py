@@ -47,8 +47,10 @@ def tokenizer_fingerprint(tokenizer) -> str:
 class LibraryEncoder:
     """The Hugging Face tokenizer of a folder: batches of texts to ids, and ids with their places in the text."""
 
-    def __init__(self, folder: Path, trust_remote_code: bool = False):
+    def __init__(self, folder: Path, dtype: str, trust_remote_code: bool = False):
+        """dtype: of the ids that `encode` returns, "<u2" or "<u4"."""
         self.tokenizer = load_tokenizer(str(folder), trust_remote_code)
+        self.dtype, self.end_of_text = np.dtype(dtype), self.tokenizer.eos_token_id
         self.backend = None
         if getattr(self.tokenizer, "is_fast", False):
             from tokenizers import Tokenizer
@@ -61,18 +63,20 @@ class LibraryEncoder:
             # It adds special tokens, which are not wanted, and trims white space off the tokens' places.
             self.backend.post_processor = None
 
-    def encode(self, texts: list[str]) -> list[np.ndarray]:
-        """Ids of each text, uint32, without special tokens."""
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text, without any special token."""
         if self.backend is not None:
-            lists = [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
-        elif texts:
-            lists = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        else:
-            lists = []
-        return [np.asarray(ids, np.uint32) for ids in lists]
+            return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+        return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(ids of all texts end to end, each with its end-of-text token; tokens of each, int64)."""
+        rows = [[*ids, self.end_of_text] for ids in self.ids(texts)]
+        counts = np.asarray([len(row) for row in rows], np.int64)
+        return np.fromiter((token for row in rows for token in row), self.dtype, int(counts.sum())), counts
 
     def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """(ids uint32 [tokens], characters [tokens, 2] that each comes from, as [start, end)).
+        """(ids without end-of-text [tokens], characters [tokens, 2] that each comes from, as [start, end)).
 
         Errors: InputError for a tokenizer that does not know its tokens' places.
         """
@@ -82,4 +86,4 @@ class LibraryEncoder:
                 "which loss_spans need; use one with a tokenizer.json"
             )
         encoding = self.backend.encode(text, add_special_tokens=False)
-        return np.asarray(encoding.ids, np.uint32), np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
+        return np.asarray(encoding.ids, self.dtype), np.asarray(encoding.offsets, np.int64).reshape(-1, 2)

@@ -105,7 +105,8 @@ def iterate_batches(shard: Shard, documents: int = 1000) -> Iterator:
     columns = ["id", "text", *(["loss_spans"] if shard.has_spans else [])]
     first = 0
     with pq.ParquetFile(shard.path) as file:
-        for batch in file.iter_batches(batch_size=documents, columns=columns, use_threads=False):
+        batches = file.iter_batches(batch_size=documents, columns=columns, use_threads=False)
+        while (batch := next_batch(shard, batches)) is not None:
             for column in ("id", "text"):
                 values = batch.column(column)
                 if values.null_count:
@@ -116,6 +117,21 @@ def iterate_batches(shard: Shard, documents: int = 1000) -> Iterator:
                     )
             yield batch
             first += len(batch)
+
+
+def next_batch(shard: Shard, batches: Iterator):
+    """The next record batch, its strings valid UTF-8; None at the end."""
+    import pyarrow as pa
+
+    try:
+        batch = next(batches, None)
+        if batch is not None:
+            batch.validate(full=True)
+        return batch
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{shard.path} is damaged ({str(error).splitlines()[0]}); run data_collection/build_corpus.py again"
+        ) from None
 
 
 def iterate_texts(shard: Shard) -> Iterator[str]:

@@ -12,27 +12,27 @@ from pretrain_record import InputError, describe_files, write_json
 DATA_SUFFIXES = (".tokens", ".offsets.npy", ".bytes.npy", ".ids.npy", ".loss")
 
 
-def tokenise_shard(shard: Shard, out: Path, encoder, end_of_text: int, dtype: str, loss_mask: bool) -> dict:
+def tokenise_shard(shard: Shard, out: Path, encoder, loss_mask: bool) -> dict:
     """Write one shard's files. Returns its facts, which are also the .json that makes the shard whole.
 
-    encoder: turns texts into ids (corpus_encoder.py, fast_encoder.py); dtype: "<u2" or "<u4"; loss_mask: whether the
-    corpus has loss spans anywhere, and so every shard a mask.
+    encoder: turns texts into ids (corpus_encoder.py, fast_encoder.py); loss_mask: whether the corpus has loss spans
+    anywhere, and so every shard a mask.
     Errors: InputError naming the document whose loss_spans are no spans of its text.
     """
     base = out / shard.name
     base.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        writer = ShardWriter(base, dtype, loss_mask, files)
+        writer = ShardWriter(base, loss_mask, files)
         for batch in iterate_batches(shard):
-            writer.add_batch(shard, batch, encoder, end_of_text)
+            writer.add_batch(shard, batch, encoder)
     return writer.finish(shard)
 
 
 class ShardWriter:
     """The open files and the growing columns of one shard."""
 
-    def __init__(self, base: Path, dtype: str, loss_mask: bool, files: ExitStack):
-        self.base, self.dtype = base, np.dtype(dtype)
+    def __init__(self, base: Path, loss_mask: bool, files: ExitStack):
+        self.base = base
         for suffix in DATA_SUFFIXES:  # what another run, killed, may have left
             base.with_name(base.name + suffix).unlink(missing_ok=True)
         self.tokens = files.enter_context(open(self.aside(".tokens"), "wb"))  # noqa: SIM115, the stack closes it
@@ -43,40 +43,35 @@ class ShardWriter:
     def aside(self, suffix: str) -> Path:
         return self.base.with_name(f"{self.base.name}{suffix}.tmp")
 
-    def add_batch(self, shard: Shard, batch, encoder, end_of_text: int) -> None:
+    def add_batch(self, shard: Shard, batch, encoder) -> None:
+        """Encode and write the documents of a record batch (corpus_reader.iterate_batches)."""
         import pyarrow.compute as pc
 
-        texts = batch.column("text")
-        sizes = np.asarray(pc.binary_length(texts), np.int64)
-        self.characters += pc.sum(pc.utf8_length(texts)).as_py() or 0
-        self.empty += int((sizes == 0).sum())
-        spans = batch.column("loss_spans").to_pylist() if shard.has_spans else None
-        strings = texts.to_pylist()
-        ids, masks = self.encode(shard, strings, spans, encoder, end_of_text)
-        counts = np.asarray([len(row) for row in ids], np.int64)
-        flat = (np.concatenate(ids) if ids else np.zeros(0)).astype(self.dtype)
+        texts, column = batch.column("text").to_pylist(), batch.column("text")
+        flat, counts = encoder.encode(texts)
         self.tokens.write(flat.data)
         self.hash.update(flat.data)
         if self.mask:
-            for mask in masks:
-                self.mask.write(mask.data)
+            mask = np.ones(len(flat), np.uint8)
+            if shard.has_spans:
+                self.mark_spans(shard, texts, batch.column("loss_spans").to_pylist(), mask, counts, encoder)
+            self.mask.write(mask.data)
         self.counts.append(counts)
-        self.sizes.append(sizes)
+        self.sizes.append(np.asarray(pc.binary_length(column), np.int64))
+        self.characters += pc.sum(pc.utf8_length(column)).as_py() or 0
+        self.empty += texts.count("")
         self.ids += [identifier.encode("utf-8") for identifier in batch.column("id").to_pylist()]
 
-    def encode(self, shard: Shard, texts: list[str], spans: list | None, encoder, end_of_text: int):
-        """(ids of each text with its end-of-text token, loss mask of each; the masks only where there are files)."""
-        rows = [np.append(ids, np.uint32(end_of_text)) for ids in encoder.encode(texts)]
-        masks = [np.ones(len(row), np.uint8) for row in rows] if self.mask else []
-        for place, chosen in enumerate(spans or []):
+    def mark_spans(self, shard: Shard, texts: list[str], spans: list, mask: np.ndarray, counts, encoder) -> None:
+        """Set `mask` to 0 outside the spans of the documents that have some."""
+        first, stops = sum(map(len, self.counts)), np.cumsum(counts)
+        for number, chosen in enumerate(spans):
             if chosen is None:
                 continue
-            number = sum(map(len, self.counts)) + place
-            check_spans(shard, number, chosen, len(texts[place]))
-            ids, places = encoder.encode_with_places(texts[place])
-            rows[place] = np.append(ids, np.uint32(end_of_text))
-            masks[place] = np.append(tokens_in_spans(places, chosen), np.uint8(0))
-        return rows, masks
+            check_spans(shard, first + number, chosen, len(texts[number]))
+            _, places = encoder.encode_with_places(texts[number])
+            mask[stops[number] - counts[number] : stops[number] - 1] = tokens_in_spans(places, chosen)
+            mask[stops[number] - 1] = 0
 
     def finish(self, shard: Shard) -> dict:
         """Once the files are closed: the arrays, the names, the facts."""

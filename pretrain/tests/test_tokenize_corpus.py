@@ -176,3 +176,100 @@ def test_a_corpus_that_is_none_ends_in_a_sentence(tokenizer_folder, tmp_path, co
     corpus = make_shards(tmp_path / "c", {"en/web/part-00000": columns}, types)
     with pytest.raises(InputError, match=message):
         tokenise(corpus, tokenizer_folder, tmp_path / "tokens")
+
+
+def test_both_encoders_write_the_same_bytes(corpus, tokenizer_folder, store_folder, tmp_path, capsys):
+    out = tokenise(corpus, tokenizer_folder, tmp_path / "tokens", "--encoder", "library", "--workers", "1")
+    assert "encoder: tokenizers, because it was asked for" in capsys.readouterr().out
+    assert data_bytes(out) == data_bytes(store_folder)
+    names = [read_json(folder / "manifest.json")["encoder"]["name"] for folder in (store_folder, out)]
+    assert names == ["tiktoken", "tokenizers"]
+
+
+def test_a_check_of_a_whole_store_says_what_it_saw(corpus, tokenizer_folder, store_folder, capsys):
+    before = data_bytes(store_folder)
+    tokenise(corpus, tokenizer_folder, store_folder, "--check", "--check-documents", "7")
+    assert "35 documents encoded again through the library are equal" in capsys.readouterr().out
+    assert data_bytes(store_folder) == before
+
+
+def change_token(store: Path, number: int, place: int, value: int) -> None:
+    name = store / "fr/web/part-00000"
+    offsets = np.load(f"{name}.offsets.npy").astype(int)
+    tokens = np.memmap(f"{name}.tokens", "<u2", "r+")
+    tokens[offsets[number] + place if place >= 0 else offsets[number + 1] + place] = value
+    tokens.flush()
+
+
+@pytest.mark.parametrize(
+    ("damage", "lines"),
+    [
+        (lambda store: change_token(store, 5, 0, 3), ["SHA-256", "document 5 is encoded otherwise"]),
+        (lambda store: change_token(store, 6, 0, 60000), ["document 6 has an id over the vocabulary"]),
+        (lambda store: change_token(store, 7, -1, 3), ["document 7 does not end with the end-of-text token"]),
+        (lambda store: (store / "ru/web/part-00000.ids.npy").unlink(), ["ru/web/part-00000.ids.npy: is missing"]),
+        (
+            lambda store: (store / "tokenizer/tokenizer.json").write_text("{}"),
+            ["tokenizer/tokenizer.json: has 2 bytes"],
+        ),
+        (
+            lambda store: np.save(store / "zh/web/part-00000.bytes.npy", np.arange(60, dtype=np.uint32)),
+            ["zh/web/part-00000.bytes.npy: document 3 has not the size of its text"],
+        ),
+        (
+            lambda store: np.save(store / "zh/web/part-00000.offsets.npy", np.zeros(61, np.uint64)),
+            ["different numbers of documents or tokens"],
+        ),
+    ],
+)
+def test_a_check_names_what_differs_and_exits_1(
+    corpus, tokenizer_folder, store_folder, tmp_path, damage, lines, capsys
+):
+    out = tmp_path / "tokens"
+    shutil.copytree(store_folder, out)
+    damage(out)
+    arguments = [str(corpus), "--tokenizer", str(tokenizer_folder), "--out", str(out), "--check"]
+    assert tokenize_corpus.main(arguments) == 1
+    said = capsys.readouterr().out
+    assert [line for line in lines if line not in said] == [], said
+
+
+def test_a_check_knows_another_mask(tokenizer_folder, tmp_path, capsys):
+    shards = {"en/web/part-00000": {"text": ["fever and cough", "b c"], "loss_spans": [[[0, 5]], None]}}
+    corpus = make_shards(tmp_path / "corpus", shards)
+    out = tokenise(corpus, tokenizer_folder, tmp_path / "tokens")
+    tokenise(corpus, tokenizer_folder, out, "--check")
+    mask = np.memmap(out / "en/web/part-00000.loss", np.uint8, "r+")
+    mask[0] ^= 1
+    mask.flush()
+    arguments = [str(corpus), "--tokenizer", str(tokenizer_folder), "--out", str(out), "--check"]
+    assert tokenize_corpus.main(arguments) == 1
+    assert "en/web/part-00000.loss: document 0 has other marks" in capsys.readouterr().out
+
+
+def test_a_check_wants_a_store(corpus, tokenizer_folder, tmp_path):
+    with pytest.raises(InputError, match="nothing to check"):
+        tokenise(corpus, tokenizer_folder, tmp_path / "tokens", "--check")
+
+
+def test_a_damaged_shard_stops_the_workers_with_its_name_and_the_others_are_kept(
+    make_corpus, tokenizer_folder, tmp_path
+):
+    corpus = make_corpus(tmp_path / "corpus", documents=30)
+    path = corpus / "ru/web/part-00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[200:600] = bytes(400)  # pages, not the footer
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"ru/web/part-00000\.parquet is damaged"):
+        tokenise(corpus, tokenizer_folder, tmp_path / "tokens", "--workers", "2", "--encoder", "library")
+    assert not (tmp_path / "tokens/manifest.json").exists()
+    assert (tmp_path / "tokens/en/web/part-00000.json").exists()
+
+
+def test_empty_shards_and_documents_are_counted_in_the_log(tokenizer_folder, tmp_path, capsys):
+    shards = {"en/web/part-00000": {"text": ["a", ""]}, "en/web/part-00001": {"text": []}}
+    out = tokenise(make_shards(tmp_path / "c", shards), tokenizer_folder, tmp_path / "tokens")
+    said = capsys.readouterr().out
+    assert "en/web/part-00000 has 2 documents, 1 of them without text" in said
+    assert "en/web/part-00001 has 0 documents" in said
+    assert read_json(out / "manifest.json")["counts"]["en/web"]["documents"] == 2
