@@ -1,0 +1,43 @@
+"""The parsing policy of free answers, on fixed difficult ones and on wild ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from answers import STATUSES, read_answer
+
+HARD = [json.loads(line) for line in (Path(__file__).parent / "hard_answers.jsonl").read_text("utf-8").splitlines()]
+OPTIONS = {"A": "Fever", "B": "Cough", "C": "Rash", "D": "Itch", "E": "Pain"}
+
+
+@pytest.mark.parametrize("answer", HARD, ids=lambda a: f"{a['language']} {a['output'][:40]}")
+def test_a_difficult_answer_reads_as_a_careful_person_reads_it(answer):
+    assert read_answer(answer["output"], answer["options"]).letters == answer["letters"]
+
+
+def test_there_are_twenty_difficult_answers_in_each_of_the_six_languages():
+    assert all(sum(a["language"] == language for a in HARD) >= 20 for language in ("en", "zh", "ja", "fr", "ru", "es"))
+
+
+@given(st.sets(st.sampled_from("ABCDE"), min_size=1), st.sampled_from([", ", ",", " and ", "、", "", " "]))
+def test_letters_alone_are_read_as_they_stand(letters, between):
+    assert read_answer(between.join(sorted(letters)), OPTIONS).letters == sorted(letters)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=120))
+def test_any_text_has_a_reading(text):
+    answer = read_answer(text, OPTIONS)
+    assert answer.status in STATUSES and (answer.letters is None or set(answer.letters) <= set(OPTIONS))
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("Answer: B", "announced"), ("B", "letters"), ("It is a rash.", "option text"), ("none", "none"),
+     ("I cannot answer that.", "refused"), ("Perhaps.", "unparsed"), ("", "unparsed")],
+)  # fmt: skip
+def test_the_status_says_how_it_was_read(text, status):
+    assert read_answer(text, OPTIONS).status == status
