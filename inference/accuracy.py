@@ -25,9 +25,9 @@ def wilson_interval(right: int, n: int, z: float = Z95) -> tuple[float, float]:
 def score_answers(predictions: list[dict]) -> dict:
     """Scores of one language or benchmark; accuracy and interval in per cent, to two decimals.
 
-    predictions: {"gold": list of letters, "letters": list of letters or None where the answer was not in the format,
-    "options": the question's letters as one string}. An answer with a letter that the question does not have keeps the
-    format and is wrong; it is counted as not_an_option.
+    predictions: {"gold": list of letters, "letters": list of letters or None where none could be read, "options": the
+    question's letters as one string, optional "status" (answers.py)}. An answer with a letter that the question does
+    not have keeps the format and is wrong; it is counted as not_an_option.
     """
     n = len(predictions)
     right = sum(p["letters"] == p["gold"] for p in predictions)
@@ -38,16 +38,23 @@ def score_answers(predictions: list[dict]) -> dict:
         chosen = [p for p in predictions if (len(p["gold"]) > 1) == several]
         return {"n": len(chosen), "right": sum(p["letters"] == p["gold"] for p in chosen)}
 
+    by_options: dict[str, dict] = {}
+    for p in sorted(predictions, key=lambda p: len(p["options"])):
+        row = by_options.setdefault(str(len(p["options"])), {"n": 0, "right": 0})
+        row["n"] += 1
+        row["right"] += p["letters"] == p["gold"]
     return {
         "n": n,
         "right": right,
         "accuracy": round(100 * right / n, 2),
         "ci95": [round(100 * low, 2), round(100 * high, 2)],
         "unparsed": sum(p["letters"] is None for p in predictions),
+        "refused": sum(p.get("status") == "refused" for p in predictions),
         "not_an_option": sum(not set(p["letters"] or ()) <= set(p["options"]) for p in predictions),
         "predicted_letters": dict(sorted(predicted.items())),
         "single": part(False),
         "multiple": part(True),
+        "by_options": by_options,
     }
 
 

@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from accuracy import macro_average, micro_average, score_answers, score_table
+from accuracy import score_table
 from exam_questions import LANGUAGE_FILES, RecordError, answer_letters, read_split
 from inference_record import (
     InputError,
@@ -31,9 +31,24 @@ from inference_record import (
     write_text,
 )
 from prompt_reader import FORMS, Prompt, PromptError, encode_prompt, end_token, shorten_prompt
+from rationale import MODES, rationale_table
+from scoring import PARSERS, question_of, rationale_scores, read_letters, score
 
-METRIC_VERSION = 1  # of accuracy.py; a change of what it counts makes a new version
-FREE_ARGUMENTS = {"out", "recipe", "dry_run", "data", "model", "prompt", "score_only", "name"}
+# Of what accuracy.py counts and of how letters are read; a change makes a new version. 1: the prompt's pattern alone;
+# 2: free answers of foreign models are read by the policy of answers.py.
+METRIC_VERSION = 2
+FREE_ARGUMENTS = {
+    "out",
+    "recipe",
+    "dry_run",
+    "data",
+    "model",
+    "prompt",
+    "score_only",
+    "name",
+    "parse",
+    "rationale_mode",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,6 +70,18 @@ def build_parser() -> argparse.ArgumentParser:
     add("--limit", type=int, help="questions a file at most, the first ones")
     add("--batch-size", type=int, default=32, help="questions at a time (default %(default)s)")
     add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale")
+    add(
+        "--parse",
+        choices=PARSERS,
+        help="strict: an answer must keep the prompt's format; policy: else it is read by the policy of answers.py "
+        "(default: strict where the prompt came with the checkpoint, else policy)",
+    )
+    add(
+        "--rationale-mode",
+        choices=MODES,
+        default="default",
+        help="default: an empty rationale scores 0; paper: it is left out and counted (default %(default)s)",
+    )
     add("--score-only", action="store_true", help="score the predictions that are there; ask nothing")
     add("--recipe", type=Path, help="flat YAML file of these flags")
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
@@ -113,7 +140,7 @@ def plan_batches(questions: list[dict], batch_size: int) -> list[list[dict]]:
 
 
 def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Namespace) -> list[dict]:
-    """One prediction a question: the raw output and the letters in it (None where it does not keep the format)."""
+    """One prediction a question: the raw output, from which the letters are read later, or the letters' table."""
     from decode import generate, letter_logprobs
 
     prompts = [question["ids"] for question in batch]
@@ -121,23 +148,22 @@ def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Names
         ends = sorted({loaded.tokenizer.eos_token_id, end_token(loaded.tokenizer, prompt.chat_template)})
         outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop, ends)
         answers = [{"output": text} for text in outputs]
-        letters = [prompt.parse(text) for text in outputs]
     else:
-        tables = letter_logprobs(loaded, prompts, [list(q["record"]["options"]) for q in batch])
-        answers = [{"letter_logprobs": table} for table in tables]
-        letters = [[max(table, key=table.get)] for table in tables]
+        answers = [
+            {"letter_logprobs": table}
+            for table in letter_logprobs(loaded, prompts, [list(q["record"]["options"]) for q in batch])
+        ]
     return [
         {
             "key": q["key"],
             "number": q["number"],
             "id": q["record"]["id"],
             "gold": answer_letters(q["record"]),
-            "letters": found,
             "options": "".join(q["record"]["options"]),
             "shortened": q["shortened"],
         }
         | answer
-        for q, answer, found in zip(batch, answers, letters, strict=True)
+        for q, answer in zip(batch, answers, strict=True)
     ]
 
 
@@ -188,15 +214,6 @@ def ask(loaded, prompt: Prompt, test: dict[str, list[dict]], args: argparse.Name
     return sorted(done.values(), key=lambda row: (order[row["key"]], row["number"]))
 
 
-def score(rows: list[dict]) -> tuple[dict, dict, dict]:
-    """(scores by key, macro average, micro average) of predictions."""
-    by_key: dict[str, list[dict]] = {}
-    for row in rows:
-        by_key.setdefault(row["key"], []).append(row)
-    scores = {key: score_answers(mine) for key, mine in by_key.items()}
-    return scores, macro_average(scores), micro_average(scores)
-
-
 def released_split(data: Path, keys: list[str]) -> dict[str, bool | None]:
     """Per key whether the split is the released one, from the benchmark's manifest; None where nobody says."""
     manifest = data.parent / "manifest.json"
@@ -212,6 +229,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--mode letter-logprob scores the letters right after the prompt; use --form answer with it")
     test = read_test(args)
     prompt, own = find_prompt(args)
+    args.parse = args.parse or ("strict" if own else "policy")
     print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(vars(args).items())))
     print("questions: " + ", ".join(f"{key} {len(records)}" for key, records in test.items()))
     try:
@@ -229,6 +247,9 @@ def main(argv: list[str] | None = None) -> int:
     finished = finished_record(args.out / "result.json", arguments, inputs)
     if args.dry_run:
         return 0
+    scoring = {"parse": args.parse, "rationale_mode": args.rationale_mode}
+    if finished and finished.get("scoring") != scoring:
+        args.score_only = True  # asked already; only the rule of scoring is another
     if finished and not args.score_only:
         print(f"{args.out} is complete and is reused")
         print(score_table(finished["scores"], finished["macro"], finished["micro"]))
@@ -252,9 +273,6 @@ def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict,
             raise InputError(f"{predictions} is missing; run the same command without --score-only first")
         previous = read_json(args.out / "result.json")
         rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").split("\n") if line]
-        for row in rows:
-            if "output" in row:  # the raw text is what was predicted; the letters are read from it anew
-                row["letters"] = prompt.parse(row["output"])
         model = previous["model"]
     else:
         # The first file names what this run is made of, so that answers of another run are never mixed in.
@@ -263,8 +281,11 @@ def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict,
         loaded = load_model(args.model, args.trust_remote_code)
         model = loaded.facts | ({"name": args.name} if args.name else {})
         rows = ask(loaded, prompt, test, args)
-        write_text(predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    # The raw output is what was predicted; the letters are read from it here, by the rule that is asked for now.
+    rows = [row | read_letters(row, question_of(row, test), prompt, args.parse) for row in rows]
+    write_text(predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     scores, macro, micro = score(rows)
+    rationales = rationale_scores(rows, test, prompt, args.rationale_mode) if args.form == "rationale" else None
     shortened = sum(row["shortened"] for row in rows)
     write_json(
         args.out / "result.json",
@@ -279,6 +300,8 @@ def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict,
             "scores": scores,
             "macro": macro,
             "micro": micro,
+            "rationales": rationales,
+            "scoring": {"parse": args.parse, "rationale_mode": args.rationale_mode},
             "prompts_shortened": shortened,
             "data": {
                 "path": str(args.data),
@@ -295,6 +318,10 @@ def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict,
     )
     (args.out / "predictions.partial.jsonl").unlink(missing_ok=True)
     print(score_table(scores, macro, micro))
+    if rationales:
+        print(f"rationales, in per cent (mode {rationales['mode']}):\n{rationale_table(rationales['scores'])}")
+    elif args.form == "rationale":
+        print("the test set has no rationale to compare with")
     if shortened:
         print(f"{shortened} prompts were longer than the model's positions and were shortened left of their middle")
     print(f"wrote {args.out}/result.json (research use; these scores are no medical advice)")

@@ -66,7 +66,7 @@ def test_equally_good_models_are_called_different_in_about_one_case_of_twenty(tm
 def test_other_questions_are_refused_or_left_out_and_said(tmp_path, capsys):
     a = write_run(tmp_path / "a", {"en": [True, False, True]}, {"en": ["x", "y", "z"]})
     b = write_run(tmp_path / "b", {"en": [True, True]}, {"en": ["y", "w"]})
-    with pytest.raises(InputError, match="2 questions are only in .* 1 only in .*--common to compare the 1"):
+    with pytest.raises(InputError, match=r"2 questions are only in .* 1 only in .*--common to compare the 1"):
         compare.main([str(a), str(b)])
     assert compare.main([str(a), str(b), "--common"]) == 0
     assert "left out" in capsys.readouterr().out

@@ -1,0 +1,85 @@
+"""From saved predictions to scores: letters read by the chosen rule, accuracy by language, rationales by language."""
+
+from accuracy import macro_average, micro_average, score_answers
+from answers import read_answer
+from inference_record import InputError
+from prompt_reader import Prompt
+from rationale import METRICS, RATIONALE_METRIC_VERSION, mean_over_languages, score_rationales
+
+PARSERS = ("strict", "policy")
+
+
+def read_letters(row: dict, record: dict, prompt: Prompt, parse: str) -> dict:
+    """{"letters": sorted letters or None, "status"} of a prediction with its raw `output` or its `letter_logprobs`.
+
+    parse: "strict" takes what keeps the prompt's own pattern (status "format") and nothing else; "policy" reads the
+    rest by answers.py. By log-probability the likeliest letter is the answer.
+    """
+    if "letter_logprobs" in row:
+        return {"letters": [max(row["letter_logprobs"], key=row["letter_logprobs"].get)], "status": "format"}
+    letters = prompt.parse(row["output"])
+    if letters is not None:
+        return {"letters": letters, "status": "format"}
+    if parse == "strict":
+        return {"letters": None, "status": "unparsed"}
+    answer = read_answer(row["output"], record["options"])
+    return {"letters": answer.letters, "status": answer.status}
+
+
+def score(rows: list[dict]) -> tuple[dict, dict, dict]:
+    """(scores by key, macro average, micro average) of predictions."""
+    by_key: dict[str, list[dict]] = {}
+    for row in rows:
+        by_key.setdefault(row["key"], []).append(row)
+    scores = {key: score_answers(mine) for key, mine in by_key.items()}
+    return scores, macro_average(scores), micro_average(scores)
+
+
+def question_of(row: dict, test: dict[str, list[dict]]) -> dict:
+    """The question of a prediction. Errors: InputError when the test set is not the one that was answered."""
+    records = test.get(row["key"], [])
+    if row["number"] >= len(records) or records[row["number"]]["id"] != row["id"]:
+        raise InputError(
+            f"prediction {row['key']} {row['number']} answers question {row['id']}, which the test set does not have "
+            "there; give the --data that was answered"
+        )
+    return records[row["number"]]
+
+
+def written_rationale(output: str, prompt: Prompt) -> str:
+    """What stands before the answer; the whole output where no answer keeps the format."""
+    match = prompt.pattern.search(output)
+    return (output[: match.start()] if match else output).strip()
+
+
+def rationale_scores(rows: list[dict], test: dict[str, list[dict]], prompt: Prompt, mode: str) -> dict | None:
+    """Rationale scores by language, or None where the test set has no rationale.
+
+    In a language whose questions say whether a human check passed, only those that passed count; else all do. `on` says
+    which, `questions` how many were answered.
+    """
+    scores = {}
+    for key, records in test.items():
+        mine = [(row, question_of(row, test)) for row in rows if row["key"] == key]
+        checked = any(record.get("human_check_passed") is not None for record in records)
+        items = [
+            {
+                "language": record["language"],
+                "rationale": written_rationale(row["output"], prompt),
+                "reference": record.get("rationale") or "",
+            }
+            for row, record in mine
+            if not checked or record.get("human_check_passed") is True
+        ]
+        if any(item["reference"] for item in items):
+            on = "human-checked" if checked else "all"
+            scores[key] = {"on": on, "questions": len(mine)} | score_rationales(items, mode)
+    if not scores:
+        return None
+    return {
+        "metric_version": RATIONALE_METRIC_VERSION,
+        "mode": mode,
+        "metrics": list(METRICS),
+        "scores": scores,
+        "macro": mean_over_languages(scores),
+    }
