@@ -48,6 +48,7 @@ class Checkpoints:
         self.engine, self.folder, self.identity = engine, folder, json.loads(json.dumps(identity, default=str))
         self.keep, self.keep_every, self.asynchronous, self.check_owner = keep, keep_every, asynchronous, check_owner
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.dtype = str(next(engine.module.parameters()).dtype).removeprefix("torch.")
         self._group = dist.new_group(backend="gloo", timeout=PATIENCE)  # files are no business of the GPUs
         self._pool = ThreadPoolExecutor(1) if asynchronous else None
         self._host: dict = {}  # host copies, kept from save to save
@@ -147,7 +148,7 @@ class Checkpoints:
             "step": step,
             "world_size": self.world,
             "zero": self.engine.zero_optimization_stage(),
-            "dtype": str(next(self.engine.module.parameters()).dtype).removeprefix("torch."),
+            "dtype": self.dtype,
             "identity": self.identity,
             "optimizer": {"moments": sorted({m for p in parts for m in p["moments"]}),
                           "scalars": next((p["scalars"] for p in parts if p["scalars"]), {})},
@@ -182,7 +183,7 @@ class Checkpoints:
 
         how: "auto", the newest whole one; "none", refuse a folder that has one; or a step.
         """
-        steps = self._from_rank_0(lambda: complete_checkpoints(self.folder))
+        steps = self.on_rank_0(f"{self.folder} cannot be read", lambda: complete_checkpoints(self.folder))
         if not steps:
             if isinstance(how, int):
                 raise InputError(f"{self.folder} has no complete checkpoint, so none at step {how}")
@@ -260,12 +261,12 @@ class Checkpoints:
     def _together(self, what: str) -> "_Together":
         return _Together(self._group, what)
 
-    def _from_rank_0(self, compute):
-        import torch.distributed as dist
-
-        values = [compute() if self.rank == 0 else None]
-        dist.broadcast_object_list(values, src=0, group=self._group)
-        return values[0]
+    def on_rank_0(self, what: str, work):
+        """work() on rank 0 while the others wait, for hours if need be; its result on all ranks. what: the sentence of
+        a failed disk."""
+        with self._together(what) as shared:
+            shared["mine"] = work() if self.rank == 0 else None
+        return shared["all"][0]
 
 
 class _Together(dict):

@@ -69,15 +69,15 @@ def probe_ids(vocabulary: int):
     return torch.tensor([[(7919 * i + 13) % vocabulary for i in range(PROBE_TOKENS)]])
 
 
-def logits_of(model):
-    """float32 [PROBE_TOKENS, vocabulary] on the CPU."""
+def logits_of(model, vocabulary: int):
+    """float32 [PROBE_TOKENS, vocabulary] on the CPU; the model may be a DeepSpeed engine (then on all ranks)."""
     import torch
 
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad():
-        logits = model(input_ids=probe_ids(model.config.vocab_size).to(device), use_cache=False).logits[0].float().cpu()
+        logits = model(input_ids=probe_ids(vocabulary).to(device), use_cache=False).logits[0].float().cpu()
     model.train(training)
     return logits
 
@@ -95,7 +95,7 @@ def source_logits(source, folder: Path, dtype: str):
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(source.weights(name))
-    return logits_of(model)
+    return logits_of(model, config.vocab_size)
 
 
 def check_by_reloading(folder: Path, dtype: str, reference) -> float:
@@ -112,7 +112,7 @@ def check_by_reloading(folder: Path, dtype: str, reference) -> float:
     wrong = {kind: sorted(found[kind])[:3] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     if any(wrong.values()):
         raise InputError(f"{folder} does not load as it was written: {wrong}")
-    logits = logits_of(model)
+    logits = logits_of(model, model.config.vocab_size)
     if not bool(torch.isfinite(logits).all()):
         raise InputError(f"{folder} gives logits that are not numbers")
     if reference is None:

@@ -6,7 +6,8 @@ from pathlib import Path
 # Arguments that change neither the weights nor the data order, and so may differ when a run is resumed. What lies at
 # the paths `data`, `mix` and `replay` is part of the run's identity by its content.
 FREE_ARGUMENTS = {"data", "mix", "replay", "validate_every", "validation_warning"}
-FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "save_every", "keep", "micro_batch_size"}
+FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "micro_batch_size", "zero"}
+FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_every"}
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -119,13 +120,35 @@ def checkpoint_flags(add) -> None:
     """What is kept of a run, and how it goes on."""
     add("--out", type=Path, default=Path("checkpoints/pretrained"), help="model folder (default %(default)s)")
     add("--save-every", type=int, default=200, help="steps between checkpoints (default %(default)s)")
-    add("--keep", type=int, default=2, help="newest checkpoints kept (default %(default)s)")
+    add("--keep", type=positive, default=2, help="newest checkpoints kept (default %(default)s)")
+    add("--keep-every", type=int, default=0, help="steps between checkpoints that stay for good (default: none)")
+    add(
+        "--async-save",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="copy the state to host memory and write it while training goes on: 12 bytes a parameter, over the ranks",
+    )
+    add("--export-every", type=int, default=0, help="steps between models under training/exports (default: none)")
     add(
         "--resume",
-        choices=("auto", "none"),
+        type=resume_choice,
         default="auto",
-        help="auto: from the newest complete checkpoint; none: refuse a folder that has one (default %(default)s)",
+        help="auto: the newest checkpoint that is whole; none: refuse a folder that has one; or a step (default auto)",
     )
+
+
+def positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def resume_choice(text: str) -> str | int:
+    if text in ("auto", "none"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, none, or a step")
+    return int(text)
 
 
 def log_flags(add) -> None:

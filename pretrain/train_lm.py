@@ -35,7 +35,8 @@ if __name__ == "__main__":
         # When torchrun is killed, its ranks are asked to save and stop, instead of writing on without a master.
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
-from checkpoints import current_checkpoint, lock_run, save_checkpoint, save_model  # noqa: E402
+from checkpoints import Checkpoints  # noqa: E402
+from export_model import export_checkpoint, logits_of, save_model_description  # noqa: E402
 from lm_arguments import FREE_ARGUMENTS, build_parser  # noqa: E402
 from lm_data import TrainingData, open_training_data, plan_lines  # noqa: E402
 from lm_log import RunLog  # noqa: E402
@@ -45,23 +46,33 @@ from lm_schedule import learning_rate  # noqa: E402
 from lm_validation import Validation, print_validation  # noqa: E402
 from pretrain_record import (  # noqa: E402
     InputError,
-    describe_files,
     finished_record,
     parse_arguments,
     provenance,
     run_command,
     write_json,
 )
+from run_fence import RunFence  # noqa: E402
 
 
 class Training:
     """One run's loop: `steps` optimizer steps over `windows`, from step `start`. The hooks are its small methods."""
 
-    def __init__(self, args: argparse.Namespace, engine, windows, validation: Validation, steps, start, log: RunLog):
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        engine,
+        windows,
+        validation: Validation,
+        steps: int,
+        start: int,
+        log: RunLog,
+        checkpoints: Checkpoints,
+    ):
         import torch.distributed as dist
 
         self.args, self.engine, self.windows, self.validation, self.log = args, engine, windows, validation, log
-        self.steps, self.start = steps, start
+        self.steps, self.start, self.checkpoints = steps, start, checkpoints
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
     def run(self) -> tuple[int, bool]:
@@ -80,8 +91,14 @@ class Training:
             done = step + 1
             self.log.step(done, nats / max(1, tokens), rate, self.engine.get_global_grad_norm())
             self.validate_if_due(done)
-            if stop or done % self.args.save_every == 0 or done == self.steps:
+            self.checkpoints.poll()
+            export = self.args.export_every and done % self.args.export_every == 0
+            if stop or export or done % self.args.save_every == 0 or done == self.steps:
                 self.save(done)
+            if stop or done == self.steps:
+                self.checkpoints.finish()
+            if export and done < self.steps:
+                self.export(done)
             if stop:
                 return done, True
         return self.steps, False
@@ -128,7 +145,14 @@ class Training:
             self.validation.at(done)
 
     def save(self, done: int) -> None:
-        save_checkpoint(self.engine, self.args.out / "training", done, self.args.keep)
+        self.checkpoints.save(done)
+
+    def export(self, done: int) -> None:
+        """The model of this step, beside the checkpoints, for whoever wants to evaluate it meanwhile."""
+        self.checkpoints.finish()
+        out = self.args.out / "training" / "exports" / f"step-{done:08d}"
+        record = {"stage": "pretrain/train_lm.py", "training": self.checkpoints.identity, "provenance": provenance()}
+        export_model(self.checkpoints, self.args.out, done, out, record)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -189,7 +213,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
 
     deepspeed.init_distributed("nccl" if gpu else "gloo", verbose=False)
     rank, world = dist.get_rank(), dist.get_world_size()
-    lock = lock_run(args.out, rank)
+    fence = RunFence(args.out).claim() if rank == 0 else None
     bf16 = gpu if args.bf16 is None else args.bf16
     config = make_deepspeed_config(args, world, bf16)
     model, tokenizer = build_model(args, data.store, config, torch.bfloat16 if bf16 else torch.float32)
@@ -205,7 +229,16 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
         [g for g in groups if g["params"]], lr=args.learning_rate, betas=(0.9, 0.95), eps=1e-8
     )
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-    start = resume(engine, args, arguments | {"inputs": inputs}, rank)
+    checkpoints = Checkpoints(
+        engine,
+        args.out / "training",
+        arguments | {"inputs": inputs},
+        keep=args.keep,
+        keep_every=args.keep_every,
+        asynchronous=args.async_save,
+        check_owner=fence.check if fence else lambda: None,
+    )
+    start = resume(checkpoints, model, tokenizer, args.resume)
     validation = Validation(engine, data.held_out, args, start)
     before = validation.at(0) if start == 0 else validation.on_file(0)
     if rank == 0:
@@ -218,71 +251,57 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
         print_validation("before", before)
 
     log = RunLog(args, steps, rank)
-    done, stopped = Training(args, engine, data.windows, validation, steps, start, log).run()
+    done, stopped = Training(args, engine, data.windows, validation, steps, start, log, checkpoints).run()
     if stopped:
         if rank == 0:
             print(f"asked to stop: checkpoint saved at step {done}; the same command goes on from there", flush=True)
     else:
         after = validation.at(steps)
-        save_model(engine, tokenizer, args.out)
         if rank == 0:
             print_validation("after", after)
-            write_json(
-                args.out / "run.json",
-                {
-                    "format_version": 1,
-                    "stage": "pretrain/train_lm.py",
-                    "arguments": arguments,
-                    "inputs": inputs,
-                    "parent": inputs["tokens"],
-                    "steps": steps,
-                    "tokens_seen": steps * args.global_batch_size * args.sequence_length,
-                    "world_size": world,
-                    "parameters": parameters,
-                    "base": args.model,
-                    "validation": validation.record(steps),
-                    "files": export_files(args.out),
-                    "provenance": provenance(argv),
-                },
-            )
-            print(f"wrote {args.out}: loads with AutoModelForCausalLM.from_pretrained", flush=True)
+        record = {
+            "stage": "pretrain/train_lm.py",
+            "arguments": arguments,
+            "inputs": inputs,
+            "parent": inputs["tokens"],
+            "steps": steps,
+            "tokens_seen": steps * args.global_batch_size * args.sequence_length,
+            "world_size": world,
+            "parameters": sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters()),
+            "base": args.model,
+            "validation": validation.record(steps),
+            "provenance": provenance(argv),
+        }
+        export_model(checkpoints, args.out, steps, args.out, record)
     # Leave together: a rank that exits early can abort the others in their last collective.
     dist.barrier()
     dist.destroy_process_group()
-    if lock:
-        lock.close()
+    if fence:
+        fence.close()
     return 0
 
 
-def export_files(out: Path) -> dict:
-    return describe_files(
-        out, [p for p in out.iterdir() if p.is_file() and not p.name.startswith(".") and p.name != "run.json"]
-    )
+def export_model(checkpoints: Checkpoints, run: Path, step: int, out: Path, record: dict) -> None:
+    """Rank 0 makes a Hugging Face folder of a checkpoint and compares it with the model in training; all ranks call."""
+    reference = logits_of(checkpoints.engine, checkpoints.engine.module.config.vocab_size)
+
+    def export() -> None:
+        export_checkpoint(run, step, out, checkpoints.dtype, record, reference)
+
+    checkpoints.on_rank_0(f"the model of step {step} could not be written to {out}; its checkpoint is whole", export)
 
 
-def resume(engine, args: argparse.Namespace, arguments: dict, rank: int) -> int:
-    """Load the newest complete checkpoint, if any, and return its step; refuse one of another run."""
-    import torch.distributed as dist
+def resume(checkpoints: Checkpoints, model, tokenizer, how: str | int) -> int:
+    """The step that the run goes on from; a folder of another run is refused. A new run is noted first."""
+    folder = checkpoints.folder
 
-    folder = args.out / "training"
-    if rank == 0:
-        finished_record(folder / "making.json", arguments, {})
-        if not (folder / "making.json").exists():
-            write_json(folder / "making.json", {"arguments": arguments, "inputs": {}})
-    dist.barrier()
-    newest = current_checkpoint(folder)
-    if newest is None:
-        return 0
-    if args.resume == "none":
-        raise InputError(f"{folder} has a checkpoint at step {newest}; use --resume auto, or give another --out")
-    loaded, _ = engine.load_checkpoint(str(folder / "checkpoints"), tag=f"step-{newest:08d}")
-    if loaded is None:
-        raise InputError(
-            f"{folder}/checkpoints/step-{newest:08d} cannot be loaded; delete it to go on from the one before"
-        )
-    if rank == 0:
-        print(f"resumed from the checkpoint at step {newest}", flush=True)
-    return newest
+    def note() -> None:
+        if not finished_record(folder / "making.json", checkpoints.identity, {}):
+            save_model_description(model, tokenizer, folder / "model")
+            write_json(folder / "making.json", {"arguments": checkpoints.identity, "inputs": {}})
+
+    checkpoints.on_rank_0(f"{folder} could not be written", note)
+    return checkpoints.resume(how)[0]
 
 
 if __name__ == "__main__":
