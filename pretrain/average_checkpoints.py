@@ -34,6 +34,7 @@ from pretrain_record import (
     sha256_of_file,
     write_json,
 )
+from tensor_files import TensorFolder
 
 # Fields of the configuration that may differ between models of one architecture.
 FREE_FIELDS = {"dtype", "torch_dtype", "transformers_version", "use_cache", "_name_or_path"}
@@ -43,27 +44,11 @@ class ModelFolder:
     """A Hugging Face folder's tensors, one at a time."""
 
     def __init__(self, folder: Path):
-        from safetensors import safe_open
-
-        self.folder = self.description = folder
-        index = folder / "model.safetensors.index.json"
-        names = sorted({*read_json(index)["weight_map"].values()}) if index.exists() else ["model.safetensors"]
-        self._files, self.shapes, dtypes = {}, {}, set()
-        for name in names:
-            if not (folder / name).exists():
-                raise InputError(f"{folder / name} is missing; expected a model folder in safetensors")
-            file = safe_open(folder / name, framework="pt")
-            for key in file.keys():  # noqa: SIM118 (not a dict)
-                self._files[key], self.shapes[key] = file, tuple(file.get_slice(key).get_shape())
-                dtypes.add(file.get_slice(key).get_dtype())
-        self.dtype = (
-            {"BF16": "bfloat16", "F16": "float16"}.get(dtypes.pop(), "float32") if len(dtypes) == 1 else "float32"
-        )
+        tensors = TensorFolder(folder)
+        self.description, self.name, self.shapes, self.weights = folder, str(folder), tensors.shapes, tensors.read
+        self.dtype = str(tensors.dtype(tensors.shapes)).removeprefix("torch.")
         record = folder / ("run.json" if (folder / "run.json").exists() else "config.json")
-        self.name, self.fingerprint = str(folder), sha256_of_file(record)
-
-    def weights(self, name: str):
-        return self._files[name].get_tensor(name)
+        self.fingerprint = sha256_of_file(record)
 
 
 class RunCheckpoint(CheckpointReader):

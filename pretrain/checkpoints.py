@@ -17,8 +17,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from checkpoint_reader import FORMAT_VERSION, CheckpointReader, complete_checkpoints, damaged_files, step_folder
+from hashed_tensors import write_hashed
 from pretrain_record import InputError, write_json
-from hashed_tensors import write_tensors
 from training_state import (
     parameter_shapes,
     pieces_of,
@@ -131,7 +131,7 @@ class Checkpoints:
     def _write(self, aside: Path, tensors: dict, starts: dict) -> dict:
         name = f"rank-{self.rank:05d}.safetensors"
         shapes = {key: (str(value.dtype).removeprefix("torch."), tuple(value.shape)) for key, value in tensors.items()}
-        facts = write_tensors(aside / name, shapes, tensors.__getitem__, {"starts": json.dumps(starts)})
+        facts = write_hashed(aside / name, shapes, tensors.__getitem__, {"starts": json.dumps(starts)})
         elements = sum(value.numel() for key, value in tensors.items() if key.startswith("weights/"))
         return {"file": name, "facts": facts, "elements": elements, "moments": self._moments, "scalars": self._scalars}
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
+from hashed_tensors import write_model_weights
 from pretrain_record import (
     InputError,
     describe_files,
@@ -27,7 +28,6 @@ from pretrain_record import (
     sha256_of_file,
     write_json,
 )
-from hashed_tensors import write_model_weights
 
 PROBE_TOKENS = 16
 # Largest difference of a logit, as a share of the largest logit: what different kernels do to equal weights.

@@ -50,7 +50,7 @@ class HashedFile:
         return {"bytes": self.bytes, "sha256": self._digest.hexdigest()}
 
 
-def write_tensors(
+def write_hashed(
     path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]], tensor: Callable, metadata: dict[str, str]
 ) -> dict:
     """Write a safetensors file and return its {"bytes", "sha256"}.
@@ -98,7 +98,7 @@ def write_model_weights(
     for number, names in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         announced = {name: (dtype, tuple(shapes[name])) for name in names}
-        files[file] = write_tensors(folder / file, announced, tensor, {"format": "pt"})
+        files[file] = write_hashed(folder / file, announced, tensor, {"format": "pt"})
         index |= dict.fromkeys(names, file)
     if len(shards) > 1:
         total = sum(torch.Size(shape).numel() * item for shape in shapes.values())

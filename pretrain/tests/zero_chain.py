@@ -1,4 +1,4 @@
-"""Run by torchrun from test_checkpoints.py: saves and loads a tiny model under several ZeRO stages in one process group.
+"""Run by torchrun from test_checkpoints.py: saves and loads a tiny model under several ZeRO stages in one group.
 
 Argument: a JSON list of {"zero", "bf16", "load" (folder or null), "save" (folder)}. Without "load" the model is trained
 for two steps first. After a load the weights that the model computes with must be the rounded fp32 ones.
