@@ -15,6 +15,7 @@ RECIPES = STAGE / "recipes"
 # recipe, model, GPUs it was planned for: the table of the README.
 TABLE = re.findall(r"^\| `(\w+\.yaml)` \| `(.+?)` \| .*\| (\d+) x .*\|$", (STAGE / "README.md").read_text(), re.M)
 PUBLISHED = ("internlm_7b.yaml", "internlm2_1_8b.yaml", "internlm2_7b.yaml", "llama3_8b.yaml", "llama3_1_70b.yaml")
+SHAPES = sorted((RECIPES / "shapes").glob("*.yaml"))
 # max_position_embeddings by the published configurations.
 LONGEST = {
     "internlm_7b.yaml": 2048, "internlm2_1_8b.yaml": 32768, "internlm2_7b.yaml": 32768, "llama3_8b.yaml": 8192,
@@ -65,3 +66,16 @@ def test_windows_are_within_the_model_s_limit_and_the_comment_names_the_model_s_
     assert args.sequence_length <= LONGEST[name]
     assert f"--tokenizer {args.model} " in text
     assert "Changed" in text or "No published run" in text
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda path: path.stem)
+def test_a_shape_has_as_many_parameters_as_its_comment_says_and_its_recipe_s_limit(shape):
+    from transformers import AutoConfig
+
+    from lm_flops import empty_model
+
+    text = shape.read_text()
+    stated = int(re.search(r"([\d,]{9,}) parameters", text)[1].replace(",", ""))
+    config = AutoConfig.for_model(**yaml.safe_load(text))
+    assert sum(parameter.numel() for parameter in empty_model(config).parameters()) == stated
+    assert config.max_position_embeddings == LONGEST.get(shape.name, config.max_position_embeddings)
