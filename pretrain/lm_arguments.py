@@ -3,9 +3,16 @@
 import argparse
 from pathlib import Path
 
+from lm_trackers import TRACKERS
+from packed_attention import CHOICES as ATTENTION
+
 # Arguments that change neither the weights nor the data order, and so may differ when a run is resumed. What lies at
 # the paths `data`, `mix` and `replay` is part of the run's identity by its content.
 FREE_ARGUMENTS = {"data", "mix", "replay", "validate_every", "validation_warning"}
+# How the same sums are computed (attention kernel, compilation, recomputation) changes the last bits alone.
+FREE_ARGUMENTS |= {"attn", "compile", "liger", "gradient_checkpointing", "track", "peak_tflops"}
+# A run that stopped at a spike goes on with another answer to it.
+FREE_ARGUMENTS |= {"on_spike", "spike_factor", "max_skips"}
 FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "micro_batch_size", "zero"}
 FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_every"}
 
@@ -60,7 +67,41 @@ def model_flags(add) -> None:
         help="YAML of a configuration to start from scratch: model_type and any of its fields",
     )
     add("--bf16", action=argparse.BooleanOptionalAction, default=None, help="bfloat16 (default: on a GPU yes, else no)")
-    add("--zero", type=int, choices=(0, 1, 2, 3), default=1, help="DeepSpeed ZeRO stage (default %(default)s)")
+    add(
+        "--zero",
+        type=int,
+        choices=(0, 1, 2, 3),
+        default=1,
+        help="DeepSpeed ZeRO stage: 1 shares the optimizer's state among the ranks, 2 the gradients too, 3 the weights "
+        "too (default %(default)s)",
+    )
+    add(
+        "--offload",
+        choices=("none", "optimizer", "all"),
+        default="none",
+        help="into the machine's memory: the optimizer's state (ZeRO 1 to 3), or the weights too (ZeRO 3) "
+        "(default %(default)s)",
+    )
+    add(
+        "--attn",
+        choices=ATTENTION,
+        default="auto",
+        help="attention: documents: each document by itself, torch's own kernels; flash_attention_*: needs that "
+        "library and a GPU; sdpa, eager, flex_attention: with a mask; auto: flash where installed, else documents, "
+        "else sdpa (default %(default)s)",
+    )
+    add(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="torch.compile; needs a C++ compiler; minutes at the start, faster steps (default: no)",
+    )
+    add(
+        "--liger",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="Liger's GPU kernels, where the package is installed (default: no)",
+    )
     add(
         "--gradient-checkpointing",
         action=argparse.BooleanOptionalAction,
@@ -86,11 +127,41 @@ def optimizer_flags(add) -> None:
         "--final-learning-rate-share",
         type=float,
         default=0.1,
-        help="of the peak, where the cosine ends (default %(default)s)",
+        help="of the peak, where cosine and wsd end (default %(default)s)",
+    )
+    add(
+        "--schedule",
+        choices=("cosine", "wsd", "constant"),
+        default="cosine",
+        help="after the warm-up: cosine; wsd: stable, then a decay over the last steps; constant (default %(default)s)",
     )
     add("--warmup-share", type=float, default=0.01, help="of the steps (default %(default)s)")
+    add("--decay-share", type=float, default=0.1, help="of the steps, with wsd (default %(default)s)")
+    add(
+        "--decay-shape",
+        choices=("linear", "sqrt"),
+        default="sqrt",
+        help="with wsd: linear, or 1 - sqrt of the decay's progress (default %(default)s)",
+    )
     add("--weight-decay", type=float, default=0.01, help="on matrices only (default %(default)s)")
-    add("--clip", type=float, default=1.0, help="gradient norm (default %(default)s)")
+    add("--beta2", type=float, default=0.95, help="of AdamW; beta1 is 0.9 (default %(default)s)")
+    add("--clip", type=float, default=1.0, help="gradient norm; 0: no clipping (default %(default)s)")
+    add(
+        "--on-spike",
+        choices=("stop", "skip", "warn"),
+        default="stop",
+        help="a loss that is a spike, or a loss or gradient that is no number: stop before the weights move; skip the "
+        "step; warn: say so and apply it (a value that is no number stops). The batch's documents are logged in each "
+        "case (default %(default)s)",
+    )
+    add(
+        "--spike-factor",
+        type=float,
+        default=12.0,
+        help="a spike: this many deviations over the median of the last 64 steps' losses; 0: look for values that are "
+        "no numbers only (default %(default)s)",
+    )
+    add("--max-skips", type=int, default=5, help="skipped steps in a row, then stop (default %(default)s)")
 
 
 def validation_flags(add) -> None:
@@ -154,3 +225,9 @@ def resume_choice(text: str) -> str | int:
 def log_flags(add) -> None:
     """What a person sees of it."""
     add("--log-every", type=int, default=1, help="steps between log lines (default %(default)s)")
+    add("--track", nargs="*", choices=TRACKERS, default=[], help="also write to these trackers (default: none)")
+    add(
+        "--peak-tflops",
+        type=float,
+        help="dense bf16 peak of one card in TFLOP/s, for MFU (default: by the card's name, else unknown)",
+    )

@@ -5,6 +5,8 @@ would weigh a token by the company it keeps. Every micro-batch is therefore summ
 the labels of the whole step, which each rank reads from the data alone (`windows.labels_in`).
 """
 
+from packed_attention import model_inputs
+
 
 def summed_loss(model, batch: dict, device):
     """(cross-entropy in nats summed over the counted labels: float32 scalar tensor, their number: int).
@@ -13,33 +15,13 @@ def summed_loss(model, batch: dict, device):
     """
     import torch
 
-    labels = torch.as_tensor(batch["labels"], device=device)
-    logits = model(
-        input_ids=torch.as_tensor(batch["input_ids"], device=device),
-        position_ids=torch.as_tensor(batch["position_ids"], device=device),
-        attention_mask=attention_mask(batch["documents"], device),
-        use_cache=False,
-    ).logits
-    nats = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum"
-    )
+    from token_loss import summed_cross_entropy
+
+    module = getattr(model, "module", model)
+    inputs = model_inputs(module.config._attn_implementation, batch, device, next(module.parameters()).dtype)
+    labels = torch.as_tensor(batch["labels"]).to(device, non_blocking=True)
+    nats = summed_cross_entropy(model(**inputs).logits.flatten(0, 1), labels.flatten())
     return nats, int((batch["labels"] != -100).sum())
-
-
-def attention_mask(documents, device):
-    """bool [rows, 1, length, length], True where a token may look: not ahead, and in its own document only.
-
-    documents: int [rows, length], which document of its row a token belongs to; None, where a plain causal mask does
-    (one document a row, or attention across documents asked for), gives None: the model then masks by itself.
-    Made on the device: at length 8192 the mask of one window is 64 MiB, its documents are 32 KiB.
-    """
-    import torch
-
-    if documents is None:
-        return None
-    documents = torch.as_tensor(documents, device=device)
-    same = documents[:, None, :, None] == documents[:, None, None, :]
-    return same.tril()
 
 
 def backward_scale(labels_in_step: int, world: int, accumulation_steps: int) -> float:

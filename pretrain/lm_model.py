@@ -1,9 +1,14 @@
 """The model that is trained: loaded or made from a configuration, matched to the token store; DeepSpeed's settings."""
 
 import argparse
+import importlib.util
+import inspect
 import math
+import os
+import shutil
 from pathlib import Path
 
+from packed_attention import choose_attention, register_document_attention
 from pretrain_record import InputError, sha256_of_file
 from token_store import TokenStore
 
@@ -50,35 +55,122 @@ def build_model(args: argparse.Namespace, store: TokenStore, deepspeed_config: d
     longest = getattr(config, "max_position_embeddings", None)
     if longest and args.sequence_length > longest:
         raise InputError(f"--sequence-length {args.sequence_length} is over the model's limit of {longest} tokens")
+    attention = choose_attention(args, model_class(config), config, torch.cuda.is_available(), dtype == torch.bfloat16)
+    register_document_attention()
+    how = {"dtype": dtype, "attn_implementation": attention}
     if args.model:
-        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype, trust_remote_code=args.trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(args.model, trust_remote_code=args.trust_remote_code, **how)
     else:
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model = AutoModelForCausalLM.from_config(config, **how)
     del keep
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        raise InputError(
+            f"{config.model_type} takes no position_ids, so documents that stand in one row could not be told apart; "
+            "choose a model with rotary or learned positions"
+        )
     # The cache is of no use in training, and with it a packed batch without a mask would leak between documents.
     model.config.use_cache = False
     if args.gradient_checkpointing:
         model.gradient_checkpointing_enable()
+    if args.liger:
+        apply_liger(model)
+    if args.compile:
+        model.compile()
     return model, tokenizer
 
 
+def model_class(config):
+    """The class that AutoModelForCausalLM would make of this configuration; None for one that comes with its code."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM._model_mapping.get(type(config), None)
+
+
+def apply_liger(model) -> None:
+    """Exchange norms, rotary positions and gated layers for Liger's kernels, as the library's own trainer does.
+
+    The loss stays ours. Errors: InputError where the package does not know the model.
+    """
+    from liger_kernel.transformers import _apply_liger_kernel_to_instance
+    from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
+
+    if model.config.model_type not in MODEL_TYPE_TO_APPLY_LIGER_FN:
+        raise InputError(f"--liger: the package has no kernels for {model.config.model_type}; leave the flag out")
+    _apply_liger_kernel_to_instance(model, cross_entropy=False, fused_linear_cross_entropy=False)
+
+
+def check_kernels(args: argparse.Namespace, gpu: bool) -> None:
+    """Errors: InputError for kernels or compilers that are asked for and cannot be had here."""
+    if args.liger and not gpu:
+        raise InputError("--liger: these kernels run on a GPU only; leave the flag out")
+    if args.liger and importlib.util.find_spec("liger_kernel") is None:
+        raise InputError("--liger needs the package liger-kernel: pip install liger-kernel, or leave the flag out")
+    if args.compile and args.zero == 3:
+        raise InputError("--compile does not go with --zero 3, which swaps the weights under it; use --zero 2")
+    if args.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise InputError("--compile needs a C++ compiler (Debian package g++, or set CXX), or leave the flag out")
+
+
+def describe_model(args: argparse.Namespace, model, bf16: bool, world: int, gpu: bool) -> str:
+    """One line of what is really in use."""
+    parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
+    used = {
+        "compiled": args.compile,
+        "Liger kernels": args.liger,
+        "gradient checkpointing": model.is_gradient_checkpointing,
+    }
+    parts = [
+        f"{parameters:,} parameters",
+        "bf16" if bf16 else "fp32",
+        f"ZeRO {args.zero}",
+        f"offload {args.offload}",
+        f"attention {model.config._attn_implementation}",
+        *(f"{name}: {'yes' if on else 'no'}" for name, on in used.items()),
+        f"{world} {'rank' if world == 1 else 'ranks'} on {'GPU' if gpu else 'CPU'}",
+    ]
+    return f"{type(model).__name__}: {', '.join(parts)}"
+
+
 def make_deepspeed_config(args: argparse.Namespace, world: int, bf16: bool) -> dict:
-    """DeepSpeed's own settings; the optimizer and the learning rate are ours."""
+    """DeepSpeed's own settings; the optimizer and the learning rate are ours.
+
+    Errors: InputError for batch sizes that do not divide, and an offload that the ZeRO stage does not have.
+    """
+    import torch
+
     per_step = args.micro_batch_size * world
     if args.global_batch_size % per_step:
         raise InputError(
             f"--global-batch-size {args.global_batch_size} is no multiple of --micro-batch-size "
             f"{args.micro_batch_size} x {world} ranks"
         )
+    if args.offload != "none" and args.zero == 0:
+        raise InputError(f"--offload {args.offload} needs --zero 1, 2 or 3")
+    if args.offload == "all" and args.zero != 3:
+        raise InputError(f"--offload all needs --zero 3, not {args.zero}; --offload optimizer goes with 1 and 2 too")
+    zero = {"stage": args.zero}
+    # pinned memory makes the way to the GPU faster, and is of no use without one
+    place = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    if args.offload != "none":
+        zero["offload_optimizer"] = place
+    if args.offload == "all":
+        zero["offload_param"] = place
     return {
         "train_micro_batch_size_per_gpu": args.micro_batch_size,
         "gradient_accumulation_steps": args.global_batch_size // per_step,
-        "gradient_clipping": args.clip,
+        "gradient_clipping": 0.0 if clips_itself(args, bf16) else args.clip,
         "bf16": {"enabled": bf16},
-        "zero_optimization": {"stage": args.zero},
+        "zero_optimization": zero,
         "steps_per_print": 10**9,
         "zero_allow_untested_optimizer": True,
+        # torch's fused AdamW also runs on the CPU; DeepSpeed's own would be compiled there first, for minutes.
+        "zero_force_ds_cpu_optimizer": False,
     }
+
+
+def clips_itself(args: argparse.Namespace, bf16: bool) -> bool:
+    """Whether our optimizer clips: with ZeRO 0 in float32 DeepSpeed tells no gradient norm."""
+    return args.zero == 0 and not bf16
 
 
 def model_fingerprint(args: argparse.Namespace) -> str:

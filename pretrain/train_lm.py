@@ -10,41 +10,36 @@ position in the data is the step. USR1 or TERM: the checkpoint is saved at the n
 """
 
 import argparse
-import ctypes
 import math
 import os
-import signal
-import socket
 import sys
-import warnings
 from pathlib import Path
 
-# Handlers before the slow imports: a job warned in its first seconds must not die of the warning.
-_stop_asked = False
-
-
-def _ask_to_stop(_signal, _frame) -> None:
-    global _stop_asked
-    _stop_asked = True
-
+from lm_ranks import join_ranks, stop_flags, stop_name, watch_signals
 
 if __name__ == "__main__":
-    for _number in (signal.SIGUSR1, signal.SIGTERM):
-        signal.signal(_number, _ask_to_stop)
-    if "RANK" in os.environ and sys.platform == "linux":
-        # When torchrun is killed, its ranks are asked to save and stop, instead of writing on without a master.
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    watch_signals()
 
-from checkpoints import Checkpoints  # noqa: E402
-from export_model import export_checkpoint, logits_of, save_model_description  # noqa: E402
-from lm_arguments import FREE_ARGUMENTS, build_parser  # noqa: E402
-from lm_data import TrainingData, open_training_data, plan_lines  # noqa: E402
-from lm_log import RunLog  # noqa: E402
-from lm_loss import backward_scale, summed_loss  # noqa: E402
-from lm_model import build_model, make_deepspeed_config, model_fingerprint  # noqa: E402
-from lm_schedule import learning_rate  # noqa: E402
-from lm_validation import Validation, print_validation  # noqa: E402
-from pretrain_record import (  # noqa: E402
+from checkpoints import Checkpoints
+from export_model import export_checkpoint, logits_of, save_model_description
+from lm_arguments import FREE_ARGUMENTS, build_parser
+from lm_data import TrainingData, open_training_data, plan_lines
+from lm_flops import count_parameters
+from lm_log import RunLog
+from lm_loss import backward_scale, summed_loss
+from lm_model import (
+    build_model,
+    check_kernels,
+    clips_itself,
+    describe_model,
+    make_deepspeed_config,
+    model_fingerprint,
+)
+from lm_schedule import learning_rate
+from lm_trackers import check_trackers
+from lm_validation import Validation, print_validation
+from loss_picture import draw
+from pretrain_record import (
     InputError,
     finished_record,
     parse_arguments,
@@ -52,16 +47,21 @@ from pretrain_record import (  # noqa: E402
     run_command,
     write_json,
 )
-from run_fence import RunFence  # noqa: E402
+from run_fence import RunFence
+from spike_guard import SpikeGuard
 
 
 class Training:
-    """One run's loop: `steps` optimizer steps over `windows`, from step `start`. The hooks are its small methods."""
+    """One run's loop: `steps` optimizer steps over `windows`, from step `start`. The hooks are its small methods.
+
+    optimizer: the `lm_optimizer.HeldAdamW` inside the DeepSpeed engine.
+    """
 
     def __init__(
         self,
         args: argparse.Namespace,
         engine,
+        optimizer,
         windows,
         validation: Validation,
         steps: int,
@@ -71,25 +71,25 @@ class Training:
     ):
         import torch.distributed as dist
 
-        self.args, self.engine, self.windows, self.validation, self.log = args, engine, windows, validation, log
-        self.steps, self.start, self.checkpoints = steps, start, checkpoints
+        self.args, self.engine, self.optimizer, self.windows = args, engine, optimizer, windows
+        self.validation, self.log, self.checkpoints = validation, log, checkpoints
+        self.steps, self.start = steps, start
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.guard = SpikeGuard(args.on_spike, args.spike_factor, args.max_skips)
+        self.guard.recall(log.rows)
 
-    def run(self) -> tuple[int, bool]:
-        """Returns (steps done, whether a signal asked to stop)."""
-        self.log.begin(self.start)
+    def run(self) -> tuple[int, str | None]:
+        """Returns (steps done, the signal that asked to stop, or None)."""
         for step in range(self.start, self.steps):
+            self.log.begin()
             rate = self.set_learning_rate(step)
             losses = self.accumulate(step)
-            nats, tokens, stop = self.agree(losses)
-            if not math.isfinite(nats):
-                raise InputError(
-                    f"the loss is not a number at step {step + 1}; lower --learning-rate, and go on from the "
-                    "last checkpoint by the same command"
-                )
-            self.engine.step()
-            done = step + 1
-            self.log.step(done, nats / max(1, tokens), rate, self.engine.get_global_grad_norm())
+            nats, labels, tokens, *stops = self.agree(losses)
+            stop, done = stop_name(stops), step + 1
+            loss = nats / max(1, labels)
+            norm, skipped = self.move_weights(step, loss, losses)
+            row = self.log.step(done, loss, int(tokens), rate, norm, skipped)
+            self.guard.remember(done, row["loss"], skipped)
             self.validate_if_due(done)
             self.checkpoints.poll()
             export = self.args.export_every and done % self.args.export_every == 0
@@ -100,8 +100,8 @@ class Training:
             if export and done < self.steps:
                 self.export(done)
             if stop:
-                return done, True
-        return self.steps, False
+                return done, stop
+        return self.steps, None
 
     def set_learning_rate(self, step: int) -> float:
         rate = learning_rate(self.args, step, self.steps)
@@ -112,39 +112,91 @@ class Training:
     def accumulate(self, step: int):
         """Forward and backward over this rank's share of the step's windows; the weights stay as they are.
 
-        Returns float64 [2] on the device: the sum of the losses in nats, the number of predicted tokens.
+        Returns float64 [micro-batches, 3] on the device: the sum of the losses in nats, labels, input tokens.
         """
         import torch
 
-        micro, parts = self.args.micro_batch_size, self.engine.gradient_accumulation_steps()
+        parts = self.engine.gradient_accumulation_steps()
         labels = self.windows.labels_in(step * self.args.global_batch_size, self.args.global_batch_size)
         scale = backward_scale(labels, self.world, parts)
-        losses = torch.zeros(2, dtype=torch.float64, device=self.engine.device)
+        facts = torch.zeros(parts, 3, dtype=torch.float64, device=self.engine.device)
         for part in range(parts):
-            first = step * self.args.global_batch_size + (part * self.world + self.rank) * micro
-            nats, count = summed_loss(self.engine, self.windows.batch(first, micro), self.engine.device)
+            batch = self.windows.batch(self.first_window(step, part, self.rank), self.args.micro_batch_size)
+            nats, count = summed_loss(self.engine, batch, self.engine.device)
             self.engine.backward(nats * scale)
-            losses += torch.stack([nats.detach().double(), losses.new_tensor(count)])
+            facts[part, 0] = nats.detach()
+            facts[part, 1], facts[part, 2] = count, batch["input_ids"].size
             if part < parts - 1:
-                self.engine.step()  # counts the micro-batch; the last one's call, in `run`, moves the weights
-        return losses
+                self.engine.step()  # counts the micro-batch; the last one's call, in `move_weights`, moves the weights
+        return facts
 
-    def agree(self, losses) -> tuple[float, float, bool]:
-        """(nats, predicted tokens, whether any rank was asked to stop) over all ranks: the step's one all-reduce."""
+    def first_window(self, step: int, part: int, rank: int) -> int:
+        """The first window of a rank's micro-batch: a function of the step, whatever the number of ranks."""
+        return step * self.args.global_batch_size + (part * self.world + rank) * self.args.micro_batch_size
+
+    def agree(self, losses) -> list[float]:
+        """[nats, labels, input tokens, a flag a stop signal], summed over all ranks: the step's one all-reduce."""
         import torch
         import torch.distributed as dist
 
-        facts = torch.cat([losses, losses.new_tensor([float(_stop_asked)])])
+        facts = torch.cat([losses.sum(0), losses.new_tensor(stop_flags())])
         dist.all_reduce(facts)
-        nats, tokens, stop = facts.tolist()
-        return nats, tokens, stop > 0
+        return facts.tolist()
+
+    def move_weights(self, step: int, loss: float, losses) -> tuple[float | None, bool]:
+        """The update, unless the loss or the gradient forbids it. Returns (gradient norm, whether it was left out).
+
+        Errors: InputError when the run is to stop there; the weights have not moved.
+        """
+        decision, why = self.guard.judge(loss)
+        if decision == "warn":
+            self.report(step, decision, why, losses)
+        if decision != "stop":
+            self.optimizer.hold = decision == "skip"
+            self.engine.step()
+            norm = self.engine.get_global_grad_norm()
+            norm = self.optimizer.norm if norm is None else float(norm)
+            if decision in ("apply", "warn"):
+                # DeepSpeed leaves out an update whose gradient is no number, in every stage.
+                decision, why = self.guard.judge(loss, norm) if not math.isfinite(norm) else ("apply", "")
+        if decision in ("skip", "stop"):
+            named = self.report(step, decision, why, losses)
+        if decision == "stop":
+            raise InputError(
+                f"stopped at step {step + 1}, before the weights moved: {why}; documents: {named}; "
+                f"{self.log.incidents} has them all. Look at them, then go on from the last checkpoint by the same "
+                "command, with --on-spike skip to leave such steps out, or a lower --learning-rate in a new --out"
+            )
+        return norm, decision == "skip"
+
+    def report(self, step: int, decision: str, why: str, losses) -> str:
+        """Write the step's documents to <out>/training/spikes.jsonl, the worst micro-batches first; names the first.
+
+        All ranks call it, because the losses of all are gathered.
+        """
+        import torch
+        import torch.distributed as dist
+
+        gathered = [torch.empty_like(losses) for _ in range(self.world)]
+        dist.all_gather(gathered, losses)
+        batches = []
+        for rank, facts in enumerate(gathered):
+            for part, (nats, labels, _) in enumerate(facts.tolist()):
+                first = self.first_window(step, part, rank)
+                documents = self.windows.documents(first, self.args.micro_batch_size)
+                batches.append({"window": first, "loss": nats / max(1.0, labels), "documents": documents})
+        batches.sort(key=lambda batch: -batch["loss"] if math.isfinite(batch["loss"]) else -math.inf)
+        named = ", ".join(batches[0]["documents"][:8])
+        self.log.incident(step + 1, decision, why, batches, named)
+        return named
 
     def validate_if_due(self, done: int) -> None:
         """Validation in the middle of training; before the step's checkpoint, so that a resumed run has its figures."""
         if self.validation.due(done) and done < self.steps:
-            self.validation.at(done)
+            self.log.scores(done, self.validation.at(done))
 
     def save(self, done: int) -> None:
+        self.log.flush()
         self.checkpoints.save(done)
 
     def export(self, done: int) -> None:
@@ -161,6 +213,8 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("give --model (to train further) or --init-config (to start from scratch), one of them")
     if args.init_config and not args.init_config.exists():
         raise InputError(f"the configuration {args.init_config} is missing")
+    check_kernels(args, gpu_at_hand())
+    check_trackers(args)
     data = open_training_data(args)
     windows = data.windows
     steps = args.steps or max(1, math.ceil(args.epochs * windows.per_epoch / args.global_batch_size))
@@ -184,50 +238,29 @@ def main(argv: list[str] | None = None) -> int:
     return run(args, argv, data, steps, arguments, inputs)
 
 
+def gpu_at_hand() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dict) -> int:
     """The distributed part: set up, resume, train, validate, export."""
     import torch
 
     gpu = torch.cuda.is_available()
-    if not gpu:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    if "RANK" not in os.environ:  # started by plain python, not by torchrun: a group of one, on a free port
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        os.environ |= {
-            "RANK": "0",
-            "WORLD_SIZE": "1",
-            "LOCAL_RANK": "0",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
-    # What torch and transformers announce of their own insides is no news for the person who watches the steps.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|transformers")
+    join_ranks(gpu)
     import deepspeed
     import torch.distributed as dist
-    from transformers.utils import logging as transformers_logging
 
-    if not sys.stderr.isatty():
-        transformers_logging.disable_progress_bar()
-
-    deepspeed.init_distributed("nccl" if gpu else "gloo", verbose=False)
     rank, world = dist.get_rank(), dist.get_world_size()
     fence = RunFence(args.out).claim() if rank == 0 else None
     bf16 = gpu if args.bf16 is None else args.bf16
     config = make_deepspeed_config(args, world, bf16)
     model, tokenizer = build_model(args, data.store, config, torch.bfloat16 if bf16 else torch.float32)
-    # Under ZeRO 3 a parameter's true shape is its ds_shape.
-    matrices = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) > 1]
-    known = {id(p) for p in matrices}
-    groups = [
-        {"params": matrices, "weight_decay": args.weight_decay},
-        {"params": [p for p in model.parameters() if id(p) not in known], "weight_decay": 0.0},
-    ]
-    # betas and eps of the GPT-3 family's pretraining recipes (0.9, 0.95).
-    optimizer = torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=args.learning_rate, betas=(0.9, 0.95), eps=1e-8
-    )
+    from lm_optimizer import make_optimizer  # torch is slow to import, and bad input is told before
+
+    optimizer = make_optimizer(args, model, clips_itself(args, bf16))
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     checkpoints = Checkpoints(
         engine,
@@ -242,32 +275,38 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
     validation = Validation(engine, data.held_out, args, start)
     before = validation.at(0) if start == 0 else validation.on_file(0)
     if rank == 0:
-        parameters = sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
-        print(
-            f"{type(model).__name__}: {parameters:,} parameters, {'bf16' if bf16 else 'fp32'}, ZeRO {args.zero}, "
-            f"{world} ranks on {'GPU' if gpu else 'CPU'}; from step {start} to {steps}",
-            flush=True,
-        )
+        print(f"{describe_model(args, model, bf16, world, gpu)}; from step {start} to {steps}", flush=True)
         print_validation("before", before)
 
-    log = RunLog(args, steps, rank)
-    done, stopped = Training(args, engine, data.windows, validation, steps, start, log, checkpoints).run()
+    marker = args.out / "training" / "stopped.json"
+    log = RunLog(args, steps, start, model, gpu)
+    if rank == 0:
+        marker.unlink(missing_ok=True)
+    training = Training(args, engine, optimizer, data.windows, validation, steps, start, log, checkpoints)
+    done, stopped = training.run()
+    log.close()
     if stopped:
         if rank == 0:
-            print(f"asked to stop: checkpoint saved at step {done}; the same command goes on from there", flush=True)
+            write_json(marker, {"step": done, "steps": steps, "signal": stopped})
+            print(
+                f"asked to stop ({stopped}): checkpoint saved at step {done}; the same command goes on from there",
+                flush=True,
+            )
     else:
         after = validation.at(steps)
         if rank == 0:
             print_validation("after", after)
+            print("wrote", *draw(args.out / "training"))
         record = {
             "stage": "pretrain/train_lm.py",
             "arguments": arguments,
             "inputs": inputs,
             "parent": inputs["tokens"],
             "steps": steps,
-            "tokens_seen": steps * args.global_batch_size * args.sequence_length,
+            "tokens_seen": training.log.tokens,
+            "skipped_steps": training.guard.skipped,
             "world_size": world,
-            "parameters": sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters()),
+            "parameters": count_parameters(model).total,
             "base": args.model,
             "validation": validation.record(steps),
             "provenance": provenance(argv),

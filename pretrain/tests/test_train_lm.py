@@ -1,6 +1,5 @@
 """train_lm.py through pretrain/run.sh with two ranks, and its sentences."""
 
-import argparse
 import json
 import os
 import shutil
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import train_lm
-from lm_schedule import learning_rate
 from pretrain_record import InputError, read_json, sha256_of_file
 
 ROOT = Path(__file__).parents[2]
@@ -104,14 +102,6 @@ def test_a_complete_run_is_reused_and_other_arguments_refused(trained, store_fol
     with pytest.raises(InputError, match=r"other arguments \(seed\)"):
         train_lm.main(flags(store_folder, config, trained, "--seed", "5"))
     assert sha256_of_file(trained / "model.safetensors") == before
-
-
-@pytest.mark.parametrize(
-    ("step", "rate"), [(0, 0.1), (9, 1.0), (10, 1.0), (99, 0.1)], ids=["first", "warmed up", "peak", "last"]
-)
-def test_the_learning_rate_warms_up_and_falls_to_its_end(step, rate):
-    args = argparse.Namespace(learning_rate=1.0, warmup_share=0.1, final_learning_rate_share=0.1)
-    assert learning_rate(args, step, 100) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(

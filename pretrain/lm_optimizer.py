@@ -1,0 +1,53 @@
+"""AdamW that can be told to leave the weights as they are, and the parameters' groups.
+
+DeepSpeed reduces, clips and clears gradients in buffers of its own, which differ by ZeRO stage; only the update itself
+is torch's in every stage. A step is therefore skipped there: DeepSpeed goes through its motions with all buffers, and
+the weights, the moments and the step counter stay as they were.
+"""
+
+import argparse
+import math
+
+import torch
+
+
+class HeldAdamW(torch.optim.AdamW):
+    """torch's AdamW with `hold`: while it is true, `step` changes nothing.
+
+    clip: with DeepSpeed's ZeRO 0 in float32, which keeps no gradient norm, this optimizer clips; 0: it does not.
+    norm: the gradient norm before clipping of the last step, where this optimizer clips.
+    """
+
+    hold = False
+    clip = 0.0
+    norm: float | None = None
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        if self.clip:
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            self.norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.clip))
+            if not math.isfinite(self.norm):
+                return None
+        if self.hold:
+            return None
+        return super().step(closure)
+
+
+def make_optimizer(args: argparse.Namespace, model, own_clip: bool) -> HeldAdamW:
+    """AdamW with weight decay on matrices only (biases and norms have none). eps of the GPT-3 family, 1e-8."""
+    # Under ZeRO 3 a parameter's true shape is its ds_shape.
+    matrices = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) > 1]
+    known = {id(p) for p in matrices}
+    groups = [
+        {"params": matrices, "weight_decay": args.weight_decay},
+        {"params": [p for p in model.parameters() if id(p) not in known], "weight_decay": 0.0},
+    ]
+    # fused: one pass over the memory instead of about ten, on a GPU and on a CPU (also for states kept there).
+    optimizer = HeldAdamW(
+        [group for group in groups if group["params"]], lr=args.learning_rate, betas=(0.9, args.beta2), eps=1e-8,
+        fused=True,
+    )  # fmt: skip
+    # An endless limit measures the norm and clips nothing.
+    optimizer.clip = (args.clip or math.inf) if own_clip else 0.0
+    return optimizer
