@@ -296,7 +296,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
         after = validation.at(steps)
         if rank == 0:
             print_validation("after", after)
-            print("wrote", *draw(args.out / "training"))
+            print(picture(args.out / "training"), flush=True)
         record = {
             "stage": "pretrain/train_lm.py",
             "arguments": arguments,
@@ -318,6 +318,14 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
     if fence:
         fence.close()
     return 0
+
+
+def picture(folder: Path) -> str:
+    """Draw the run; a month of training must not fail for want of a plotting library."""
+    try:
+        return " ".join(["wrote", *map(str, draw(folder))])
+    except InputError as error:
+        return f"warning: no loss picture: {error}"
 
 
 def export_model(checkpoints: Checkpoints, run: Path, step: int, out: Path, record: dict) -> None:

@@ -49,14 +49,12 @@ def start(command: list[str], ranks: int = 2, **environment: str) -> subprocess.
 
 def plain_python(command: list[str]) -> subprocess.CompletedProcess:
     """One process, without the job script and without torchrun."""
-    environment = os.environ | {"TORCH_EXTENSIONS_DIR": str(ROOT / ".venv/torch_extensions")}
     return subprocess.run(
         [sys.executable, "pretrain/train_lm.py", *command],
         cwd=ROOT,
         text=True,
         capture_output=True,
         check=False,
-        env=environment,
     )
 
 
