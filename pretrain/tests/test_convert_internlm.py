@@ -240,12 +240,18 @@ def test_the_tokenizer_as_the_other_commands_load_it_gives_the_published_ids(con
 
 def test_a_corpus_is_tokenised_with_it_and_the_store_knows_it_again(converted, corpus, tmp_path):
     import tokenize_corpus
+    import train_lm
 
-    _, _, llama = converted
+    layout, _, llama = converted
     store = tmp_path / "tokens"
     assert tokenize_corpus.main([str(corpus), "--tokenizer", str(llama), "--out", str(store)]) == 0
     fingerprint = tokenize_corpus.tokenizer_fingerprint(tokenize_corpus.load_tokenizer(str(llama)))
     assert read_json(store / "manifest.json")["inputs"]["tokenizer"] == fingerprint
+    if layout == "internlm2":  # its recipe plans a run on the folder
+        recipe = Path(convert_internlm.__file__).parent / "recipes/internlm2_7b.yaml"
+        small = ["--sequence-length", "32", "--global-batch-size", "8", "--out", str(tmp_path / "out"), "--dry-run"]
+        assert train_lm.main([str(store), "--recipe", str(recipe), "--model", str(llama), *small]) == 0
+        assert not (tmp_path / "out").exists()
 
 
 def test_converted_back_every_tensor_is_bit_equal_and_forth_again_too(converted, tmp_path):
