@@ -92,6 +92,13 @@ def score_table(scores: dict[str, dict], macro: dict, micro: dict) -> str:
             f"{name:4}{s['n']:>5}  {s['right']:>5}  {s['accuracy']:>10.2f}  {s['ci95'][0]:>6.2f} - {s['ci95'][1]:>5.2f}"
             f"  {100 * (1 - s['unparsed'] / s['n']):>11.1f} %  {letters or '-'}"
         )
+    for name, s in scores.items():
+        if circle := s.get("circular"):
+            lines.append(
+                f"{name:4} options turned: {circle['right_in_every_turn']} of {circle['n']} right in every turn, "
+                f"{circle['same_answer_in_every_turn']} with one answer in every turn, "
+                f"mean accuracy {circle['mean_accuracy_over_turns']:.2f} %"
+            )
     lines += [
         f"mean of {macro['languages']}: {macro['accuracy']:.2f} % ({macro['ci95'][0]:.2f} - {macro['ci95'][1]:.2f})",
         f"all questions: {micro['right']} of {micro['n']} = {micro['accuracy']:.2f} % "

@@ -1,4 +1,4 @@
-"""A local model and its two ways to answer: greedy generation in batches, and the log-probability of the letters."""
+"""A local model and its ways to answer: generation in batches, and the log-probability of letters or options."""
 
 import sys
 import warnings
@@ -100,26 +100,38 @@ def pad_left(rows: list[list[int]], pad_id: int):
     return ids, mask
 
 
-def generate(
-    loaded: LoadedModel, prompts: list[list[int]], max_new_tokens: int, stop: list[str], ends: list[int]
-) -> list[str]:
-    """The greedy completions of a batch of prompts (token ids), as text without special tokens and stop strings.
+def seed_sampling(name: str) -> None:
+    """Set torch's generators from a name, so that a batch that is asked again draws the same samples."""
+    import hashlib
 
-    ends: the token ids that end an answer.
+    import torch
+
+    torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big"))
+
+
+def generate(
+    loaded: LoadedModel,
+    prompts: list[list[int]],
+    max_new_tokens: int,
+    stop: list[str],
+    ends: list[int],
+    temperature: float = 0.0,
+) -> list[str]:
+    """The completions of a batch of prompts (token ids), as text without special tokens and stop strings.
+
+    ends: the token ids that end an answer. temperature: 0 is greedy; else tokens are sampled from the whole vocabulary.
     """
     import torch
 
     tokenizer, model = loaded.tokenizer, loaded.model
     ids, mask = pad_left(prompts, tokenizer.pad_token_id)
+    greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
+            **({"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0} if temperature else greedy),
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=ends,
             **({"stop_strings": stop, "tokenizer": tokenizer} if stop else {}),
@@ -163,3 +175,52 @@ def letter_logprobs(loaded: LoadedModel, prompts: list[list[int]], letters: list
         {letter: round(float(row[every.index(letter)]), 6) for letter in mine}
         for row, mine in zip(logprobs, letters, strict=True)
     ]
+
+
+def option_logprobs(
+    loaded: LoadedModel, prompts: list[list[int]], options: list[dict[str, str]]
+) -> list[dict[str, float]]:
+    """{letter: log-probability of its option's text after the prompt, nats a UTF-8 byte of the text} of each question.
+
+    Divided by bytes, so that long options are not at a disadvantage whatever the tokenizer (the idea of lm-evaluation-
+    harness's acc_norm). The prompt is read once: its cache is copied to each of its options.
+    """
+    import torch
+
+    model, tokenizer = loaded.model, loaded.tokenizer
+    rows = [
+        (number, letter, encode_completion(tokenizer, text) or [tokenizer.eos_token_id])
+        for number, mine in enumerate(options)
+        for letter, text in mine.items()
+    ]
+    ids, mask = pad_left(prompts, tokenizer.pad_token_id)
+    position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
+    length = max(len(tokens) for *_, tokens in rows)
+    texts = torch.tensor([tokens + [tokenizer.pad_token_id] * (length - len(tokens)) for *_, tokens in rows])
+    real = torch.tensor([[1] * len(tokens) + [0] * (length - len(tokens)) for *_, tokens in rows])
+    owners = torch.tensor([number for number, *_ in rows])
+    device = model.device
+    with torch.inference_mode():
+        before = model(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=position_ids.to(device),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        first = before.logits[:, -1].float()[owners]
+        cache = before.past_key_values
+        cache.batch_select_indices(owners.to(device))
+        after = model(
+            input_ids=texts.to(device),
+            attention_mask=torch.cat([mask[owners], real], 1).to(device),
+            position_ids=(mask.sum(1)[owners, None] + torch.arange(length)).to(device),
+            past_key_values=cache,
+        ).logits.float()
+        logits = torch.cat([first[:, None], after[:, :-1]], 1)
+        logprobs = torch.log_softmax(logits, -1).gather(2, texts.to(device)[:, :, None])[:, :, 0].cpu()
+    sums = (logprobs * real).sum(1)
+    tables: list[dict[str, float]] = [{} for _ in prompts]
+    for (number, letter, _), total in zip(rows, sums.tolist(), strict=True):
+        tables[number][letter] = round(total / max(1, len(options[number][letter].encode("utf-8"))), 6)
+    return tables

@@ -10,14 +10,16 @@ Answers are written down batch by batch: a run that was killed asks no question 
 """
 
 import argparse
+import contextlib
 import fcntl
 import json
-import os
 import sys
 from pathlib import Path
 
 from accuracy import score_table
-from exam_questions import LANGUAGE_FILES, RecordError, answer_letters, read_split
+from asking import ask, find_examples, parse_shard
+from exam_questions import LANGUAGE_FILES, RecordError, read_split
+from few_shot import render_with_examples
 from inference_record import (
     InputError,
     describe_files,
@@ -30,9 +32,9 @@ from inference_record import (
     write_json,
     write_text,
 )
-from prompt_reader import FORMS, Prompt, PromptError, encode_prompt, end_token, shorten_prompt
+from prompt_reader import FORMS, Prompt, PromptError
 from rationale import MODES, rationale_table
-from scoring import PARSERS, question_of, rationale_scores, read_letters, score
+from scoring import PARSERS, question_of, rationale_scores, read_answers, score
 
 # Of what accuracy.py counts and of how letters are read; a change makes a new version. 1: the prompt's pattern alone;
 # 2: free answers of foreign models are read by the policy of answers.py.
@@ -48,6 +50,7 @@ FREE_ARGUMENTS = {
     "name",
     "parse",
     "rationale_mode",
+    "shard",
 }
 
 
@@ -62,10 +65,22 @@ def build_parser() -> argparse.ArgumentParser:
     add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
     add(
         "--mode",
-        choices=("generate", "letter-logprob"),
+        choices=("generate", "letter-logprob", "option-logprob"),
         default="generate",
-        help="greedy generation, or the most likely single letter (default %(default)s)",
+        help="generation, the most likely single letter, or the option whose text is likeliest (default %(default)s)",
     )
+    add("--few-shot", type=int, default=0, help="worked examples before each question (default %(default)s)")
+    add("--few-shot-data", type=Path, help="train split they are drawn from (default: the Train folder beside --data)")
+    add("--samples", type=int, default=1, help="sampled answers a question, the majority counts (default 1: greedy)")
+    add("--temperature", type=float, default=0.7, help="of the samples (default %(default)s)")
+    add("--seed", type=int, default=0, help="of the samples and of the choice of examples (default %(default)s)")
+    add(
+        "--circular",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="ask each question once for each turn of its options, and report how many are right in every turn",
+    )
+    add("--shard", type=parse_shard, metavar="I/N", help="ask only the I-th of N shares; the last to end scores all")
     add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes (default: all there are)")
     add("--limit", type=int, help="questions a file at most, the first ones")
     add("--batch-size", type=int, default=32, help="questions at a time (default %(default)s)")
@@ -120,100 +135,6 @@ def find_prompt(args: argparse.Namespace) -> tuple[Prompt, bool]:
         raise InputError(str(error)) from None
 
 
-def read_partial(path: Path) -> dict[tuple[str, int], dict]:
-    """Finished predictions by (key, number). A last line cut off by a kill is dropped: its batch is asked again."""
-    done = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-            row = json.loads(line)
-            done[row["key"], row["number"]] = row
-    return done
-
-
-def plan_batches(questions: list[dict], batch_size: int) -> list[list[dict]]:
-    """Longest prompts first, so that a batch pads little and memory runs out at the start if ever.
-
-    Batches depend on the questions alone, not on what is already answered: a resumed run computes the same numbers.
-    """
-    ordered = sorted(questions, key=lambda q: (-len(q["ids"]), q["key"], q["number"]))
-    return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
-
-
-def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Namespace) -> list[dict]:
-    """One prediction a question: the raw output, from which the letters are read later, or the letters' table."""
-    from decode import generate, letter_logprobs
-
-    prompts = [question["ids"] for question in batch]
-    if args.mode == "generate":
-        ends = sorted({loaded.tokenizer.eos_token_id, end_token(loaded.tokenizer, prompt.chat_template)})
-        outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop, ends)
-        answers = [{"output": text} for text in outputs]
-    else:
-        answers = [
-            {"letter_logprobs": table}
-            for table in letter_logprobs(loaded, prompts, [list(q["record"]["options"]) for q in batch])
-        ]
-    return [
-        {
-            "key": q["key"],
-            "number": q["number"],
-            "id": q["record"]["id"],
-            "gold": answer_letters(q["record"]),
-            "options": "".join(q["record"]["options"]),
-            "shortened": q["shortened"],
-        }
-        | answer
-        for q, answer in zip(batch, answers, strict=True)
-    ]
-
-
-def ask(loaded, prompt: Prompt, test: dict[str, list[dict]], args: argparse.Namespace) -> list[dict]:
-    """All predictions in the data's order, those of an earlier try taken over; every new batch reaches the disk."""
-    from tqdm import tqdm
-
-    room = loaded.longest - (args.max_new_tokens if args.mode == "generate" else 4)
-    if room < 32:
-        raise InputError(
-            f"--max-new-tokens {args.max_new_tokens} leaves no room for a question in this model's "
-            f"{loaded.longest} positions"
-        )
-    questions = []
-    for key, records in test.items():
-        for number, record in enumerate(records):
-            try:
-                whole = encode_prompt(loaded.tokenizer, prompt.render(record, args.form), prompt.chat_template)
-            except PromptError as error:
-                raise InputError(str(error)) from None
-            questions.append(
-                {
-                    "key": key,
-                    "number": number,
-                    "record": record,
-                    "ids": shorten_prompt(whole, room),
-                    "shortened": len(whole) > room,
-                }
-            )
-    partial = args.out / "predictions.partial.jsonl"
-    done = read_partial(partial)
-    # Rewritten without a torn last line, then appended to.
-    write_text(partial, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done.values()))
-    with (
-        open(partial, "a", encoding="utf-8") as file,
-        tqdm(total=len(questions), initial=len(done), unit="question", disable=None, file=sys.stderr) as bar,
-    ):
-        for batch in plan_batches(questions, args.batch_size):
-            if all((q["key"], q["number"]) in done for q in batch):
-                continue
-            rows = answer_batch(loaded, prompt, batch, args)
-            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-            file.flush()
-            os.fsync(file.fileno())
-            done.update({(row["key"], row["number"]): row for row in rows})
-            bar.update(len(rows))
-    order = {key: place for place, key in enumerate(test)}
-    return sorted(done.values(), key=lambda row: (order[row["key"]], row["number"]))
-
-
 def released_split(data: Path, keys: list[str]) -> dict[str, bool | None]:
     """Per key whether the split is the released one, from the benchmark's manifest; None where nobody says."""
     manifest = data.parent / "manifest.json"
@@ -221,29 +142,42 @@ def released_split(data: Path, keys: list[str]) -> dict[str, bool | None]:
     return {key: said.get(key) for key in keys}
 
 
+def check_arguments(args: argparse.Namespace) -> None:
+    """Errors: InputError for flags that do not go together."""
+    if args.mode != "generate" and args.form != "answer":
+        raise InputError(f"--mode {args.mode} scores what stands right after the prompt; use --form answer with it")
+    if args.samples < 1 or (args.samples > 1 and (args.circular or args.mode != "generate" or args.temperature <= 0)):
+        raise InputError("--samples goes with --mode generate and a --temperature over 0, without --circular")
+    if args.few_shot < 0 or (args.few_shot_data and not args.few_shot):
+        raise InputError("--few-shot takes the number of examples, and --few-shot-data where they are drawn from")
+    if args.batch_size < 1:
+        raise InputError(f"--batch-size {args.batch_size}: expected 1 or more")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     args.max_new_tokens = args.max_new_tokens or (16 if args.form == "answer" else 512)
     args.out = args.out or Path("results") / Path(args.model).name
-    if args.mode == "letter-logprob" and args.form != "answer":
-        raise InputError("--mode letter-logprob scores the letters right after the prompt; use --form answer with it")
+    check_arguments(args)
     test = read_test(args)
     prompt, own = find_prompt(args)
     args.parse = args.parse or ("strict" if own else "policy")
     print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(vars(args).items())))
     print("questions: " + ", ".join(f"{key} {len(records)}" for key, records in test.items()))
+    shots = find_examples(test, args)
+    first = next(iter(test.values()))[0]
     try:
-        print(
-            f"one prompt ({prompt.name} {prompt.version}):\n{prompt.render(next(iter(test.values()))[0], args.form)}",
-            flush=True,
-        )
+        shown = render_with_examples(prompt, first, args.form, shots.get(first["language"], []))
+        print(f"one prompt ({prompt.name} {prompt.version}):\n{shown}", flush=True)
     except PromptError as error:
         raise InputError(str(error)) from None
     from decode import load_model, model_fingerprint
 
-    arguments = {k: v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
+    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
     files = describe_files(args.data, args.data.glob("*.jsonl"))
     inputs = {"model": model_fingerprint(args.model), "prompt": prompt.sha256, "data": files}
+    if shots:
+        inputs["few_shot"] = {language: [record["id"] for record in mine] for language, mine in shots.items()}
     finished = finished_record(args.out / "result.json", arguments, inputs)
     if args.dry_run:
         return 0
@@ -255,17 +189,31 @@ def main(argv: list[str] | None = None) -> int:
         print(score_table(finished["scores"], finished["macro"], finished["micro"]))
         return 0
     args.out.mkdir(parents=True, exist_ok=True)
-    with open(args.out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another evaluation is writing to {args.out}; wait for it or give another --out"
-            ) from None
-        return evaluate(args, argv, test, prompt, own, arguments, inputs, load_model)
+    with lock_run(args):
+        return evaluate(args, argv, test, shots, prompt, own, arguments, inputs, load_model)
 
 
-def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict, inputs: dict, load_model) -> int:
+@contextlib.contextmanager
+def lock_run(args: argparse.Namespace):
+    """Hold the folder alone, or one shard of it beside the other shards. Errors: InputError when somebody has it."""
+    with contextlib.ExitStack() as stack:
+        wanted = [(".lock", fcntl.LOCK_SH if args.shard else fcntl.LOCK_EX)]
+        if args.shard:
+            wanted.append((f".lock-{args.shard[0]}-of-{args.shard[1]}", fcntl.LOCK_EX))
+        for name, kind in wanted:
+            lock = stack.enter_context(open(args.out / name, "w"))
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"another evaluation is writing to {args.out}; wait for it or give another --out"
+                ) from None
+        yield
+
+
+def evaluate(
+    args, argv, test: dict, shots: dict, prompt: Prompt, own: bool, arguments: dict, inputs: dict, load_model
+) -> int:
     """Ask (unless --score-only), score, write result.json last."""
     predictions = args.out / "predictions.jsonl"
     if args.score_only:
@@ -280,9 +228,11 @@ def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict,
             write_json(args.out / "making.json", {"arguments": arguments, "inputs": inputs})
         loaded = load_model(args.model, args.trust_remote_code)
         model = loaded.facts | ({"name": args.name} if args.name else {})
-        rows = ask(loaded, prompt, test, args)
+        rows = ask(loaded, prompt, test, shots, args)
+        if rows is None:
+            return 0
     # The raw output is what was predicted; the letters are read from it here, by the rule that is asked for now.
-    rows = [row | read_letters(row, question_of(row, test), prompt, args.parse) for row in rows]
+    rows = [row | read_answers(row, question_of(row, test), prompt, args.parse, args.circular) for row in rows]
     write_text(predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     scores, macro, micro = score(rows)
     rationales = rationale_scores(rows, test, prompt, args.rationale_mode) if args.form == "rationale" else None
@@ -316,7 +266,8 @@ def evaluate(args, argv, test: dict, prompt: Prompt, own: bool, arguments: dict,
             "provenance": provenance(argv),
         },
     )
-    (args.out / "predictions.partial.jsonl").unlink(missing_ok=True)
+    for path in args.out.glob("predictions.partial*.jsonl"):
+        path.unlink()
     print(score_table(scores, macro, micro))
     if rationales:
         print(f"rationales, in per cent (mode {rationales['mode']}):\n{rationale_table(rationales['scores'])}")

@@ -5,6 +5,7 @@ from answers import read_answer
 from inference_record import InputError
 from prompt_reader import Prompt
 from rationale import METRICS, RATIONALE_METRIC_VERSION, mean_over_languages, score_rationales
+from variants import majority, turn, turn_back
 
 PARSERS = ("strict", "policy")
 
@@ -15,8 +16,9 @@ def read_letters(row: dict, record: dict, prompt: Prompt, parse: str) -> dict:
     parse: "strict" takes what keeps the prompt's own pattern (status "format") and nothing else; "policy" reads the
     rest by answers.py. By log-probability the likeliest letter is the answer.
     """
-    if "letter_logprobs" in row:
-        return {"letters": [max(row["letter_logprobs"], key=row["letter_logprobs"].get)], "status": "format"}
+    table = row.get("letter_logprobs") or row.get("option_logprobs")
+    if table:
+        return {"letters": [max(table, key=table.get)], "status": "format"}
     letters = prompt.parse(row["output"])
     if letters is not None:
         return {"letters": letters, "status": "format"}
@@ -26,13 +28,48 @@ def read_letters(row: dict, record: dict, prompt: Prompt, parse: str) -> dict:
     return {"letters": answer.letters, "status": answer.status}
 
 
+def read_answers(row: dict, record: dict, prompt: Prompt, parse: str, circular: bool) -> dict:
+    """`read_letters` of a prediction; where it was asked several times, of all its variants.
+
+    Circular: `turns` are the letters of every turn, turned back; the answer is that of the question as it stands.
+    Samples: the majority is the answer, `agreement` its share of the samples.
+    """
+    if "variants" not in row:
+        return read_letters(row, record, prompt, parse)
+    read = [
+        read_letters(variant, turn(record, number) if circular else record, prompt, parse)
+        for number, variant in enumerate(row["variants"])
+    ]
+    if circular:
+        turns = [turn_back(r["letters"], row["options"], number) for number, r in enumerate(read)]
+        return read[0] | {"turns": turns}
+    letters, agreement = majority([r["letters"] for r in read])
+    status = next((r["status"] for r in read if r["letters"] == letters), "unparsed")
+    return {"letters": letters, "status": status, "agreement": agreement}
+
+
 def score(rows: list[dict]) -> tuple[dict, dict, dict]:
     """(scores by key, macro average, micro average) of predictions."""
     by_key: dict[str, list[dict]] = {}
     for row in rows:
         by_key.setdefault(row["key"], []).append(row)
-    scores = {key: score_answers(mine) for key, mine in by_key.items()}
+    scores = {key: score_answers(mine) | score_turns(mine) for key, mine in by_key.items()}
     return scores, macro_average(scores), micro_average(scores)
+
+
+def score_turns(rows: list[dict]) -> dict:
+    """{"circular": counts} of predictions with `turns`; {} where the options were not turned."""
+    if not all("turns" in row for row in rows):
+        return {}
+    right = [[letters == row["gold"] for letters in row["turns"]] for row in rows]
+    return {
+        "circular": {
+            "n": len(rows),
+            "right_in_every_turn": sum(all(mine) for mine in right),
+            "same_answer_in_every_turn": sum(len({str(t) for t in row["turns"]}) == 1 for row in rows),
+            "mean_accuracy_over_turns": round(100 * sum(sum(m) / len(m) for m in right) / len(rows), 2),
+        }
+    }
 
 
 def question_of(row: dict, test: dict[str, list[dict]]) -> dict:
@@ -65,7 +102,7 @@ def rationale_scores(rows: list[dict], test: dict[str, list[dict]], prompt: Prom
         items = [
             {
                 "language": record["language"],
-                "rationale": written_rationale(row["output"], prompt),
+                "rationale": written_rationale(row.get("output") or row["variants"][0]["output"], prompt),
                 "reference": record.get("rationale") or "",
             }
             for row, record in mine

@@ -135,6 +135,7 @@ def test_a_run_cut_off_in_a_line_asks_only_what_is_missing(checkpoint, test_fold
 def planned_batches(checkpoint: Path, test_folder: Path) -> list[list[tuple[str, int]]]:
     from transformers import AutoTokenizer
 
+    from asking import plan_batches
     from exam_questions import LANGUAGE_FILES, read_split
     from prompt_reader import Prompt, encode_prompt
 
@@ -145,7 +146,7 @@ def planned_batches(checkpoint: Path, test_folder: Path) -> list[list[tuple[str,
         for stem, records in read_split(test_folder).items()
         for number, record in enumerate(records)
     ]
-    return [[(q["key"], q["number"]) for q in batch] for batch in evaluation.plan_batches(questions, 4)]
+    return [[(q["key"], q["number"]) for q in batch] for batch in plan_batches(questions, 4)]
 
 
 @pytest.mark.slow
