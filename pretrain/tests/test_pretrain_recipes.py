@@ -54,6 +54,7 @@ def test_the_published_hyper_parameters_are_as_reported(name):
     args = parse(name)
     reported = {
         "learning_rate": 2e-5, "warmup_share": 0.01, "weight_decay": 0.01, "clip": 1.0, "global_batch_size": 512,
+        "beta2": 0.999, "schedule": "cosine",
         "bf16": True, "gradient_checkpointing": True, "save_every": 200, "keep": 2,
     }  # fmt: skip
     assert {key: getattr(args, key) for key in reported} == reported
