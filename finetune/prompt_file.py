@@ -157,10 +157,10 @@ def encode_completion(tokenizer, text: str) -> list[int]:
 
 
 def shorten_prompt(ids: list[int], longest: int) -> list[int]:
-    """At most `longest` ids: what is over is cut left of the middle, so that instruction and options stay."""
+    """At most `longest` ids: what is over is cut left of the middle, so that the instruction before and the options
+    after the question stay. Where more goes than stands there, a quarter of what remains is the beginning."""
     over = len(ids) - longest
     if over <= 0:
         return ids
-    middle = len(ids) // 2
-    start = max(0, min(middle - over, len(ids) - over))
+    start = max(len(ids) // 2 - over, longest // 4)
     return ids[:start] + ids[start + over :]

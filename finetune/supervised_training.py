@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from batching import MicroBatchCollator, MicroBatches
 from finetune_record import InputError
@@ -114,7 +115,7 @@ def starting_point(args: argparse.Namespace) -> str | None:
     found: list[str | None] = [None]
     if int(os.environ.get("RANK", "0")) == 0:
         found[0] = newest_checkpoint(folder)
-        forget_metrics_after(folder / "metrics.jsonl", step_of(found[0]) if found[0] else -1)
+        forget_metrics_after(folder / "metrics.jsonl", step_of(Path(found[0])) if found[0] else -1)
         if found[0]:
             print(f"resumed from {found[0]}", flush=True)
     if dist.is_initialized():

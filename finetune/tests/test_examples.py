@@ -8,8 +8,11 @@ from example_text import ExampleText
 from examples import (
     ExampleCounts,
     build_examples,
+    drop_duplicates,
     drop_test_questions,
     limit_per_language,
+    show_example,
+    with_fresh_options,
 )
 from option_order import reorder_options
 from prompt_file import Prompt
@@ -78,14 +81,45 @@ def test_test_questions_are_dropped_whatever_their_punctuation_and_option_order(
     assert len(kept) == len(questions) - 8
 
 
-def test_reordered_options_keep_the_right_texts_right(questions, tokenizer):
-    for record in questions:
-        for seed in range(5):
-            other = reorder_options(record, str(seed))
-            assert sorted(other["options"].values()) == sorted(record["options"].values())
-            right = {record["options"][letter] for letter in record["answer_idx"].split(",")}
-            assert {other["options"][letter] for letter in other["answer_idx"].split(",")} == right
-            assert other["answer_idx"] == ",".join(sorted(other["answer_idx"].split(",")))
+def test_the_options_survive_where_a_long_question_is_shortened(questions, tokenizer):
+    long = questions[0] | {"language": "en", "question": "Long story. " * 300, "context": "Long abstract. " * 200}
+    for example in build([long], tokenizer, longest=400)[0]:
+        text = tokenizer.decode(example["input_ids"])
+        assert len(example["input_ids"]) == 400 and text.startswith("Answer this medical exam question.")
+        assert all(f"\n{letter}. {option}\n" in text for letter, option in long["options"].items())
+
+
+def test_of_a_question_that_stands_twice_one_is_kept_the_one_with_a_rationale(questions):
+    bare = questions[0] | {"rationale": ""}
+    counts = ExampleCounts()
+    kept = drop_duplicates([bare, *questions, dict(questions[1])], counts)
+    assert [q["id"] for q in kept] == [q["id"] for q in questions] and kept[0]["rationale"]
+    assert counts.as_dict() == {"dropped: stands twice in the train set": {"zh": 2}}
+
+
+def test_shuffled_options_are_fresh_by_seed_and_the_answer_moves_with_them(questions, tokenizer):
+    encoding = ExampleText(tokenizer, Prompt(OURS))
+    examples, _ = build(questions, tokenizer, shuffle_options=True)
+    example = next(e for e in examples if e["language"] == "en" and e["kind"] == "rationale")
+    right = example["question"]["options"][example["question"]["answer_idx"]]
+    seen = set()
+    for seed in map(str, range(20)):
+        text = show_example(with_fresh_options(example, encoding, 4096, seed), tokenizer)
+        letter = text.removesuffix("<|end|>⟧")[-1]
+        assert f"\n{letter}. {right}\n" in text
+        seen.add(text)
+        assert show_example(with_fresh_options(example, encoding, 4096, seed), tokenizer) == text
+    assert len(seen) > 5
+
+
+def test_an_order_that_must_stay_stays_and_is_counted(questions, tokenizer):
+    named = questions[0] | {"rationale": "Option B is wrong."}
+    examples, counts = build([named], tokenizer, shuffle_options=True)
+    assert ["question" in example for example in examples] == [True, False]
+    assert counts["options named in the text, order kept: rationale"] == {"zh": 1}
+
+
+def test_option_orders_multiply_the_form_answer_alone(questions, tokenizer):
     examples, counts = build(questions, tokenizer, option_orders=4)
     assert counts["examples: answer"]["en"] == 32 and counts["examples: rationale"]["en"] == 8
     assert build(questions, tokenizer, option_orders=4)[0] == examples, "the orders must not change between runs"

@@ -114,8 +114,13 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 @given(st.lists(st.integers(), max_size=60), st.integers(0, 70))
-def test_shortening_keeps_the_end_and_the_length_asked_for(ids, longest):
+def test_shortening_keeps_beginning_and_end_and_the_length_asked_for(ids, longest):
     short = shorten_prompt(ids, longest)
     assert len(short) == min(len(ids), longest)
-    tail = min(len(short), len(ids) - len(ids) // 2)
+    head, tail = len(short) // 4, min(len(short) - len(short) // 4, len(ids) - len(ids) // 2)
+    assert short[:head] == ids[:head]
     assert short[len(short) - tail :] == ids[len(ids) - tail :]
+
+
+def test_shortening_cuts_left_of_the_middle():
+    assert shorten_prompt(list(range(12)), 10) == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
