@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pretrain_record import InputError, read_json
 
 
@@ -94,47 +96,66 @@ def is_list(kind) -> bool:
     return pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind)
 
 
-def iterate_batches(shard: Shard, documents: int = 1000) -> Iterator:
-    """pyarrow record batches of `id`, `text` and, where there are some, `loss_spans`, in the shard's order.
+@dataclass(frozen=True)
+class Batch:
+    """Documents that stand one after the other in a shard."""
 
-    Row group by row group, so that memory does not grow with the shard.
-    Errors: InputError naming the document whose text or id is null.
+    ids: list[str]
+    texts: list[str]
+    utf8_bytes: np.ndarray  # of each text, int64
+    characters: int  # of all texts
+    loss_spans: list | None  # of each text, [[start, end], ...] or None; None where the shard has no such column
+
+
+def iterate_batches(shard: Shard, documents: int = 1000) -> Iterator[Batch]:
+    """A shard's documents in their order, row group by row group, so that memory does not grow with the shard.
+
+    Errors: InputError naming the document whose text or id is null, or the shard when it is damaged.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = ["id", "text", *(["loss_spans"] if shard.has_spans else [])]
     first = 0
     with pq.ParquetFile(shard.path) as file:
-        batches = file.iter_batches(batch_size=documents, columns=columns, use_threads=False)
-        while (batch := next_batch(shard, batches)) is not None:
-            for column in ("id", "text"):
-                values = batch.column(column)
-                if values.null_count:
-                    number = first + values.is_null().to_pylist().index(True)
-                    raise InputError(
-                        f"{shard.path}: document {number} (from 0) has no {column}; a document without text has no "
-                        "place in a corpus: run data_collection/build_corpus.py again"
-                    )
+        records = file.iter_batches(batch_size=documents, columns=columns, use_threads=False)
+        while True:
+            try:
+                record = next(records, None)
+                batch = None if record is None else to_batch(shard, record, first)
+            except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+                raise InputError(
+                    f"{shard.path} is damaged ({str(error).splitlines()[0]}); run data_collection/build_corpus.py again"
+                ) from None
+            if batch is None:
+                return
             yield batch
-            first += len(batch)
+            first += len(batch.texts)
 
 
-def next_batch(shard: Shard, batches: Iterator):
-    """The next record batch, its strings valid UTF-8; None at the end."""
-    import pyarrow as pa
+def to_batch(shard: Shard, record, first: int) -> Batch:
+    """A pyarrow record batch whose first document is the shard's document number `first`."""
+    import pyarrow.compute as pc
 
-    try:
-        batch = next(batches, None)
-        if batch is not None:
-            batch.validate(full=True)
-        return batch
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"{shard.path} is damaged ({str(error).splitlines()[0]}); run data_collection/build_corpus.py again"
-        ) from None
+    for column in ("id", "text"):
+        values = record.column(column)
+        if values.null_count:
+            number = first + values.is_null().to_pylist().index(True)
+            raise InputError(
+                f"{shard.path}: document {number} (from 0) has no {column}; a document without text has no "
+                "place in a corpus: run data_collection/build_corpus.py again"
+            )
+    texts = record.column("text")
+    return Batch(
+        ids=record.column("id").to_pylist(),
+        texts=texts.to_pylist(),
+        utf8_bytes=np.asarray(pc.binary_length(texts), np.int64),
+        characters=pc.sum(pc.utf8_length(texts)).as_py() or 0,
+        loss_spans=record.column("loss_spans").to_pylist() if shard.has_spans else None,
+    )
 
 
 def iterate_texts(shard: Shard) -> Iterator[str]:
     """The texts alone, in the shard's order."""
     for batch in iterate_batches(shard):
-        yield from batch.column("text").to_pylist()
+        yield from batch.texts

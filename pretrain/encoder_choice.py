@@ -84,7 +84,7 @@ def sample_corpus(corpus: list[Shard]) -> list[str]:
         shards = [shard for shard in corpus if (shard.language, shard.source) == group and shard.documents]
         for shard in dict.fromkeys((*shards[:1], *shards[-1:])):
             left = SAMPLE_CHARACTERS // 2
-            for text in next(iterate_batches(shard, SAMPLE_DOCUMENTS // 2)).column("text").to_pylist():
+            for text in next(iterate_batches(shard, SAMPLE_DOCUMENTS // 2)).texts:
                 texts.append(text[:left])
                 left -= len(text)
                 if left <= 0:

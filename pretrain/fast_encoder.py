@@ -42,7 +42,7 @@ class FastEncoder:
             pieces.append(self.through_tiktoken(text) if takes else self.through_library(text))
             pieces.append(self.end)
         counts = np.asarray([len(piece) for piece in pieces[::2]], np.int64) + 1
-        return self.table[np.frombuffer(b"".join(pieces), np.uint32)], counts
+        return self.table.take(np.frombuffer(b"".join(pieces), np.uint32)), counts
 
     def encode_with_places(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         return self.library.encode_with_places(text)
@@ -59,14 +59,13 @@ class FastEncoder:
         Not with an added token in it, not outside Unicode's form C if the library normalises to that, not with a
         character on which the two disagree.
         """
-        takes = [not any(string in text for string in self.plan.hard_strings) for text in texts]
-        others = [number for number, text in enumerate(texts) if not text.isascii()]
-        if self.plan.nfc:
-            for number in others:
-                takes[number] &= unicodedata.is_normalized("NFC", texts[number])
-        if not self.characters.all_equal("".join([texts[number] for number in others])):
-            for number in others:
-                takes[number] &= self.characters.all_equal(texts[number])
+        takes = [True] * len(texts)
+        for number, text in enumerate(texts):
+            if self.plan.hard_strings and any(string in text for string in self.plan.hard_strings):
+                takes[number] = False
+            elif not text.isascii():
+                normal = not self.plan.nfc or unicodedata.is_normalized("NFC", text)
+                takes[number] = normal and self.characters.all_equal(text)
         return takes
 
 
@@ -99,16 +98,19 @@ class CharacterProof:
         )
         self.tiktoken = make_tiktoken(plan.pattern, ranks, {"<|endoftext|>": len(ranks)})
         self.state = np.full(0x110000, UNKNOWN, np.uint8)
+        # Of the units of UTF-16, for a quick look; a surrogate is none, and sends its text to the closer one.
+        self.settled = np.zeros(0x10000, bool)
         self.compare(range(128))
 
     def all_equal(self, text: str) -> bool:
         """Whether every character of `text` is classed alike by the two."""
+        if self.settled.take(np.frombuffer(text.encode("utf-16-le"), np.uint16)).all():
+            return True
         points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        states = self.state[points]
-        if (states == UNKNOWN).any():
-            self.compare(np.unique(points[states == UNKNOWN]).tolist())
-            states = self.state[points]
-        return not (states == DIFFERENT).any()
+        unknown = set(points[self.state.take(points) == UNKNOWN].tolist())
+        if unknown:
+            self.compare(sorted(unknown))
+        return not (self.state.take(points) == DIFFERENT).any()
 
     def compare(self, points) -> None:
         """Cut texts around each character on both sides and write down whether the borders are the same.
@@ -126,6 +128,7 @@ class CharacterProof:
             if self.nfc and unicodedata.category(chr(point)) == "Cn":
                 equal = False  # a character newer than Python's tables, which cannot say what form C does with it
             self.state[point] = EQUAL if equal else DIFFERENT
+        self.settled = self.state[: len(self.settled)] == EQUAL
 
 
 def border_ranks() -> dict[bytes, int]:

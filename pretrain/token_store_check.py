@@ -86,9 +86,8 @@ def compare_documents(
     chosen = set(np.random.default_rng([seed, count]).permutation(count)[:documents].tolist())
     first = 0
     for batch in iterate_batches(shard):
-        texts, names = batch.column("text").to_pylist(), batch.column("id").to_pylist()
-        spans = batch.column("loss_spans").to_pylist() if shard.has_spans else [None] * len(texts)
-        for number, (text, name, marked) in enumerate(zip(texts, names, spans, strict=True), first):
+        spans = batch.loss_spans or [None] * len(batch.texts)
+        for number, (text, name, marked) in enumerate(zip(batch.texts, batch.ids, spans, strict=True), first):
             place = slice(int(offsets[number]), int(offsets[number + 1]))
             if ids[number] != name.encode():
                 yield f"{shard.name}.ids.npy: document {number} is not {name}, as in the corpus"
@@ -100,7 +99,7 @@ def compare_documents(
                 yield f"{shard.name}.tokens: document {number} is encoded otherwise by the library"
             if mask is not None and mask[place].tolist() != wanted_mask(shard, number, text, marked, library, place):
                 yield f"{shard.name}.loss: document {number} has other marks than its loss_spans give"
-        first += len(texts)
+        first += len(batch.texts)
 
 
 def wanted_mask(shard: Shard, number: int, text: str, spans, library: LibraryEncoder, place: slice) -> list[int]:

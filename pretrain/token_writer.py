@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus_reader import Shard, iterate_batches
+from corpus_reader import Batch, Shard, iterate_batches
 from pretrain_record import InputError, describe_files, write_json
 
 DATA_SUFFIXES = (".tokens", ".offsets.npy", ".bytes.npy", ".ids.npy", ".loss")
@@ -43,35 +43,31 @@ class ShardWriter:
     def aside(self, suffix: str) -> Path:
         return self.base.with_name(f"{self.base.name}{suffix}.tmp")
 
-    def add_batch(self, shard: Shard, batch, encoder) -> None:
-        """Encode and write the documents of a record batch (corpus_reader.iterate_batches)."""
-        import pyarrow.compute as pc
-
-        texts, column = batch.column("text").to_pylist(), batch.column("text")
-        flat, counts = encoder.encode(texts)
+    def add_batch(self, shard: Shard, batch: Batch, encoder) -> None:
+        """Encode and write some documents."""
+        flat, counts = encoder.encode(batch.texts)
         self.tokens.write(flat.data)
         self.hash.update(flat.data)
         if self.mask:
-            mask = np.ones(len(flat), np.uint8)
-            if shard.has_spans:
-                self.mark_spans(shard, texts, batch.column("loss_spans").to_pylist(), mask, counts, encoder)
-            self.mask.write(mask.data)
+            self.mask.write(self.loss_mask(shard, batch, len(flat), counts, encoder).data)
         self.counts.append(counts)
-        self.sizes.append(np.asarray(pc.binary_length(column), np.int64))
-        self.characters += pc.sum(pc.utf8_length(column)).as_py() or 0
-        self.empty += texts.count("")
-        self.ids += [identifier.encode("utf-8") for identifier in batch.column("id").to_pylist()]
+        self.sizes.append(batch.utf8_bytes)
+        self.characters += batch.characters
+        self.empty += batch.texts.count("")
+        self.ids += [identifier.encode("utf-8") for identifier in batch.ids]
 
-    def mark_spans(self, shard: Shard, texts: list[str], spans: list, mask: np.ndarray, counts, encoder) -> None:
-        """Set `mask` to 0 outside the spans of the documents that have some."""
+    def loss_mask(self, shard: Shard, batch: Batch, tokens: int, counts: np.ndarray, encoder) -> np.ndarray:
+        """uint8 [tokens]: 0 outside the spans of the documents that have some, 1 elsewhere."""
+        mask = np.ones(tokens, np.uint8)
         first, stops = sum(map(len, self.counts)), np.cumsum(counts)
-        for number, chosen in enumerate(spans):
-            if chosen is None:
+        for number, spans in enumerate(batch.loss_spans or []):
+            if spans is None:
                 continue
-            check_spans(shard, first + number, chosen, len(texts[number]))
-            _, places = encoder.encode_with_places(texts[number])
-            mask[stops[number] - counts[number] : stops[number] - 1] = tokens_in_spans(places, chosen)
+            check_spans(shard, first + number, spans, len(batch.texts[number]))
+            _, places = encoder.encode_with_places(batch.texts[number])
+            mask[stops[number] - counts[number] : stops[number] - 1] = tokens_in_spans(places, spans)
             mask[stops[number] - 1] = 0
+        return mask
 
     def finish(self, shard: Shard) -> dict:
         """Once the files are closed: the arrays, the names, the facts."""

@@ -95,10 +95,9 @@ def test_a_text_outside_form_c_goes_through_a_library_that_normalises(tmp_path):
 
 def test_a_character_that_the_two_class_differently_goes_through_the_library(both):
     _, fast = both
-    point = 0x2603
-    fast.characters.state[point] = 2
+    fast.characters.state[0x2603], fast.characters.settled[0x2603] = 2, False
     assert fast.takes(["a snowman \u2603", "none", "å"]) == [False, True, True]
-    fast.characters.state[point] = 0
+    fast.characters.state[0x2603] = 0
     assert fast.takes(["a snowman \u2603"]) == [True]
 
 
@@ -112,10 +111,10 @@ def test_characters_are_compared_by_the_borders_around_them(both, monkeypatch):
     pattern = fast.plan.pattern.replace(r"\p{L}", r"\p{L}\u2603")
     pattern = pattern.replace(r"?\p{L}\u2603+", r"?[\p{L}\u2603]+")
     monkeypatch.setattr(proof, "tiktoken", make_tiktoken(pattern, border_ranks(), {"<|endoftext|>": 1 << 20}))
-    proof.state[0x2603] = 0
+    proof.state[0x2603], proof.settled[0x2603] = 0, False
     assert not proof.all_equal("\u2603")
     monkeypatch.setattr(proof, "tiktoken", right)
-    proof.state[0x2603] = 0
+    proof.state[0x2603], proof.settled[0x2603] = 0, False
     assert proof.all_equal("\u2603")
 
 
