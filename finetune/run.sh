@@ -26,8 +26,11 @@ fi
 
 ranks=${RANKS_PER_NODE:-${SLURM_GPUS_ON_NODE:-$("$PYTHON" -c 'import torch; print(max(1, torch.cuda.device_count()))')}}
 nodes=${SLURM_JOB_NUM_NODES:-1}
+# DeepSpeed's compiled extensions stay beside the environment, so that they are built once.
+export TORCH_EXTENSIONS_DIR=${TORCH_EXTENSIONS_DIR:-$PWD/.venv/torch_extensions}
 export TOKENIZERS_PARALLELISM=false
-export PYTHON
+PATH=$(dirname "$(command -v "$PYTHON")"):$PATH # DeepSpeed looks for ninja there
+export PATH PYTHON
 
 echo "start $(date -u +%FT%TZ)  job ${SLURM_JOB_ID:-none}  restart ${SLURM_RESTART_COUNT:-0}  nodes $nodes x $ranks ranks  host $(hostname)"
 echo "command: train.py $*"

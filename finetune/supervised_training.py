@@ -51,7 +51,7 @@ def trainer_settings(args: argparse.Namespace):
             f"{world} processes"
         )
     if args.zero:
-        prepare_deepspeed(gpu)
+        start_deepspeed(gpu)
     return TrainingArguments(
         output_dir=str(args.out / "training"),
         # An item of the dataset is a whole micro-batch, and the dataset is the whole run in its order.
@@ -79,8 +79,8 @@ def trainer_settings(args: argparse.Namespace):
     )
 
 
-def prepare_deepspeed(gpu: bool) -> None:
-    """DeepSpeed on a CPU must be told so, and needs a process group even for one process."""
+def start_deepspeed(gpu: bool) -> None:
+    """DeepSpeed's own process group: it must stand before a model is split (ZeRO 3), and also for one process."""
     if not gpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     if "RANK" not in os.environ:
@@ -89,6 +89,9 @@ def prepare_deepspeed(gpu: bool) -> None:
             port = str(free.getsockname()[1])
         os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    import deepspeed
+
+    deepspeed.init_distributed("nccl" if gpu else "gloo", auto_mpi_discovery=False, verbose=False)
 
 
 def make_loss_per_example(examples_per_step: int):
