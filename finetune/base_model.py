@@ -14,7 +14,7 @@ def quiet_libraries() -> None:
     """What transformers announces of its own insides is no news here, and a log file wants no progress bars."""
     from transformers.utils import logging as transformers_logging
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|transformers")
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()
 

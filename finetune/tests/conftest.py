@@ -62,7 +62,11 @@ def make_model(folder: Path, kind: str = "llama") -> Path:
                   "num_key_value_heads": 2},
         "mistral": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
                     "num_key_value_heads": 2, "head_dim": 8},
+        "qwen3": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+                  "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True},
         "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+        "gpt_neox": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4},
+        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
     }  # fmt: skip
     torch.manual_seed(0)
     config = AutoConfig.for_model(

@@ -132,18 +132,6 @@ def test_a_second_run_on_one_folder_is_refused(model_of, benchmark, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "bloom"])
-def test_other_families_train_by_lora_and_in_full(kind, model_of, benchmark, tmp_path):
-    from safetensors.torch import load_file
-
-    assert train.main(arguments(model_of(kind), benchmark, tmp_path / "lora", "--lora")) == 0
-    assert train.main(arguments(model_of(kind), benchmark, tmp_path / "full")) == 0
-    before, after = (load_file(f / "model.safetensors") for f in (model_of(kind), tmp_path / "full"))
-    assert before.keys() == after.keys()
-    assert any(not before[name].equal(after[name]) for name in before)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1, signal.SIGTERM])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(number, model_of, benchmark, tmp_path):
     longer = ("--lora", "--epochs", "4")
