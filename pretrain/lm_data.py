@@ -90,21 +90,19 @@ def open_replay(args: argparse.Namespace, store: TokenStore) -> tuple[TokenStore
 def plan_lines(data: TrainingData, total: int) -> list[str]:
     """What `total` windows read: the layout, a line for each part or group, a warning where text is read too often."""
     windows = data.windows
-    lines = [f"windows of {windows.length} tokens: {windows.describe()}"]
+    lines = [f"windows of {windows.length} tokens: {windows.describe(windows.facts())}"]
     if isinstance(windows, Mixture):
         rows = [
-            (name, number * windows.length, number / part.per_epoch)
+            (name, part.tokens, number / part.per_epoch)
             for name, part, number in zip(windows.names, windows.parts, windows.drawn(total), strict=True)
         ]
     else:
-        groups, epochs = windows.groups(), total / windows.per_epoch
-        seen = total * windows.length / sum(groups.values())
-        rows = [(group, round(tokens * seen), epochs) for group, tokens in groups.items()]
-    everything = sum(tokens for _, tokens, _ in rows)
+        rows = [(group, tokens, total / windows.per_epoch) for group, tokens in windows.groups().items()]
+    everything = sum(tokens * epochs for _, tokens, epochs in rows)
     for name, tokens, epochs in rows:
         often = f"  warning: over {EPOCHS_WORTH_NEW_TEXT} epochs" if epochs > EPOCHS_WORTH_NEW_TEXT else ""
         lines.append(
-            f"  {name:14} {100 * tokens / everything:5.1f} % of the tokens, {tokens:>13,} tokens to see, "
-            f"{epochs:.2f} epochs{often}"
+            f"  {name:14} {100 * tokens * epochs / everything:5.1f} % of the tokens, "
+            f"{round(tokens * epochs):>13,} tokens to see, {epochs:.2f} epochs{often}"
         )
     return lines

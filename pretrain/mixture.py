@@ -99,8 +99,11 @@ class Mixture:
     def useful_tokens(self, first: int, count: int) -> int:
         return sum(part.useful_tokens(start, number) for part, start, number in self.stretches(first, count))
 
-    def describe(self) -> str:
-        return "; ".join(dict.fromkeys(part.describe() for part in self.parts))
+    def facts(self) -> dict[str, int]:
+        return {key: sum(part.facts()[key] for part in self.parts) for key in self.parts[0].facts()}
+
+    def describe(self, facts: dict[str, int]) -> str:
+        return self.parts[0].describe(facts)
 
 
 def parts_by_weight(store: TokenStore, training: Documents, weights: dict[str, float], named: str) -> dict:

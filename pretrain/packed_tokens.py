@@ -31,8 +31,12 @@ class WindowLayout:
     def pieces(self, index: int) -> list[Piece]:
         raise NotImplementedError
 
-    def describe(self) -> str:
-        """The layout and what it costs, in one phrase."""
+    def facts(self) -> dict[str, int]:
+        """Counts of an epoch that `describe` speaks of."""
+        return {}
+
+    def describe(self, facts: dict[str, int]) -> str:
+        """The layout and what it costs, in one phrase; facts: this layout's, or the sum over those of a mixture."""
         raise NotImplementedError
 
     def _order(self, epoch: int) -> tuple:
@@ -139,7 +143,7 @@ class PackedWindows(WindowLayout):
         if self.per_epoch == 0:
             raise self.too_few()
 
-    def describe(self) -> str:
+    def describe(self, facts: dict[str, int]) -> str:
         return "documents end to end, no padding; attention " + (
             "crosses documents" if self.crosses_documents else "stays inside a document"
         )

@@ -67,11 +67,14 @@ class DocumentRows(RowLayout):
         _, _, start, stop = self.spans(first, count)
         return int((stop - start - 1).sum())
 
-    def describe(self) -> str:
+    def facts(self) -> dict[str, int]:
         rows = self.rows_of(self.chosen.tokens.astype(np.int64))
+        return {"documents": len(rows), "cut": int((rows > 1).sum()), "left_out": int((rows == 0).sum())}
+
+    def describe(self, facts: dict[str, int]) -> str:
         return (
-            f"a document a row; {int((rows > 1).sum()):,} of {len(rows):,} documents are longer and cut into rows, "
-            f"{int((rows == 0).sum()):,} of a single token left out"
+            f"a document a row; {facts['cut']:,} of {facts['documents']:,} documents are longer and cut into rows, "
+            f"{facts['left_out']:,} of a single token left out"
         )
 
 
@@ -119,12 +122,17 @@ class OverlappingWindows(RowLayout):
         useful = stop - np.where(row == 0, 1, np.maximum(before, start + 1))
         return int(useful.sum())
 
-    def describe(self) -> str:
+    def facts(self) -> dict[str, int]:
         shown = np.minimum(self.chosen.tokens, self.length).astype(np.int64)
-        places = self.per_epoch * self.length
         rows = self.rows_of(self.chosen.tokens.astype(np.int64))
-        padding = int((self.length - shown).sum())
-        repeated = int((rows * shown).sum()) - self.tokens
+        return {
+            "places": self.per_epoch * self.length,
+            "repeated": int((rows * shown).sum()) - self.tokens,
+            "padding": int((self.length - shown).sum()),
+        }
+
+    def describe(self, facts: dict[str, int]) -> str:
+        repeated, padding, places = facts["repeated"], facts["padding"], facts["places"]
         return (
             f"overlapping windows as published: of {places:,} tokens an epoch {repeated:,} "
             f"({100 * repeated / places:.1f} %) are repeated and {padding:,} ({100 * padding / places:.1f} %) are "

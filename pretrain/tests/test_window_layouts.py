@@ -44,7 +44,7 @@ def test_a_document_a_row_predicts_every_token_but_the_first_once(
 def test_a_batch_of_rows_is_as_long_as_its_longest(make_store, tmp_path):
     store = make_store(tmp_path, {"en": [5, 5, 5, 30]})
     rows = DocumentRows(store, store.documents, 16, 0)
-    assert rows.per_epoch == 3 + 2 and "1 of 4 documents are longer" in rows.describe()
+    assert rows.per_epoch == 3 + 2 and "1 of 4 documents are longer" in rows.describe(rows.facts())
     widths = {rows.batch(i, 1)["input_ids"].shape[1] for i in range(5)}
     assert widths == {4, 13, 16}
     assert rows.batch(0, 5)["input_ids"].shape == (5, 16)
@@ -68,7 +68,8 @@ def test_overlapping_windows_are_the_published_ones(make_store, tmp_path):
     assert (batch["labels"][:, -1] == -100).all() and batch["documents"] is None
     assert windows.labels_in(0, 5) == 5 * 7
     assert windows.useful_tokens(0, 5) == 20 + 4
-    assert "of 40 tokens an epoch 11 (27.5 %) are repeated and 3 (7.5 %) are padding" in windows.describe()
+    described = windows.describe(windows.facts())
+    assert "of 40 tokens an epoch 11 (27.5 %) are repeated and 3 (7.5 %) are padding" in described
 
 
 @settings(max_examples=40, deadline=None)
