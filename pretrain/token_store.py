@@ -147,20 +147,29 @@ class TokenStore:
         return sorted(set(self.groups))
 
     def split(self, validation_per_group: int, seed: int) -> tuple[Documents, dict[str, Documents]]:
-        """(documents to train on, {group: documents held out}).
-
-        Of each language and source at most `validation_per_group` documents, and at most a tenth, are held out by
-        the seed.
-        """
+        """(documents to train on, {group: documents held out by the seed}); how many: `held_out_counts`."""
         group_of = self.group_of(self.documents)
+        sizes = np.bincount(group_of, minlength=len(self.group_names)).tolist()
+        counts = held_out_counts(dict(zip(self.group_names, sizes, strict=True)), validation_per_group)
         held_out: dict[str, Documents] = {}
         training = self.documents.tokens > 0
         for number, group in enumerate(self.group_names):
-            members = np.flatnonzero(group_of == number)
-            count = min(validation_per_group, len(members) // 10)
-            if count == 0:
-                continue
-            chosen = np.sort(np.random.default_rng([seed, 1]).permutation(members)[:count])
-            held_out[group] = self.documents.take(chosen)
-            training[chosen] = False
+            if counts[group]:
+                members = np.flatnonzero(group_of == number)
+                chosen = np.sort(np.random.default_rng([seed, 1]).permutation(members)[: counts[group]])
+                held_out[group] = self.documents.take(chosen)
+                training[chosen] = False
         return self.documents.take(np.flatnonzero(training)), held_out
+
+
+def held_out_counts(sizes: dict[str, int], most: int) -> dict[str, int]:
+    """{group: documents to hold out} from {group: documents}: at most `most` of each, and at most a tenth.
+
+    A language whose sources are all too small for one gives a tenth of all its documents from its largest source.
+    """
+    counts = {group: min(most, size // 10) for group, size in sizes.items()}
+    for language in {group.split("/")[0] for group in sizes}:
+        own = {group: size for group, size in sizes.items() if group.split("/")[0] == language}
+        if not any(counts[group] for group in own):
+            counts[max(own, key=own.get)] = min(most, sum(own.values()) // 10)
+    return counts

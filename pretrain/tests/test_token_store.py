@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pretrain_record import InputError, read_json
-from token_store import TokenStore
+from token_store import TokenStore, held_out_counts
 
 
 def test_held_out_documents_are_a_share_of_each_language_and_source_and_not_trained_on(make_store, tmp_path):
@@ -14,6 +14,12 @@ def test_held_out_documents_are_a_share_of_each_language_and_source_and_not_trai
     assert len(training) == 99 - 8
     chosen = {(int(s), int(n)) for d in held_out.values() for s, n in zip(d.shard, d.number, strict=True)}
     assert not chosen & set(zip(training.shard.tolist(), training.number.tolist(), strict=True))
+
+
+def test_a_language_of_small_sources_gives_of_its_largest():
+    sizes = {"es/book": 3, "es/web": 9, "fr/web": 8, "ru/book": 9, "ru/web": 10}
+    assert held_out_counts(sizes, 5) == {"es/book": 0, "es/web": 1, "fr/web": 0, "ru/book": 0, "ru/web": 1}
+    assert set(held_out_counts(sizes, 0).values()) == {0}
 
 
 def test_a_document_is_named_by_shard_number_and_id(make_store, tmp_path):
