@@ -79,6 +79,9 @@ def test_two_ranks_train_a_model_that_loads_and_has_learned(trained, store_folde
     assert record["validation"]["before"].keys() == {"en", "fr", "ru", "zh"}
     for language, after in record["validation"]["after"].items():
         assert after["bits_per_byte"] < record["validation"]["before"][language]["bits_per_byte"]
+    assert set(record["validation"]["groups"]["after"]) == {"en/textbook", "en/web", "fr/web", "ru/web", "zh/web"}
+    lines = [json.loads(line) for line in (trained / "training/validation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0] * 9 + [8] * 9
     rows = [json.loads(line) for line in (trained / "training/metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 9)) and rows[-1]["loss"] < rows[0]["loss"]
     model, tokenizer = AutoModelForCausalLM.from_pretrained(trained), AutoTokenizer.from_pretrained(trained)
