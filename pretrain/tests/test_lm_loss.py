@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm_loss import attention_mask, backward_scale, summed_loss
+from lm_loss import backward_scale, summed_loss
 from packed_tokens import PackedWindows
 from pretrain_record import read_json, write_json
 
@@ -63,12 +63,6 @@ def test_windows_without_a_counted_label_move_nothing(model, windows):
     nats, count = summed_loss(model, windows.batch(empty, 1), "cpu")
     assert (float(nats.detach()), count) == (0.0, 0)
     assert np.abs(gradient(model, [nats * backward_scale(0, 2, 4)])).max() == 0.0
-
-
-def test_a_token_may_look_back_in_its_own_document_only():
-    mask = attention_mask(np.asarray([[0, 0, 1, 1]]), "cpu")
-    assert mask.int().tolist() == [[[[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]]]
-    assert attention_mask(None, "cpu") is None
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm_loss import attention_mask
+from packed_attention import attention_mask
 from packed_tokens import PackedWindows
 from pretrain_record import InputError
 
