@@ -145,7 +145,7 @@ def _make_state(piece: Piece, scalars: dict[str, float], moments: list[str]) -> 
         had = state.get(key)
         if torch.is_tensor(had):
             had.fill_(value)
-        elif type(piece.optimizer).__module__.startswith("torch."):
+        elif isinstance(piece.optimizer, torch.optim.AdamW):
             # torch counts steps in a float32 tensor: on the CPU, but beside the parameter when it steps in one kernel.
             group = piece.optimizer.param_groups[0]
             beside = group.get("fused") or group.get("capturable")
