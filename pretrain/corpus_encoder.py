@@ -10,6 +10,8 @@ import numpy as np
 
 from pretrain_record import InputError
 
+END_OF_TEXT = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|end|>", "[EOS]")
+
 
 def load_tokenizer(name: str, trust_remote_code: bool = False):
     """A tokenizer with an end-of-text token. Errors: InputError saying what is missing."""
@@ -23,7 +25,13 @@ def load_tokenizer(name: str, trust_remote_code: bool = False):
             "or name a Hugging Face model"
         ) from None
     if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer {name} has no end-of-text token; documents could not be told apart")
+        # A bare tokenizer.json names no roles; the end of a text goes by few names.
+        tokenizer.eos_token = next((name for name in END_OF_TEXT if name in tokenizer.get_vocab()), None)
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"the tokenizer {name} has no end-of-text token (by its settings, or named "
+            f"{', '.join(END_OF_TEXT)}); documents could not be told apart"
+        )
     return tokenizer
 
 

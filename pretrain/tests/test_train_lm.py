@@ -84,6 +84,10 @@ def test_two_ranks_train_a_model_that_loads_and_has_learned(trained, store_folde
     assert [line["step"] for line in lines] == [0] * 9 + [8] * 9
     rows = [json.loads(line) for line in (trained / "training/metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 9)) and rows[-1]["loss"] < rows[0]["loss"]
+    assert all(row["gradient_norm"] > 0 and row["memory_gib"] > 0 and row["mfu"] is None for row in rows)
+    assert [row["tokens"] for row in rows] == [8 * 32 * step for step in range(1, 9)]
+    assert rows[-1]["seconds"] > rows[0]["seconds"] > 0 and record["skipped_steps"] == []
+    assert (trained / "training/loss.png").stat().st_size > 10_000 and (trained / "training/loss.svg").exists()
     model, tokenizer = AutoModelForCausalLM.from_pretrained(trained), AutoTokenizer.from_pretrained(trained)
     assert model.config.use_cache and model.config.vocab_size % 64 == 0
     assert (
@@ -193,11 +197,19 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_an_undisturbed_one(
         os.kill(job.pid, signal.SIGUSR1 if how.startswith("USR1") else signal.SIGTERM)
         output = job.communicate(timeout=120)[0]
         assert "checkpoint saved" in output, output
+        marker = read_json(out / "training/stopped.json")
+        assert marker["signal"] == f"SIG{how}" and marker["step"] in range(2, 8) and marker["steps"] == 8
     assert ranks_of(out) == [], "no rank may be left behind"
     assert not (out / "run.json").exists(), "the run ended before it could be stopped"
     output = finish(start(command))
     assert "resumed from the checkpoint at step" in output
     assert sha256_of_file(out / "model.safetensors") == sha256_of_file(trained / "model.safetensors")
+    assert not (out / "training/stopped.json").exists()
+    losses = [
+        [(row["step"], row["loss"]) for row in map(json.loads, (run / "training/metrics.jsonl").open())]
+        for run in (out, trained)
+    ]
+    assert losses[0] == losses[1], "no step twice, none lost"
 
 
 @pytest.mark.slow
