@@ -20,7 +20,8 @@ import fcntl
 import shutil
 from pathlib import Path
 
-from internlm_config import DECISIVE_FIELDS, dimensions, llama_config
+from corpus_encoder import load_tokenizer
+from internlm_config import DECISIVE_FIELDS, dimensions, llama_config, read_llama_config
 from internlm_tensors import (
     LAYOUTS,
     Step,
@@ -83,12 +84,12 @@ class Conversion:
     """One conversion, checked: what is read, how each tensor is made, the configuration of the Llama side."""
 
     def __init__(self, args: argparse.Namespace):
-        from transformers import AutoConfig
-
         self.source, self.published = args.model, args.model
         kind = read_json(args.model / "config.json").get("model_type") if args.model.is_dir() else None
         if kind is None:
             raise InputError(f"{args.model} is no model folder: config.json with a model_type is needed")
+        if (args.model / "training").is_dir() and not (args.model / "run.json").exists():
+            raise InputError(f"{args.model} is half-made (no run.json); let pretrain/run.sh finish first")
         self.tensors = TensorFolder(args.model)
         if args.to == "llama":
             if kind not in (*LAYOUTS, "llama"):
@@ -97,9 +98,7 @@ class Conversion:
                 raise InputError(f"{args.model} is a llama model with a tokenizer.json: it needs no conversion")
             self.layout = kind
             biases = any(name.endswith(".bias") for name in self.tensors.shapes)
-            self.config = (
-                AutoConfig.from_pretrained(args.model) if kind == "llama" else llama_config(args.model, biases)
-            )
+            self.config = read_llama_config(args.model) if kind == "llama" else llama_config(args.model, biases)
             size = dimensions(self.config)
             self.read, self.steps = published_shapes(kind, size), steps_to_llama(kind, size)
             self.written = llama_shapes(size)
@@ -107,7 +106,7 @@ class Conversion:
             if kind != "llama":
                 raise InputError(f"{args.model} is a {kind} model; --to {args.to} starts from a llama one")
             self.layout, self.published = args.to, args.published
-            self.config = AutoConfig.from_pretrained(args.model)
+            self.config = read_llama_config(args.model)
             self.check_published()
             size = dimensions(self.config)
             self.read, self.steps = llama_shapes(size), steps_to_published(args.to, size)
@@ -138,12 +137,8 @@ class Conversion:
 
     def tokenizer(self):
         """The tokenizer of the Llama side, proved against the published tokenizer.model. Errors: InputError."""
-        from transformers import AutoTokenizer
-
-        if self.source == self.published:
-            tokenizer = convert_tokenizer(self.published)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(self.source)
+        back = self.source != self.published
+        tokenizer = load_tokenizer(str(self.source)) if back else convert_tokenizer(self.published)
         if len(tokenizer) > self.config.vocab_size:
             raise InputError(f"{self.source}: {len(tokenizer)} tokens, but {self.config.vocab_size} embeddings")
         print(

@@ -87,6 +87,17 @@ def llama_config(folder: Path, bias: bool):
         raise InputError(f"{path}: {error}") from None
 
 
+def read_llama_config(folder: Path):
+    """The configuration of a Llama folder. Errors: InputError."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        raise InputError(f"{folder / 'config.json'}: {' '.join(str(error).split())[:300]}") from None
+
+
 def rope_parameters(path: Path, fields: dict) -> dict:
     """The rotary embedding in the library's words. Errors: InputError for a kind that InternLM does not have.
 

@@ -446,3 +446,16 @@ def test_the_way_back_needs_the_same_model_s_published_folder(converted, tmp_pat
     change_config(other, rms_norm_eps=1e-6)
     with pytest.raises(InputError, match="different models: rms_norm_eps differ"):
         convert_internlm.main([str(llama), "--to", layout, "--published", str(other), *out])
+    half = tmp_path / "half"
+    shutil.copytree(llama, half)
+    back = [str(half), "--to", layout, "--published", str(published), *out]
+    (half / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match="tokenizer"):
+        convert_internlm.main(back)
+    change_config(half, hidden_size="wide")
+    with pytest.raises(InputError, match=r"half/config\.json: .*hidden_size"):
+        convert_internlm.main(back)
+    (half / "run.json").unlink()
+    (half / "training").mkdir()
+    with pytest.raises(InputError, match="is half-made"):
+        convert_internlm.main(back)
