@@ -20,6 +20,7 @@ from export_model import (
     TOLERANCE,
     check_by_reloading,
     publish,
+    quiet_bars,
     refuse_other_models,
     write_model_folder,
 )
@@ -135,6 +136,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{args.out} is complete and is reused")
         return 0
     refuse_other_models(args.out)
+    quiet_bars()
     aside = args.out / ".export.tmp"
     weights = write_model_folder(Mean(sources), sources[0].description, aside, dtype, SHARD_BYTES)
     check_by_reloading(aside, dtype, None)

@@ -131,6 +131,14 @@ def refuse_other_models(out: Path) -> None:
         raise InputError(f"{out} holds another model; give another --out")
 
 
+def quiet_bars() -> None:
+    """No bars of the library where no person watches."""
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+
+
 def publish(aside: Path, out: Path) -> None:
     """Move the files of a checked folder into `out`, which may hold `training/` too; run.json is written after.
 
@@ -196,6 +204,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{args.out} is complete and is reused")
         return 0
     refuse_other_models(args.out)
+    quiet_bars()
     if problems := damaged_files(checkpoint):
         raise InputError(f"the checkpoint at step {step} is damaged: {'; '.join(problems)}; give another --step")
     record = {

@@ -99,3 +99,14 @@ def write_store(folder: Path, groups: dict[str, list[int]], masks: dict[str, lis
 @pytest.fixture(scope="session")
 def make_store():
     return write_store
+
+
+@pytest.fixture(scope="module")
+def group_of_one(tmp_path_factory):
+    """A process group of this process alone: checkpoints are saved by all ranks of a group."""
+    import torch.distributed as dist
+
+    store = dist.FileStore(str(tmp_path_factory.mktemp("group") / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()

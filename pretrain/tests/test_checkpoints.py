@@ -14,7 +14,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 
 import checkpoints as checkpoints_module  # noqa: F401 (the killed program below reaches it here)
 from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
@@ -44,12 +43,7 @@ def train(engine, steps: int = 1) -> None:
         engine.optimizer.zero_grad()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def group(tmp_path_factory):
-    store = dist.FileStore(str(tmp_path_factory.mktemp("group") / "store"), 1)
-    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+pytestmark = pytest.mark.usefixtures("group_of_one")
 
 
 @pytest.fixture
