@@ -125,7 +125,8 @@ def test_a_run_goes_on_with_other_ranks_and_stages_and_ends_as_the_undisturbed_o
     # 2 ranks -> 1 rank, ZeRO 2 -> 3, but first the disk is full in the next save.
     one = back_to(whole, tmp_path / "one", 4)
     done = run(store_folder, config, one, 1, "--zero", "3", limit_kib=300)
-    assert done.returncode == 1 and "Traceback" not in done.stdout, done.stdout
+    # torchrun shows a traceback of its own; ours would name this file with a line.
+    assert done.returncode == 1 and 'pretrain/train_lm.py", line' not in done.stdout, done.stdout
     assert "the checkpoint of step 6 could not be written" in done.stdout and "File too large" in done.stdout
     assert complete_checkpoints(one / "training") == [2, 4]
     assert damaged_files(step_folder(one / "training", 4)) == []
