@@ -13,7 +13,7 @@ FREE_ARGUMENTS = {"data", "mix", "replay", "validate_every", "validation_warning
 FREE_ARGUMENTS |= {"attn", "compile", "liger", "gradient_checkpointing", "track", "peak_tflops"}
 # A run that stopped at a spike goes on with another answer to it.
 FREE_ARGUMENTS |= {"on_spike", "spike_factor", "max_skips"}
-FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "micro_batch_size", "zero"}
+FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "micro_batch_size", "zero", "offload"}
 FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_every"}
 
 

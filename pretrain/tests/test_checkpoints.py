@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 
-import checkpoints as checkpoints_module  # noqa: F401 (the killed program below reaches it here)
 from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
 from checkpoints import Checkpoints
 from hashed_tensors import HashedFile, write_hashed
@@ -126,14 +125,14 @@ def test_a_full_disk_in_a_save_is_a_sentence_and_the_one_before_stays(engine, as
 
 
 KILLED = """
-import os, signal, sys, tempfile
+import importlib.util, os, signal, sys, tempfile
 from pathlib import Path
-sys.modules.setdefault("conftest", None)
-import importlib.util
+import torch.distributed as dist
+import checkpoints
 spec = importlib.util.spec_from_file_location("own_tests", sys.argv[1])
 own = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(own)
-own.dist.init_process_group("gloo", store=own.dist.FileStore(tempfile.mktemp(), 1), rank=0, world_size=1)
+dist.init_process_group("gloo", store=dist.FileStore(tempfile.mkdtemp() + "/store", 1), rank=0, world_size=1)
 engine, out, when = own.make_engine(), Path(sys.argv[2]), sys.argv[3]
 kept = own.Checkpoints(engine, out, {}, keep=1)
 own.train(engine)
@@ -143,11 +142,11 @@ if when == "in a file":
     write = own.HashedFile.write
     own.HashedFile.write = lambda file, data: (write(file, memoryview(data)[:60]), die())
 if when == "before the mark":
-    own.checkpoints_module.write_json = die
+    checkpoints.write_json = die
 if when == "before the rename":
-    own.checkpoints_module._flush_folder = die
+    checkpoints._flush_folder = die
 if when == "before the old one goes":
-    own.checkpoints_module._remove = die
+    checkpoints._remove = die
 kept.save(2)
 """
 
