@@ -31,6 +31,9 @@ class TrainingData:
 
 def open_training_data(args: argparse.Namespace) -> TrainingData:
     """Open what the data flags name. Errors: InputError with a sentence for each thing that cannot be."""
+    for flag in ("validation_documents", "validate_every", "validation_warning"):
+        if getattr(args, flag) < 0:
+            raise InputError(f"--{flag.replace('_', '-')} {getattr(args, flag)} is below 0")
     store = TokenStore(args.data)
     training, held_out = store.split(args.validation_documents, args.seed)
     inputs = {"tokens": sha256_of_file(args.data / "manifest.json")}

@@ -91,6 +91,7 @@ def test_every_layout_can_be_mixed(open_with, rows):
         (["--replay", "DIR/general", "--replay-share", "0"], "--replay-share 0.0 is not between 0 and 1"),
         (["--replay-share", "0.1"], "--replay-share needs --replay"),
         (["--replay", "DIR/nothing"], "no token store, or one half-made"),
+        (["--validation-documents", "-1"], "--validation-documents -1 is below 0"),
         (["--mix-temperature", "3"], "no effect with --mix natural"),
         (["--mix", "temperature", "--mix-temperature", "0"], "--mix-temperature 0.0 is not over 0"),
         (["--mix", "DIR/nothing.yaml"], "natural, temperature, or a YAML file"),
