@@ -64,6 +64,7 @@ def load_base(args: argparse.Namespace):
     bits. It is written out in the precision it came in (`stored_dtype`).
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     bf16 = torch.cuda.is_available() if args.bf16 is None else args.bf16
@@ -77,9 +78,13 @@ def load_base(args: argparse.Namespace):
             args.model, trust_remote_code=args.trust_remote_code, use_safetensors=True, **options
         )
     except ImportError as error:
-        raise InputError(f"this machine lacks what these flags need: {str(error).splitlines()[0]}") from None
-    except (OSError, ValueError) as error:
+        raise InputError(f"this machine lacks what these flags need: {shortened(error)}") from None
+    except (OSError, ValueError, SafetensorError) as error:
         raise no_model(args.model, error) from None
+    except RuntimeError as error:
+        if "mismatch" not in str(error):
+            raise
+        raise InputError(f"the weights of {args.model} do not fit its config.json: {shortened(error)}") from None
     if bf16 and not args.lora and not args.zero:
         model.stored_dtype = torch.bfloat16
     if args.qlora:
@@ -116,9 +121,27 @@ def four_bits(compute_dtype):
 
 def no_model(model: str, error: Exception) -> InputError:
     return InputError(
-        f"no model at {model} ({str(error).splitlines()[0]}); make one with `bash pretrain/run.sh`, or name another "
-        "with --model"
+        f"no model at {model} ({shortened(error)}); make one with `bash pretrain/run.sh`, or name another with --model"
     )
+
+
+def shortened(error: Exception) -> str:
+    """A library's error as one line of bearable length."""
+    return " ".join(str(error).split())[:300]
+
+
+def check_known_tokens(examples, rows: int, tokenizer) -> None:
+    """Errors: InputError when an example holds a token for which the model has no embedding.
+
+    A tokenizer with more tokens than the model has embeddings is no error by itself: some have tokens added that no
+    text of ours contains.
+    """
+    largest = max(max(example["input_ids"]) for example in examples)
+    if largest >= rows:
+        raise InputError(
+            f"the examples hold the token {tokenizer.convert_ids_to_tokens(largest)!r} with id {largest}, but the "
+            f"model has {rows} embeddings; does the tokenizer belong to this model?"
+        )
 
 
 def longest_example(config, args: argparse.Namespace) -> int:

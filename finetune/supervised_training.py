@@ -163,12 +163,17 @@ def train(model, tokenizer, batches: MicroBatches, held_out: list[dict], setting
 
 
 def leave_together() -> None:
-    """A rank that exits early can abort the others in their last collective."""
+    """End the process group; from here on this process is alone, and models are read whole again, not split.
+
+    A rank that exits early can abort the others in their last collective.
+    """
     import torch.distributed as dist
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+    unset_hf_deepspeed_config()
 
 
 def memory_advice(error: BaseException, args: argparse.Namespace) -> InputError | None:

@@ -22,7 +22,15 @@ if __name__ == "__main__":
 
 from adapter import adapted_layers, add_adapter
 from answer_validation import hold_out, validation_examples, validation_summary
-from base_model import count_parameters, load_base, load_tokenizer, longest_example, model_fingerprint, relative_base
+from base_model import (
+    check_known_tokens,
+    count_parameters,
+    load_base,
+    load_tokenizer,
+    longest_example,
+    model_fingerprint,
+    relative_base,
+)
 from batching import MicroBatches
 from example_mixture import Mixture
 from example_text import ExampleText
@@ -114,6 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("--early-stopping needs validation, but no language has questions enough to hold one out")
     mixture, data = read_mixture(questions, prompt, tokenizer, longest, args, counts)
     validation = validation_examples(held_out, ExampleText(tokenizer, prompt), longest, sorted(set(args.forms)))
+    everything = [*validation, *(example for pool in mixture.pools for example in pool.examples)]
+    check_known_tokens(everything, config.get_text_config().vocab_size, tokenizer)
     batches = MicroBatches(mixture, args.epochs, args.batch_size, args.micro_batch_size, args.packing)
     first = int(os.environ.get("RANK", "0")) == 0
     if first:

@@ -36,15 +36,23 @@ def run(words: list[str]) -> str:
     return output
 
 
+SETTINGS = {
+    "full-0": [], "full-2": ["--zero", "2"], "full-3": ["--zero", "3", "--gradient-checkpointing"],
+    "lora-0": ["--lora"], "lora-3": ["--lora", "--zero", "3", "--merge"],
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def finished(model_of, benchmark, tmp_path_factory) -> Path:
+def finished(model_of, benchmark, tmp_path_factory):
+    """finished(name): the folder of a run with these settings, made when it is first asked for."""
     root = tmp_path_factory.mktemp("ranks")
-    for name, more in {
-        "full-0": [], "full-2": ["--zero", "2"], "full-3": ["--zero", "3", "--gradient-checkpointing"],
-        "lora-0": ["--lora"], "lora-3": ["--lora", "--zero", "3", "--merge"],
-    }.items():  # fmt: skip
-        run(command(model_of(), benchmark, root / name, *more))
-    return root
+
+    def get(name: str) -> Path:
+        if not (root / name).exists():
+            run(command(model_of(), benchmark, root / name, *SETTINGS[name]))
+        return root / name
+
+    return get
 
 
 @pytest.mark.parametrize(("name", "like"), [("full-2", "full-0"), ("full-3", "full-0"), ("lora-3", "lora-0")])
@@ -53,11 +61,11 @@ def test_deepspeed_ends_where_plain_data_parallelism_does(name, like, finished):
     from safetensors.torch import load_file
 
     file = "adapter_model.safetensors" if "lora" in name else "model.safetensors"
-    ours, plain = load_file(finished / name / file), load_file(finished / like / file)
+    ours, plain = load_file(finished(name) / file), load_file(finished(like) / file)
     assert ours.keys() == plain.keys()
     for key, tensor in plain.items():
         assert torch.allclose(ours[key], tensor, atol=1e-4), key
-    records = [read_json(finished / folder / "run.json") for folder in (name, like)]
+    records = [read_json(finished(folder) / "run.json") for folder in (name, like)]
     assert records[0]["parameters"] == records[1]["parameters"]
     assert records[0]["parameters_trained"] == records[1]["parameters_trained"]
     losses = [record["validation"]["last"]["loss"] for record in records]
@@ -69,15 +77,15 @@ def test_deepspeed_ends_where_plain_data_parallelism_does(name, like, finished):
 def test_an_adapter_made_under_zero_3_is_merged(finished):
     from safetensors.torch import load_file
 
-    merged = load_file(finished / "lora-3/merged/model.safetensors")
-    base = load_file(Path(read_json(finished / "lora-3/run.json")["base"]) / "model.safetensors")
+    merged = load_file(finished("lora-3") / "merged/model.safetensors")
+    base = load_file(Path(read_json(finished("lora-3") / "run.json")["base"]) / "model.safetensors")
     assert {k: v.shape for k, v in merged.items()} == {k: v.shape for k, v in base.items()}
 
 
 def test_ranks_killed_under_zero_3_go_on_past_a_damaged_checkpoint_to_the_same_weights(
     finished, model_of, benchmark, tmp_path
 ):
-    words = command(model_of(), benchmark, tmp_path / "out", "--zero", "3", "--gradient-checkpointing")
+    words = command(model_of(), benchmark, tmp_path / "out", *SETTINGS["full-3"])
     killed = start(words)
     deadline = time.monotonic() + 300
     while not (tmp_path / "out/training/checkpoint-2/complete.json").exists():
@@ -91,10 +99,10 @@ def test_ranks_killed_under_zero_3_go_on_past_a_damaged_checkpoint_to_the_same_w
     shard.write_bytes(shard.read_bytes()[:1000])
     output = run(words)
     assert f"{newest} is passed over and removed" in output and "resumed from" in output
-    assert sha256_of_file(tmp_path / "out/model.safetensors") == sha256_of_file(finished / "full-3/model.safetensors")
+    assert sha256_of_file(tmp_path / "out/model.safetensors") == sha256_of_file(finished("full-3") / "model.safetensors")
     rows = [
         [json.loads(line) for line in (folder / "training/metrics.jsonl").read_text().splitlines()]
-        for folder in (tmp_path / "out", finished / "full-3")
+        for folder in (tmp_path / "out", finished("full-3"))
     ]
     assert [(r["step"], r.get("validation", r.get("loss"))) for r in rows[0]] == [
         (r["step"], r.get("validation", r.get("loss"))) for r in rows[1]

@@ -134,12 +134,13 @@ def test_a_second_run_on_one_folder_is_refused(model_of, benchmark, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1, signal.SIGTERM])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(number, model_of, benchmark, tmp_path):
-    longer = ("--lora", "--epochs", "4")
+    validated = ("--validation-share", "0.34", "--validate-every", "2", "--learning-rate", "0.3")
+    longer = ("--lora", "--epochs", "4", *validated)
     undisturbed = start(arguments(model_of(), benchmark, tmp_path / "a", *longer))
     assert undisturbed.wait(timeout=240) == 0
     stopped = start(arguments(model_of(), benchmark, tmp_path / "b", *longer))
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "b/training").glob("checkpoint-*/trainer_state.json")):
+    while not list((tmp_path / "b/training").glob("checkpoint-*/complete.json")):
         assert time.monotonic() < deadline and stopped.poll() is None
         time.sleep(0.05)
     os.kill(stopped.pid, number)
@@ -150,6 +151,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(number, model_of, be
     output = again.communicate(timeout=240)[0]
     assert again.returncode == 0 and "resumed from" in output, output
     assert weights(tmp_path / "b") == weights(tmp_path / "a")
+    ours, theirs = (read_json(tmp_path / name / "run.json") for name in "ba")
+    assert ours["validation"] == theirs["validation"] and ours["steps"] == theirs["steps"]
 
 
 @pytest.mark.slow
