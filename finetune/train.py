@@ -12,6 +12,7 @@ A run that was killed goes on from its newest complete checkpoint. USR1 or TERM:
 
 import argparse
 import hashlib
+import json
 import os
 import sys
 
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     inputs = {
         "model": model_fingerprint(args.model),
         "prompt": prompt.sha256,
-        "questions": {"count": len(questions), "ids": fingerprint([r["id"] for r in questions])},
+        "questions": {"count": len(questions), "sha256": fingerprint(questions)},
         **data,
     }
     if finished_record(args.out / "run.json", arguments, inputs):
@@ -221,8 +222,10 @@ def write_record(args, argv, prompt: Prompt, outcome, parameters: dict, processe
     )
 
 
-def fingerprint(ids: list[str]) -> str:
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+def fingerprint(questions: list[dict]) -> str:
+    """SHA-256 of what is learned from the questions: an id tells neither the answer nor the rationale."""
+    learned = [[r["id"], r["answer_idx"], r.get("rationale") or ""] for r in questions]
+    return hashlib.sha256(json.dumps(learned).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -65,6 +65,14 @@ def test_a_complete_run_is_reused_and_other_arguments_refused(adapter, model_of,
     assert weights(adapter) == before
 
 
+def test_another_rationale_for_the_same_questions_is_another_run(adapter, model_of, benchmark, tmp_path):
+    changed = shutil.copytree(benchmark, tmp_path / "changed")
+    path = changed / "Train/English.jsonl"
+    path.write_text(path.read_text("utf-8").replace("Because of reason", "For the reason"), "utf-8")
+    with pytest.raises(InputError, match=r"other inputs \(questions\)"):
+        train.main(arguments(model_of(), changed, adapter, "--lora"))
+
+
 def test_the_loss_per_example_weighs_short_and_long_completions_alike():
     import torch
 
@@ -161,8 +169,8 @@ def test_two_ranks_end_at_the_weights_of_one(loss_per, model_of, benchmark, tmp_
     import torch
     from safetensors.torch import load_file
 
-    # One step holds all 48 examples, so that the ranks' order of them cannot matter.
-    more = ["--lora", "--lora-dropout", "0", "--batch-size", "48", "--epochs", "3", "--loss-per", loss_per]
+    # 48 examples in steps of 16: what a step holds must not depend on the number of ranks.
+    more = ["--lora", "--lora-dropout", "0", "--batch-size", "16", "--epochs", "3", "--loss-per", loss_per]
     weights = []
     for ranks in ("1", "2"):
         command = ["bash", str(STAGE / "run.sh"), *arguments(model_of(), benchmark, tmp_path / ranks, *more)]
