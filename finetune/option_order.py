@@ -12,9 +12,9 @@ OF_OPTIONS = (
 )
 # Options that speak of the others: "all of the above", "les deux premières", "1 y 3 son correctas".
 OF_OTHERS = (
-    r"\babove\b|\bbelow\b|\bboth\b|\bpreced|ci-dessus|précéd|aucune de|toutes les|les deux|anterior|todas|ninguna"
+    r"\babove\b|\bbelow\b|\bboth\b|\bpreced|ci-dessus|précéd|aucune de|toutes les|les deux|anteriores|todas|ninguna"
     r"|son correctas|выше|перечисл|\bоба\b|以上|上述|上記|いずれ|すべて|都是|均"
-    r"|oben|genannt|\balle\b|أعلاه|سبق|ما ذكر|جميع"
+    r"|\boben\b|genannt|\balle\b|أعلاه|سبق|ما ذكر|جميع"
 )
 
 

@@ -23,7 +23,7 @@ def test_an_option_that_speaks_of_others_keeps_the_order(option):
     assert not can_reorder(record, "answer") and not can_reorder(record, "rationale")
 
 
-@pytest.mark.parametrize("option", ["Vitamin A", "Hepatitis B", "A", "да", "维生素A", "IgA", "CD4", "22 %"])
+@pytest.mark.parametrize("option", ["Vitamin A", "Left anterior artery", "Tobramycin", "A", "да", "维生素A", "IgA"])
 def test_an_option_with_a_letter_in_its_name_may_be_reordered(option):
     assert can_reorder(PLAIN | {"options": PLAIN["options"] | {"D": option}}, "answer")
 
