@@ -78,6 +78,11 @@ class Checkpoints:
         if not self.asynchronous:
             self.finish()
 
+    @property
+    def in_flight(self) -> bool:
+        """Whether a save is being written in the background, or written and not yet made current."""
+        return self._flight is not None
+
     def poll(self) -> None:
         """Called by all ranks after every step: a background save that all have written is made current."""
         import torch

@@ -20,6 +20,7 @@ from lm_ranks import join_ranks, stop_flags, stop_name, watch_signals
 if __name__ == "__main__":
     watch_signals()
 
+from checkpoint_reader import fitting_micro_batch
 from checkpoints import Checkpoints
 from export_model import export_checkpoint, logits_of, save_model_description
 from lm_arguments import FREE_ARGUMENTS, build_parser
@@ -256,6 +257,10 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
     rank, world = dist.get_rank(), dist.get_world_size()
     fence = RunFence(args.out).claim() if rank == 0 else None
     bf16 = gpu if args.bf16 is None else args.bf16
+    micro = fitting_micro_batch(args.out / "training", args.global_batch_size, args.micro_batch_size, world)
+    if micro != args.micro_batch_size and rank == 0:
+        print(f"--micro-batch-size {args.micro_batch_size} does not fit {world} ranks: {micro} is taken", flush=True)
+    args.micro_batch_size = micro
     config = make_deepspeed_config(args, world, bf16)
     model, tokenizer = build_model(args, data.store, config, torch.bfloat16 if bf16 else torch.float32)
     from lm_optimizer import make_optimizer  # torch is slow to import, and bad input is told before

@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
+from checkpoint_reader import (
+    CheckpointReader,
+    complete_checkpoints,
+    damaged_files,
+    fitting_micro_batch,
+    step_folder,
+)
 from checkpoints import Checkpoints
 from hashed_tensors import HashedFile, write_hashed
 from pretrain_record import InputError, read_json, sha256_of_file, write_json
@@ -314,3 +320,11 @@ def test_a_run_on_another_node_is_refused_while_its_heart_beats(locks, tmp_path,
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     RunFence(tmp_path, 0.05).claim().close()
     assert ("no locks on this file system" in capsys.readouterr().out) is not locks
+
+
+def test_the_micro_batch_follows_the_ranks_only_where_a_run_goes_on_with_others(engine, tmp_path):
+    assert fitting_micro_batch(tmp_path, 8, 8, 2) == 8, "a new run: what does not divide is an error"
+    train(engine)
+    Checkpoints(engine, tmp_path, {}, keep=1).save(1)
+    assert fitting_micro_batch(tmp_path, 8, 3, 1) == 3, "the same ranks"
+    assert [fitting_micro_batch(tmp_path, 24, 8, ranks) for ranks in (2, 4, 6, 5)] == [6, 6, 4, 8]
