@@ -18,14 +18,16 @@ from pretrain_record import run_command
 from token_store import TokenStore
 
 
-def make_model(config: dict, store: TokenStore):
+def make_model(config: dict, store: TokenStore, attention: str = "sdpa"):
     """The model that train_lm.py makes from the same configuration file, in float32."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     vocabulary = math.ceil(store.manifest["vocabulary"] / 64) * 64
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**{"vocab_size": vocabulary} | config))
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(**{"vocab_size": vocabulary} | config), attn_implementation=attention
+    )
     model.config.use_cache = False
     return model.train()
 

@@ -77,10 +77,12 @@ def time_reading(store: Path, config: dict, length: int, rows: int, rounds: int)
 
     from bench_loops import make_model
     from lm_loss import summed_loss
+    from packed_attention import register_document_attention
 
     opened = TokenStore(store)
     windows = PackedWindows(opened, opened.documents, length, seed=0)
-    model = make_model(config, opened)
+    register_document_attention()
+    model = make_model(config, opened, "documents")
     optimizer = torch.optim.AdamW(model.parameters())
     numbers = iter(range(1, 10**9))
     batches: list[dict] = [windows.batch(0, rows)]
