@@ -3,6 +3,7 @@
 Writes  a corpus folder as data_collection/build_corpus.py lays one out, with the columns that tokenize_corpus.py reads
 """
 
+import itertools
 import math
 import random
 import re
@@ -43,9 +44,9 @@ def make_sentences(language: str, letters: str, seed: int) -> list[str]:
     joint = "" if language == "zh" else " "
     longest = 2 if language == "zh" else 9
     words = ["".join(generator.choices(letters, k=generator.randint(1, longest))) for _ in range(20_000)]
-    frequencies = [1 / rank for rank in range(1, len(words) + 1)]  # Zipf
+    summed = list(itertools.accumulate(1 / rank for rank in range(1, len(words) + 1)))  # Zipf's law
     return [
-        joint.join(generator.choices(words, frequencies, k=generator.randint(5, 30))).capitalize()
+        joint.join(generator.choices(words, cum_weights=summed, k=generator.randint(5, 30))).capitalize()
         + ("。" if language == "zh" else ". ")
         for _ in range(5_000)
     ]
