@@ -1,6 +1,9 @@
 """USR1 and TERM as a wish to stop at the next step. Imported before anything slow, which a warning must not kill."""
 
+import ctypes
+import os
 import signal
+import sys
 
 _asked = False
 
@@ -14,6 +17,9 @@ def listen() -> None:
     """Take USR1 and TERM as the wish from now on."""
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, _ask)
+    if "RANK" in os.environ and sys.platform == "linux":
+        # When torchrun is killed, its ranks are asked to save and stop, instead of writing on without a master.
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def asked() -> bool:
