@@ -102,7 +102,7 @@ def rationale_scores(rows: list[dict], test: dict[str, list[dict]], prompt: Prom
         items = [
             {
                 "language": record["language"],
-                "rationale": written_rationale(row.get("output") or row["variants"][0]["output"], prompt),
+                "rationale": written_rationale((row if "output" in row else row["variants"][0])["output"], prompt),
                 "reference": record.get("rationale") or "",
             }
             for row, record in mine

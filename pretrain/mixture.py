@@ -22,7 +22,8 @@ def whole_counts(shares: list[float], total: int) -> np.ndarray:
     exact = np.asarray(shares) * total
     counts = np.maximum(1, np.floor(exact)).astype(np.int64)
     while (missing := total - counts.sum()) != 0:
-        counts[np.argmax(exact - counts) if missing > 0 else np.argmin(exact - counts)] += np.sign(missing)
+        over = np.where(counts > 1, exact - counts, np.inf)  # a part of one window keeps it
+        counts[np.argmax(exact - counts) if missing > 0 else np.argmin(over)] += np.sign(missing)
     return counts
 
 

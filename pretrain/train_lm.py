@@ -277,6 +277,8 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
         check_owner=fence.check if fence else lambda: None,
     )
     start = resume(checkpoints, model, tokenizer, args.resume)
+    if start == 0:
+        torch.manual_seed(args.seed * 1_000_003 + rank)  # every rank drops out units of its own
     validation = Validation(engine, data.held_out, args, start)
     before = validation.at(0) if start == 0 else validation.on_file(0)
     if rank == 0:

@@ -23,6 +23,7 @@ def test_running_shares_stay_within_one_window_of_the_weights(weights, total):
 
 def test_shares_are_kept_to_the_nearest_ten_thousandth_and_none_is_lost():
     assert whole_counts([0.70004, 0.29995, 0.00001], PERIOD).tolist() == [7000, 2999, 1]
+    assert whole_counts([0.98, 0.01, 0.01], 50).tolist() == [48, 1, 1]
 
 
 @pytest.fixture(scope="module")
