@@ -180,8 +180,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="smallest sizes, to see that it runs: its figures mean nothing")
     add("--tokenizer", help="tokenizer folder or hub name (default: one trained on the documents)")
     add("--vocab-size", type=int, help="entries of the tokenizer that is trained (default 32000, train 8000)")
-    add("--megabytes", type=float, help="text to generate (default: tokenize 30, read and train 10)")
-    add("--rounds", type=int, help="turns of every side (default: tokenize 5, read 20, train 3)")
+    add("--megabytes", type=float, help="text to generate (default: tokenize 120, read and train 10)")
+    add("--rounds", type=int, help="turns of every side (default: tokenize 3, read 20, train 3)")
     add("--steps", type=int, help=f"train: optimizer steps a run, the first {WARM_UP} not counted (default 8)")
     add("--sequence-length", type=int, help="read, train: tokens a window (default 2048)")
     add("--global-batch-size", type=int, help="train: windows a step, over all ranks (default 4)")
@@ -195,7 +195,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 # By benchmark: what is taken where a flag is not given.
 DEFAULTS = {
-    "tokenize": {"vocab_size": 32000, "megabytes": 30.0, "rounds": 5},
+    "tokenize": {"vocab_size": 32000, "megabytes": 120.0, "rounds": 3},
     "read": {"vocab_size": 8000, "megabytes": 10.0, "rounds": 20},
     "train": {"vocab_size": 8000, "megabytes": 10.0, "rounds": 3},
 }

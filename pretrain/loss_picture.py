@@ -18,7 +18,7 @@ from pretrain_record import InputError, parse_arguments, run_command
 # Okabe & Ito's colours, told apart by the colour-blind (https://jfly.uni-koeln.de/color/); each language has a marker
 # and its name at the end of its line besides.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # one more than the colours: a second round looks otherwise
 
 
 def smooth(values: list[float], share: float = 0.02) -> list[float]:
@@ -103,6 +103,7 @@ def _draw_loss(axis, rows: list[dict]) -> None:
 def _draw_validation(axis, lines: dict[str, list[tuple[int, float]]]) -> None:
     for number, (name, points) in enumerate(sorted(lines.items())):
         style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+        style["linestyle"] = "-" if number < len(COLOURS) else "--"
         steps, bits = zip(*points, strict=True)
         axis.plot(steps, bits, linewidth=1.5, markersize=5, label=name, **style)
     axis.set(ylabel="held-out text\n(bits per byte)")
