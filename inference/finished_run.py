@@ -1,0 +1,79 @@
+"""A finished evaluation read back: its answers beside the questions and the prompt that they answer."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from asking import find_examples
+from exam_questions import LANGUAGE_FILES, RecordError, read_split
+from few_shot import render_with_examples
+from inference_record import InputError, describe_files, read_json
+from prompt_reader import Prompt, PromptError
+from scoring import question_of
+
+
+@dataclass
+class FinishedRun:
+    """result: result.json; rows: its predictions; test: {language or benchmark: questions}."""
+
+    result: dict
+    rows: list[dict]
+    test: dict[str, list[dict]]
+    prompt: Prompt
+    shots: dict[str, list[dict]]
+
+    def question(self, row: dict) -> dict:
+        """The question that a prediction answers."""
+        return question_of(row, self.test)
+
+    def model_input(self, row: dict) -> str:
+        """The prompt of a prediction as text, with its worked examples."""
+        record = self.question(row)
+        shots = self.shots.get(record["language"], [])[row.get("examples_dropped", 0) :]
+        return render_with_examples(self.prompt, record, self.result["prompt"]["form"], shots)
+
+    def model_output(self, row: dict) -> str:
+        """The raw text of a prediction; by log-probability the letter that was likeliest."""
+        row = row["variants"][0] if "variants" in row and "output" not in row else row
+        return row["output"] if "output" in row else ",".join(row.get("letters") or [])
+
+
+def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | None = None) -> FinishedRun:
+    """Errors: InputError when the folder is no finished run, or data and prompt are not those that were used.
+
+    data, prompt: where they are now; by default where the run found them.
+    """
+    for name in ("result.json", "predictions.jsonl"):
+        if not (folder / name).exists():
+            raise InputError(f"{folder} has no {name}; give the folder of a finished run of inference/eval.py")
+    result = read_json(folder / "result.json")
+    data = data or Path(result["data"]["path"])
+    prompt = prompt or Path(result["model"]["path"]) / "prompt"
+    if not prompt.is_dir():
+        raise InputError(f"the prompt of this run is not at {prompt}; say with --prompt where it is")
+    try:
+        split = read_split(data)
+        loaded = Prompt(prompt)
+    except (RecordError, PromptError) as error:
+        raise InputError(f"{error}; say with --data and --prompt where those of this run are") from None
+    found = {name: facts["sha256"] for name, facts in describe_files(data, data.glob("*.jsonl")).items()}
+    if found != {name: facts["sha256"] for name, facts in result["data"]["files"].items()}:
+        raise InputError(f"{data} is not the test set that was answered; say with --data where that is")
+    if loaded.sha256 != result["prompt"]["sha256"]:
+        raise InputError(f"{prompt} is not the prompt that was used; say with --prompt where that is")
+    codes = {Path(name).stem: code for code, name in LANGUAGE_FILES.items()}
+    test = {codes.get(stem, stem): records for stem, records in split.items()}
+    asked = result["arguments"]
+    test = {key: test[key] for key in result["scores"]}
+    if asked.get("limit"):
+        test = {key: records[: asked["limit"]] for key, records in test.items()}
+    examples = argparse.Namespace(
+        few_shot=asked.get("few_shot", 0),
+        few_shot_data=asked.get("few_shot_data") and Path(asked["few_shot_data"]),
+        data=data,
+        form=asked["form"],
+        seed=asked.get("seed", 0),
+    )
+    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    return FinishedRun(result, [json.loads(line) for line in lines], test, loaded, find_examples(test, examples))
