@@ -122,6 +122,14 @@ def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Names
     ]
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a failed step wanted more memory than there is; torch's CPU allocator says so in a RuntimeError."""
+    import torch
+
+    signs = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(s in str(error).lower() for s in signs)
+
+
 class MemoryLimit:
     """What has not fitted so far: batches of as many tokens are asked in halves from the start."""
 
@@ -136,11 +144,13 @@ class MemoryLimit:
         if cells < self.cells or len(batch) == 1:
             try:
                 return answer_batch(loaded, prompt, batch, args)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 if len(batch) == 1:
                     raise InputError(
-                        f"a single question of {cells} tokens does not fit in memory ({str(error).splitlines()[0]}); "
-                        "lower --max-new-tokens, or use a larger GPU"
+                        f"a single question of {cells} tokens does not fit in memory; lower --max-new-tokens, or use a "
+                        "larger GPU"
                     ) from None
                 self.cells = min(self.cells, cells)
                 print(f"out of memory with {len(batch)} questions of up to {cells // len(batch)} tokens: halved")

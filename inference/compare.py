@@ -28,7 +28,9 @@ def read_run(folder: Path) -> tuple[dict, dict[tuple[str, str, int], bool]]:
             raise InputError(f"{folder} has no {name}; give the folder of a finished run of inference/eval.py")
     right: dict[tuple[str, str, int], bool] = {}
     seen: dict[tuple[str, str], int] = {}
-    for number, line in enumerate((folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines(), start=1):
+    # Not splitlines: an answer may hold one of Unicode's other line separators.
+    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
             name = row["key"], row["id"]

@@ -26,7 +26,10 @@ def model_fingerprint(model: str) -> dict:
         return {"hub": model}
     if (folder / "run.json").exists():
         return {"run.json": sha256_of_file(folder / "run.json")}
-    return {path.name: sha256_of_file(path) for path in sorted(folder.glob("*.safetensors"))}
+    weights = {path.name: sha256_of_file(path) for path in sorted(folder.glob("*.safetensors"))}
+    if not weights:
+        raise InputError(f"{folder} has no weights in safetensors; convert them first (pickles are not read)")
+    return weights
 
 
 def find_base(folder: Path) -> str:
@@ -64,7 +67,7 @@ def load_model(name: str, trust_remote_code: bool = False) -> LoadedModel:
     gpu = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(base, trust_remote_code=trust_remote_code, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise InputError(
             f"no model at {base}: {str(error).splitlines()[0]}; give --model a checkpoint folder such as the one "
@@ -73,9 +76,17 @@ def load_model(name: str, trust_remote_code: bool = False) -> LoadedModel:
     if adapter:
         from peft import PeftModel
 
-        # Merged: the same answers as base plus adapter, without its cost at every layer.
-        model = PeftModel.from_pretrained(model, name).merge_and_unload()
-    model.eval().to("cuda" if gpu else "cpu")
+        model = PeftModel.from_pretrained(model, name)
+        if model.dtype == torch.float32:
+            # The same answers without the adapter's cost at every layer. In 16 bits adding a small update to the
+            # weights would round much of it away, so there the adapter stays beside them.
+            model = model.merge_and_unload()
+    try:
+        model.eval().to("cuda" if gpu else "cpu")
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"{name} does not fit on this GPU; serve it over several and ask it there, or use a larger one"
+        ) from None
     model.config.use_cache = True
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:

@@ -62,6 +62,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="result folder (default results/<model's folder name>)")
     add("--name", help="the model's name in tables (default: its folder's name)")
     add("--prompt", type=Path, help="prompt folder (default: the one in the checkpoint)")
+    add(
+        "--chat-template",
+        action=argparse.BooleanOptionalAction,
+        help="put the prompt through the tokenizer's own chat template (default: as the prompt's prompt.json says)",
+    )
     add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
     add(
         "--mode",
@@ -130,7 +135,13 @@ def find_prompt(args: argparse.Namespace) -> tuple[Prompt, bool]:
     if not folder.is_dir():
         raise InputError(f"{args.model} brings no prompt; name one with --prompt, such as finetune/prompts/mmedbench")
     try:
-        return Prompt(folder), folder == own
+        prompt = Prompt(folder)
+        mine = own.is_dir() and prompt.sha256 == Prompt(own).sha256
+        if args.chat_template is None:
+            args.chat_template = prompt.chat_template
+        mine = mine and args.chat_template == prompt.chat_template
+        prompt.chat_template = args.chat_template
+        return prompt, mine
     except PromptError as error:
         raise InputError(str(error)) from None
 
@@ -150,15 +161,17 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError("--samples goes with --mode generate and a --temperature over 0, without --circular")
     if args.few_shot < 0 or (args.few_shot_data and not args.few_shot):
         raise InputError("--few-shot takes the number of examples, and --few-shot-data where they are drawn from")
-    if args.batch_size < 1:
-        raise InputError(f"--batch-size {args.batch_size}: expected 1 or more")
+    for flag in ("batch_size", "limit", "max_new_tokens"):
+        value = getattr(args, flag)
+        if value is not None and value < 1:
+            raise InputError(f"--{flag.replace('_', '-')} {value}: expected 1 or more")
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
+    check_arguments(args)
     args.max_new_tokens = args.max_new_tokens or (16 if args.form == "answer" else 512)
     args.out = args.out or Path("results") / Path(args.model).name
-    check_arguments(args)
     test = read_test(args)
     prompt, own = find_prompt(args)
     args.parse = args.parse or ("strict" if own else "policy")
@@ -175,7 +188,10 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
     files = describe_files(args.data, args.data.glob("*.jsonl"))
-    inputs = {"model": model_fingerprint(args.model), "prompt": prompt.sha256, "data": files}
+    # Scoring again needs no model: it may have been moved away since.
+    saved = read_json(args.out / "result.json") if args.score_only and (args.out / "result.json").exists() else None
+    fingerprint = saved["inputs"]["model"] if saved else model_fingerprint(args.model)
+    inputs = {"model": fingerprint, "prompt": prompt.sha256, "data": files}
     if shots:
         inputs["few_shot"] = {language: [record["id"] for record in mine] for language, mine in shots.items()}
     finished = finished_record(args.out / "result.json", arguments, inputs)

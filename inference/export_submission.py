@@ -34,9 +34,7 @@ def csv_text(rows: list[list[str]]) -> str:
 
 def answers_table(run: FinishedRun) -> list[list[str]]:
     """multi_choice_results.csv: a row a test question."""
-    rows = [
-        [NAMES[row["key"]], run.model_input(row), run.model_output(row), ",".join(row["gold"])] for row in run.rows
-    ]
+    rows = [[NAMES[row["key"]], run.model_input(row), run.model_output(row), ",".join(row["gold"])] for row in run.rows]
     return [COLUMNS, *rows]
 
 

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from exam_questions import RecordError, read_split
+from exam_questions import RecordError, content_key, read_split
 from inference_record import InputError
 from prompt_reader import Prompt
 
@@ -20,10 +20,11 @@ def choose_examples(
         train = [record for records in read_split(folder).values() for record in records]
     except RecordError as error:
         raise InputError(f"--few-shot takes its examples from --few-shot-data {folder}: {error}") from None
-    asked = {record["id"] for records in test.values() for record in records}
+    # By content: the same question with its options in another order has another id.
+    asked = {content_key(record) for records in test.values() for record in records}
     chosen = {}
     for language in sorted({record["language"] for records in test.values() for record in records}):
-        usable = [r for r in train if r["language"] == language and r["id"] not in asked]
+        usable = [r for r in train if r["language"] == language and content_key(r) not in asked]
         if form == "rationale":
             usable = [r for r in usable if r.get("rationale")]
         if len(usable) < count:

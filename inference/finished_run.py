@@ -10,7 +10,7 @@ from exam_questions import LANGUAGE_FILES, RecordError, read_split
 from few_shot import render_with_examples
 from inference_record import InputError, describe_files, read_json
 from prompt_reader import Prompt, PromptError
-from scoring import question_of
+from scoring import question_of, read_letters
 
 
 @dataclass
@@ -34,9 +34,20 @@ class FinishedRun:
         return render_with_examples(self.prompt, record, self.result["prompt"]["form"], shots)
 
     def model_output(self, row: dict) -> str:
-        """The raw text of a prediction; by log-probability the letter that was likeliest."""
-        row = row["variants"][0] if "variants" in row and "output" not in row else row
-        return row["output"] if "output" in row else ",".join(row.get("letters") or [])
+        """The raw text of a prediction; by log-probability the letter that was likeliest.
+
+        Of several samples the first that answers as the majority does, of turned options the question as it stands.
+        """
+        if "output" in row:
+            return row["output"]
+        texts = [variant["output"] for variant in row.get("variants", []) if "output" in variant]
+        if not texts:
+            return ",".join(row["letters"] or [])
+        if "turns" in row:
+            return texts[0]
+        record, parse = self.question(row), self.result["scoring"]["parse"]
+        read = (read_letters({"output": text}, record, self.prompt, parse)["letters"] for text in texts)
+        return next((text for text, letters in zip(texts, read, strict=True) if letters == row["letters"]), texts[0])
 
 
 def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | None = None) -> FinishedRun:
@@ -75,5 +86,5 @@ def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | Non
         form=asked["form"],
         seed=asked.get("seed", 0),
     )
-    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
     return FinishedRun(result, [json.loads(line) for line in lines], test, loaded, find_examples(test, examples))

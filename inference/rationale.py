@@ -184,7 +184,7 @@ def read_pairs(path: Path) -> dict[str, list[dict]]:
     """{language: items} of a file of pairs. Errors: InputError naming the line."""
     pairs: dict[str, list[dict]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):

@@ -86,8 +86,17 @@ def test_few_shot_examples_come_from_the_train_set_and_give_way_to_the_question(
     shutil.copytree(test_folder, data / "Test")
     (data / "Train").mkdir()
     line = (test_folder / "Russian.jsonl").read_text("utf-8").splitlines()[0]
+    record = json.loads(line)
+    texts = list(record["options"].values())  # the same question, its options the other way round: another id
+    turned = record | {"options": dict(zip("AB", texts[::-1], strict=True)), "answer_idx": "B"}
     train = [{"question": f"Пример {i}?", "options": {"A": "да", "B": "нет"}, "answer_idx": "B"} for i in range(3)]
-    text = line + "\n" + "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in train)
+    text = (
+        line
+        + "\n"
+        + json.dumps(turned, ensure_ascii=False)
+        + "\n"
+        + "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in train)
+    )
     (data / "Train/Russian.jsonl").write_text(text, "utf-8")
     flags = ("--few-shot", "3", "--languages", "ru")
     run(checkpoint, data / "Test", tmp_path / "out", *flags)
@@ -147,6 +156,7 @@ def test_too_little_memory_halves_the_batches_and_changes_no_answer(
         (("--mode", "option-logprob", "--form", "rationale"), "use --form answer"),
         (("--few-shot-data", "x"), "--few-shot takes"),
         (("--batch-size", "0"), "expected 1 or more"),
+        (("--limit", "-1"), "expected 1 or more"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(checkpoint, test_folder, tmp_path, flags, message):
