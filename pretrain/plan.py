@@ -260,6 +260,7 @@ def make_plan(args: argparse.Namespace, config, card: Card) -> dict:
         "mfu_from": speed_from,
         "tokens_per_second": tokens_per_second,
         "tokens_per_day": tokens_per_second * DAY,
+        "seconds_per_step": args.global_batch_size * args.sequence_length / tokens_per_second,
         "days": seconds / DAY,
         "gpu_hours": seconds / 3600 * world,
         "disk": {"checkpoint": checkpoint, "model": weights, "run": (args.keep + 1) * checkpoint + weights},
@@ -298,6 +299,8 @@ def print_plan(args: argparse.Namespace, plan: dict, card: Card) -> None:
         f"({plan['mfu_from']})",
         f"            {plan['tokens_per_second']:,.0f} tokens/s, {plan['tokens_per_day']:.3g} a day: "
         f"{plan['days']:.2f} days, {plan['gpu_hours']:,.0f} GPU-hours",
+        f"            {plan['seconds_per_step']:,.0f} s a step; {args.save_every * plan['seconds_per_step'] / 3600:.2f} "
+        f"hours between checkpoints (--save-every {args.save_every})",
         f"disk        {disk['checkpoint'] / GIB:.1f} GiB a checkpoint, {disk['model'] / GIB:.1f} GiB the model; "
         f"{disk['run'] / GIB:.1f} GiB with {keep} kept and one being written",
     ]

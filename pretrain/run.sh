@@ -2,6 +2,8 @@
 # Pretraining job: sbatch pretrain/run.sh --recipe FILE [flags of train_lm.py], one node or many;
 # the same file runs under plain bash on one machine: bash pretrain/run.sh --recipe pretrain/recipes/tiny.yaml
 # Submit from the project's root. RANKS_PER_NODE: processes a node (default: the GPUs, or 1 without a GPU).
+# Slurm warns 900 s before the time is up; the checkpoint is saved after the step then under way. Steps that take longer
+# (plan.py says how long one takes) need an earlier warning: sbatch --signal=B:USR1@3600 pretrain/run.sh ...
 #SBATCH --job-name=mmed-pretrain
 #SBATCH --output=logs/%x-%j.out
 #SBATCH --open-mode=append
@@ -9,7 +11,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --gres=gpu:8
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@300
+#SBATCH --signal=B:USR1@900
 set -euo pipefail
 
 # Slurm runs a copy of this file, so the project is where sbatch was called.

@@ -98,10 +98,12 @@ class Training:
                 self.save(done)
             if stop or done == self.steps:
                 self.checkpoints.finish()
+            if stop:
+                if export and self.rank == 0:
+                    print(f"the export of step {done} is left out; export_model.py --step {done} makes it", flush=True)
+                return done, stop
             if export and done < self.steps:
                 self.export(done)
-            if stop:
-                return done, stop
         return self.steps, None
 
     def set_learning_rate(self, step: int) -> float:
