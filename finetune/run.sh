@@ -2,6 +2,7 @@
 # Fine-tuning job: sbatch finetune/run.sh [flags of train.py], one node or many;
 # the same file runs under plain bash on one machine: bash finetune/run.sh --lora
 # Submit from the project's root. RANKS_PER_NODE: processes a node (default: the GPUs, or 1 without a GPU).
+# A job whose time is up is queued again, MAX_RESTARTS times (default 1000); then it says so and ends with exit code 1.
 #SBATCH --job-name=mmed-finetune
 #SBATCH --output=logs/%x-%j.out
 #SBATCH --open-mode=append
@@ -31,6 +32,8 @@ export TORCH_EXTENSIONS_DIR=${TORCH_EXTENSIONS_DIR:-$PWD/.venv/torch_extensions}
 export TOKENIZERS_PARALLELISM=false
 PATH=$(dirname "$(command -v "$PYTHON")"):$PATH # DeepSpeed looks for ninja there
 export PATH PYTHON
+# A torchrun that is told to stop kills its ranks after so many seconds: a step and a save may take longer than its 30.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-1800}
 
 echo "start $(date -u +%FT%TZ)  job ${SLURM_JOB_ID:-none}  restart ${SLURM_RESTART_COUNT:-0}  nodes $nodes x $ranks ranks  host $(hostname)"
 echo "command: train.py $*"
@@ -52,7 +55,8 @@ PORT
   (trap "" USR1; exec "$PYTHON" -m torch.distributed.run "${where[@]}" --nproc-per-node="$ranks" finetune/train.py "$@") &
   pid=$!
   trap 'pkill -USR1 -P "$pid"' USR1
-  trap 'kill -TERM "$pid"' TERM INT
+  # To the ranks, which save and end well; torchrun itself, told to stop, would end with 1.
+  trap 'pkill -TERM -P "$pid" || kill -TERM "$pid"' TERM INT
 else
   MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
   MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 20000))} # jobs that share a node get ports apart
@@ -73,7 +77,12 @@ while :; do
   wait "$pid" && code=0 || code=$?
   kill -0 "$pid" 2> /dev/null || break
 done
-if [[ -n ${warned:-} && $code == 0 ]] && ((${SLURM_RESTART_COUNT:-0} < ${MAX_RESTARTS:-20})); then
+if [[ -n ${warned:-} && $code == 0 ]]; then
+  if ((${SLURM_RESTART_COUNT:-0} >= ${MAX_RESTARTS:-1000})); then
+    echo "time is nearly up; job $SLURM_JOB_ID is NOT queued again: it was ${SLURM_RESTART_COUNT:-0} times, and" \
+      "MAX_RESTARTS is ${MAX_RESTARTS:-1000}; submit the same command to go on" >&2
+    exit 1
+  fi
   echo "time is nearly up and the checkpoint is saved: asking Slurm to queue job $SLURM_JOB_ID again"
   scontrol requeue "$SLURM_JOB_ID"
   sleep 30
