@@ -216,6 +216,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("give --model (to train further) or --init-config (to start from scratch), one of them")
     if args.init_config and not args.init_config.exists():
         raise InputError(f"the configuration {args.init_config} is missing")
+    refuse_a_folder_of_another_model(args.out, args.model)
     check_kernels(args, gpu_at_hand())
     check_trackers(args)
     data = open_training_data(args)
@@ -239,6 +240,15 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run:
         return 0
     return run(args, argv, data, steps, arguments, inputs)
+
+
+def refuse_a_folder_of_another_model(out: Path, model: str | None) -> None:
+    """A model that no run of this command has made is not overwritten, the one that is trained further least of all."""
+    if model and Path(model).exists() and Path(model).resolve() == out.resolve():
+        raise InputError(f"--out {out} is the model that is to be trained further; give another --out")
+    ours = (out / "run.json", out / "training" / "making.json")
+    if (out / "config.json").exists() and not any(path.exists() for path in ours):
+        raise InputError(f"--out {out} holds another model (config.json without run.json); give another --out")
 
 
 def gpu_at_hand() -> bool:
@@ -278,7 +288,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
         asynchronous=args.async_save,
         check_owner=fence.check if fence else lambda: None,
     )
-    start = resume(checkpoints, model, tokenizer, args.resume)
+    start = resume(checkpoints, model, tokenizer, resume_choice_now(args.resume, rank))
     if start == 0:
         torch.manual_seed(args.seed * 1_000_003 + rank)  # every rank drops out units of its own
     validation = Validation(engine, data.held_out, args, start)
@@ -345,6 +355,17 @@ def export_model(checkpoints: Checkpoints, run: Path, step: int, out: Path, reco
         export_checkpoint(run, step, out, checkpoints.dtype, record, reference)
 
     checkpoints.on_rank_0(f"the model of step {step} could not be written to {out}; its checkpoint is whole", export)
+
+
+def resume_choice_now(how: str | int, rank: int) -> str | int:
+    """--resume, which a job that Slurm has queued again must not apply a second time: it would lose what was trained
+    since, or refuse its own checkpoints."""
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    if restarts == 0 or how == "auto":
+        return how
+    if rank == 0:
+        print(f"restart {restarts} of this job by Slurm: --resume {how} is taken as auto", flush=True)
+    return "auto"
 
 
 def resume(checkpoints: Checkpoints, model, tokenizer, how: str | int) -> int:

@@ -124,6 +124,26 @@ def test_settings_that_cannot_be_end_with_a_sentence(store_folder, config, tmp_p
     assert not (tmp_path / "out/run.json").exists()
 
 
+@pytest.mark.parametrize("how", [3, "none"])
+def test_a_job_that_slurm_queued_again_goes_on_from_its_newest_checkpoint(how, monkeypatch, capsys):
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    assert train_lm.resume_choice_now(how, 0) == how
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert train_lm.resume_choice_now(how, 0) == "auto"
+    assert f"--resume {how} is taken as auto" in capsys.readouterr().out
+
+
+def test_a_folder_that_holds_another_model_is_not_overwritten(store_folder, config, tmp_path):
+    out = tmp_path / "published"
+    out.mkdir()
+    (out / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds another model"):
+        train_lm.main(flags(store_folder, config, out))
+    with pytest.raises(InputError, match="is the model that is to be trained further"):
+        train_lm.main([str(store_folder), "--model", str(out), "--out", f"{tmp_path}/x/../published"])
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
 def test_a_store_of_another_tokenizer_is_refused(trained, corpus, tmp_path):
     import tokenize_corpus
     import train_tokenizer
@@ -196,7 +216,7 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_an_undisturbed_one(
     else:
         os.kill(job.pid, signal.SIGUSR1 if how.startswith("USR1") else signal.SIGTERM)
         output = job.communicate(timeout=120)[0]
-        assert "checkpoint saved" in output, output
+        assert job.returncode == 0 and "checkpoint saved" in output, output
         marker = read_json(out / "training/stopped.json")
         assert marker["signal"] == f"SIG{how}" and marker["step"] in range(2, 8) and marker["steps"] == 8
     assert ranks_of(out) == [], "no rank may be left behind"
