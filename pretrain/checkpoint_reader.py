@@ -24,14 +24,11 @@ def complete_checkpoints(folder: Path) -> list[int]:
 
 
 def fitting_micro_batch(folder: Path, global_batch: int, micro_batch: int, ranks: int) -> int:
-    """The micro-batch of a run that goes on with other ranks than before: the largest up to `micro_batch` that divides
-    each rank's share of the global batch. Otherwise `micro_batch` as it is: then a number that does not divide is
-    an error of the command line."""
-    steps, share = complete_checkpoints(folder), global_batch // ranks
-    if not steps or global_batch % ranks:
-        return micro_batch
-    before = read_json(step_folder(folder, steps[-1]) / "complete.json").get("world_size")
-    if before == ranks:
+    """The micro-batch of a run that goes on, maybe with other ranks than before: the largest up to `micro_batch` that
+    divides each rank's share of the global batch. Otherwise `micro_batch` as it is: in a new run a number that does not
+    divide is an error of the command line."""
+    share = global_batch // ranks
+    if not complete_checkpoints(folder) or global_batch % ranks:
         return micro_batch
     return max(size for size in range(1, min(micro_batch, share) + 1) if share % size == 0)
 
@@ -41,7 +38,13 @@ def damaged_files(checkpoint: Path, share: int = 0, shares: int = 1) -> list[str
 
     Every `shares`-th file from number `share` on is read, several at once: each rank looks at its own part.
     """
-    files = sorted(read_json(checkpoint / "complete.json")["files"].items())
+    try:
+        files = read_json(checkpoint / "complete.json").get("files")
+    except InputError as error:
+        return [str(error)]
+    if not isinstance(files, dict):
+        return [f"{checkpoint}/complete.json names no files"]
+    files = sorted(files.items())
 
     def look(item) -> str | None:
         name, facts = item

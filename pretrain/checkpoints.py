@@ -223,7 +223,7 @@ class Checkpoints:
     def _problems(self, step: int) -> list[str]:
         with self._together(f"the checkpoint of step {step} cannot be read") as shared:
             shared["mine"] = damaged_files(step_folder(self.folder, step), self.rank, self.world)
-        return [problem for part in shared["all"] for problem in part]
+        return list(dict.fromkeys(problem for part in shared["all"] for problem in part))
 
     def _load(self, step: int, newer: list[int]) -> tuple[int, dict]:
         mine = f"rank-{self.rank:05d}.safetensors"
@@ -250,11 +250,13 @@ class Checkpoints:
             import torch
 
             torch.manual_seed(step * 1_000_003 + self.rank)  # with other ranks there is no state to go on from
-        if self.rank == 0:
-            for path in (step_folder(self.folder, s) for s in newer):
+        with self._together("checkpoints newer than --resume could not be set aside"):
+            for path in (step_folder(self.folder, s) for s in newer if self.rank == 0):
                 if path.exists():
-                    path.rename(path.with_name(f"set-aside-{path.name}"))
-                    print(f"{path.name} is newer than --resume {step} and is set aside as set-aside-{path.name}")
+                    aside = _free_name(path.with_name(f"set-aside-{path.name}"))
+                    path.rename(aside)
+                    print(f"{path.name} is newer than --resume {step} and is set aside as {aside.name}")
+        if self.rank == 0:
             changed = "" if record["world_size"] == self.world else f"; {record['world_size']} -> {self.world} ranks"
             if record["zero"] != self.engine.zero_optimization_stage():
                 changed += f"; ZeRO {record['zero']} -> {self.engine.zero_optimization_stage()}"
@@ -332,6 +334,15 @@ def _count(shape) -> int:
     for size in shape:
         total *= size
     return total
+
+
+def _free_name(path: Path) -> Path:
+    """`path`, or with the first number behind it that no earlier one has: set-aside-step-00000003.2"""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
 
 
 def _remove(path: Path) -> None:

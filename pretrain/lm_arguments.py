@@ -204,7 +204,9 @@ def checkpoint_flags(add) -> None:
         "--resume",
         type=resume_choice,
         default="auto",
-        help="auto: the newest checkpoint that is whole; none: refuse a folder that has one; or a step (default auto)",
+        help="auto: the newest checkpoint that is whole; none: refuse a folder that has one; or a step, to go back to "
+        "and set newer ones aside; once Slurm has queued the job again (SLURM_RESTART_COUNT), always auto (default "
+        "%(default)s)",
     )
 
 

@@ -299,8 +299,8 @@ def print_plan(args: argparse.Namespace, plan: dict, card: Card) -> None:
         f"({plan['mfu_from']})",
         f"            {plan['tokens_per_second']:,.0f} tokens/s, {plan['tokens_per_day']:.3g} a day: "
         f"{plan['days']:.2f} days, {plan['gpu_hours']:,.0f} GPU-hours",
-        f"            {plan['seconds_per_step']:,.0f} s a step; {args.save_every * plan['seconds_per_step'] / 3600:.2f} "
-        f"hours between checkpoints (--save-every {args.save_every})",
+        f"            {plan['seconds_per_step']:,.3g} s a step; --save-every {args.save_every}: a checkpoint every "
+        f"{args.save_every * plan['seconds_per_step'] / 3600:.3g} hours",
         f"disk        {disk['checkpoint'] / GIB:.1f} GiB a checkpoint, {disk['model'] / GIB:.1f} GiB the model; "
         f"{disk['run'] / GIB:.1f} GiB with {keep} kept and one being written",
     ]
