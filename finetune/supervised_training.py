@@ -50,9 +50,10 @@ def trainer_settings(args: argparse.Namespace):
             f"--batch-size {args.batch_size} is no multiple of --micro-batch-size {args.micro_batch_size} x "
             f"{world} processes"
         )
+    launched = "WORLD_SIZE" in os.environ
     if args.zero:
         start_deepspeed(gpu)
-    return TrainingArguments(
+    settings = TrainingArguments(
         output_dir=str(args.out / "training"),
         # An item of the dataset is a whole micro-batch, and the dataset is the whole run in its order.
         per_device_train_batch_size=1,
@@ -77,6 +78,17 @@ def trainer_settings(args: argparse.Namespace):
         disable_tqdm=not sys.stderr.isatty(),
         remove_unused_columns=False,
     )
+    return settings if launched else use_one_gpu(settings, torch.cuda.device_count() if gpu else 0)
+
+
+def use_one_gpu(settings, visible: int):
+    """A process that torchrun did not start takes one GPU: the Trainer would deal each batch out to all that it sees,
+    and a batch here is one item."""
+    if settings.n_gpu > 1:
+        settings._n_gpu = 1
+    if visible > 1:
+        print(f"one GPU of {visible} is used; `bash finetune/run.sh` takes all", flush=True)
+    return settings
 
 
 def start_deepspeed(gpu: bool) -> None:

@@ -90,6 +90,15 @@ def test_the_loss_per_example_weighs_short_and_long_completions_alike():
     assert torch.allclose(supervised_training.make_loss_per_example(2)(outputs, labels), (short + long) / 2)
 
 
+def test_a_process_alone_takes_one_gpu_of_several_and_says_so(tmp_path, capsys):
+    from transformers import TrainingArguments
+
+    settings = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    settings._n_gpu = 4  # as the library counts them; it would wrap the model in DataParallel
+    assert supervised_training.use_one_gpu(settings, 4).n_gpu == 1 and settings.train_batch_size == 8
+    assert "one GPU of 4 is used; `bash finetune/run.sh` takes all" in capsys.readouterr().out
+
+
 def test_a_dry_run_writes_nothing(model_of, benchmark, tmp_path, capsys):
     assert train.main(arguments(model_of(), benchmark, tmp_path / "out", "--lora", "--dry-run")) == 0
     assert "⟦" in capsys.readouterr().out and not (tmp_path / "out").exists()
