@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import merge
 import train
 from finetune_record import InputError, is_disk_full, read_json
 from supervised_training import memory_advice
@@ -47,6 +48,38 @@ def test_no_padding_and_no_opening_token_and_tied_embeddings_of_an_odd_number_tr
         loaded = AutoModelForCausalLM.from_pretrained(path)
         assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
         assert loaded.lm_head.weight.shape == (307, 32)
+
+
+def test_an_adapter_is_added_to_a_bfloat16_base_in_float32(model, tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).save_pretrained(model)
+    base, name = load_file(model / "model.safetensors"), "model.layers.0.mlp.up_proj"
+    adapted = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules=["up_proj"], init_lora_weights=False),
+    )
+    for key, tensor in adapted.state_dict().items():
+        if "lora_" in key:
+            tensor.mul_(0.01)  # an update that bfloat16 would mostly round away
+    adapted.save_pretrained(tmp_path / "adapter")
+    (tmp_path / "adapter/prompt").mkdir()
+    record = {"base": str(model), "arguments": {}, "training": "lora"}
+    (tmp_path / "adapter/run.json").write_text(json.dumps(record))
+    low, high = (load_file(tmp_path / "adapter/adapter_model.safetensors")[f"base_model.model.{name}.lora_{x}.weight"]
+                 for x in "AB")  # fmt: skip
+    exact = base[f"{name}.weight"].float() + 2 * high @ low
+    assert merge.main([str(tmp_path / "adapter")]) == 0
+    merged = load_file(tmp_path / "adapter/merged/model.safetensors")[f"{name}.weight"]
+    assert merged.dtype == torch.float32 and torch.allclose(merged, exact, atol=0, rtol=1e-6)
+    assert not torch.equal(merged, exact.bfloat16().float())
+    halved = tmp_path / "halved"
+    assert merge.main([str(tmp_path / "adapter"), "--out", str(halved), "--dtype", "bfloat16"]) == 0
+    assert load_file(halved / "model.safetensors")[f"{name}.weight"].equal(merged.bfloat16())
+    assert read_json(halved / "config.json")["dtype"] == "bfloat16"
 
 
 def test_a_tokenizer_with_tokens_that_the_model_does_not_know_is_refused(model, benchmark, tmp_path):
