@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,6 +26,15 @@ def on_any_rank(wish: bool) -> bool:
     votes = torch.tensor(float(wish), device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.all_reduce(votes)
     return bool(votes)
+
+
+def from_first_rank(decide: Callable):
+    """What the first rank decides, on all ranks: what each reads from a shared disk, or sums up, may differ, and ranks
+    that part here wait for each other for ever."""
+    answer = [decide() if not dist.is_initialized() or dist.get_rank() == 0 else None]
+    if dist.is_initialized():
+        dist.broadcast_object_list(answer, src=0)
+    return answer[0]
 
 
 def append_metrics(metrics: Path, row: dict) -> None:
@@ -95,19 +105,27 @@ class Validation(TrainerCallback):
         if step % self.args.validate_every and step < state.max_steps:
             return
         scores = self._measure(step)
-        best = self.best()
-        if best is None or better(scores, best, self.args.best_by):
+        keep, since = from_first_rank(lambda: self._compare(scores))
+        if keep:
             self._keep(scores)
-        elif self.args.early_stopping:
-            since = (step - best["step"] + self.args.validate_every - 1) // self.args.validate_every
-            if since >= self.args.early_stopping and step < state.max_steps:
-                self.stopped_early = control.should_training_stop = True
-                control.should_save = False  # a run that went on from here would go past its end
-                if state.is_world_process_zero:
-                    print(f"stopped early at step {step}: none of the last {since} validations was better", flush=True)
+        elif self.args.early_stopping and since >= self.args.early_stopping and step < state.max_steps:
+            self.stopped_early = control.should_training_stop = True
+            control.should_save = False  # a run that went on from here would go past its end
+            if state.is_world_process_zero:
+                print(f"stopped early at step {step}: none of the last {since} validations was better", flush=True)
 
     def best(self) -> dict | None:
-        """What the kept weights scored, with their step."""
+        """What the kept weights scored, with their step. All ranks call it together and get the same."""
+        return from_first_rank(self._read_best)
+
+    def _compare(self, scores: dict) -> tuple[bool, int]:
+        """(whether these weights are the best so far, validations since the best ones)."""
+        best = self._read_best()
+        if best is None or better(scores, best, self.args.best_by):
+            return True, 0
+        return False, (scores["step"] - best["step"] + self.args.validate_every - 1) // self.args.validate_every
+
+    def _read_best(self) -> dict | None:
         kept = [read_json(path) for path in self.folder.glob("best-*/validation.json")]
         for row in kept[1:]:
             kept[0] = row if better(row, kept[0], self.args.best_by) else kept[0]

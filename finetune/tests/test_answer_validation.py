@@ -1,5 +1,6 @@
 """Questions held out of the train set, what is measured on them, and what follows from it."""
 
+import argparse
 import json
 import shutil
 
@@ -127,6 +128,25 @@ def test_a_merged_model_is_reused_and_another_folder_is_not_written_over(diverge
     write_json(moved / "run.json", read_json(moved / "run.json") | {"base": "gone"})
     with pytest.raises(InputError, match="the base model of"):
         merge.main([str(moved)])
+
+
+def test_the_first_rank_decides_which_weights_are_the_best(tmp_path, monkeypatch):
+    import trainer_callbacks
+
+    args = argparse.Namespace(out=tmp_path, best_by="loss", validate_every=2)
+    validation = trainer_callbacks.Validation([], args)
+    write_json(tmp_path / "training/best-2/validation.json", {"step": 2, "loss": 1.0, "accuracy": None})
+    assert validation.best()["step"] == 2
+    later = {"step": 6, "loss": 1.5, "accuracy": None}
+    assert validation._compare(later) == (False, 2) and validation._compare(later | {"loss": 0.5}) == (True, 0)
+
+    def broadcast(answer: list, src: int) -> None:
+        assert answer == [None] and src == 0, "another rank has looked for itself"
+        answer[0] = "the first rank's"
+
+    other = argparse.Namespace(is_initialized=lambda: True, get_rank=lambda: 1, broadcast_object_list=broadcast)
+    monkeypatch.setattr(trainer_callbacks, "dist", other)
+    assert validation.best() == "the first rank's"
 
 
 def test_better_goes_by_loss_or_by_accuracy_and_then_loss():
