@@ -1,5 +1,6 @@
 import random
 from array import array
+from types import SimpleNamespace
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from batching import MicroBatchCollator, MicroBatches, PadOnTheRight, pack
 from example_mixture import make_mixture, question_pools
 from finetune_record import InputError
-from packing_guard import prove_packing
+from packing_guard import make_packing_guard, prove_packing
 
 
 def mixture_of(lengths: list[int], seed: int = 0):
@@ -152,6 +153,19 @@ def test_the_loss_of_an_example_in_a_pack_is_its_loss_alone(kind, model_of):
         )
         start += length
     prove_packing(model, examples)
+
+
+def test_float32_weights_that_compute_in_bfloat16_are_proved_as_16_bits(model_of):
+    import torch
+
+    model, examples = load(model_of("llama")), random_examples()
+    arguments = SimpleNamespace(bf16=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        make_packing_guard(examples).on_train_begin(arguments, None, None, model=model)
+        with pytest.raises(InputError, match="see each other"):
+            prove_packing(model, examples)
+    with pytest.raises(InputError, match="leave out --packing"):
+        prove_packing(load(model_of("bloom")), examples, half=True)
 
 
 def test_a_model_in_which_packed_examples_see_each_other_is_refused(model_of, monkeypatch):
