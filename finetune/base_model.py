@@ -1,6 +1,7 @@
 """The model to be fine-tuned: finding it, checking it, loading it with its tokenizer."""
 
 import argparse
+import hashlib
 import importlib.util
 import os
 import sys
@@ -155,11 +156,21 @@ def relative_base(model: str, out: Path) -> str | None:
 
 
 def model_fingerprint(model: str) -> str:
-    """A folder's run.json or config.json by SHA-256; a hub name as it is."""
-    for name in ("run.json", "config.json"):
-        if (Path(model) / name).exists():
-            return sha256_of_file(Path(model) / name)
-    return model
+    """A folder by the SHA-256 of its run.json, written last; without one, of its config.json and of each
+    weight file's name, size, first and last MiB. A hub name as it is."""
+    folder = Path(model)
+    if (folder / "run.json").exists():
+        return sha256_of_file(folder / "run.json")
+    if not (folder / "config.json").exists():
+        return model
+    digest = hashlib.sha256(sha256_of_file(folder / "config.json").encode())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            digest.update(f"\0{path.name} {size}\0".encode() + file.read(1 << 20))
+            file.seek(max(0, size - (1 << 20)))
+            digest.update(file.read())
+    return digest.hexdigest()
 
 
 def count_parameters(model) -> dict[str, int]:

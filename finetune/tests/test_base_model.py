@@ -10,7 +10,8 @@ import pytest
 
 import merge
 import train
-from finetune_record import InputError, is_disk_full, read_json
+from base_model import model_fingerprint
+from finetune_record import InputError, is_disk_full, read_json, sha256_of_file
 from supervised_training import memory_advice
 
 
@@ -80,6 +81,16 @@ def test_an_adapter_is_added_to_a_bfloat16_base_in_float32(model, tmp_path):
     assert merge.main([str(tmp_path / "adapter"), "--out", str(halved), "--dtype", "bfloat16"]) == 0
     assert load_file(halved / "model.safetensors")[f"{name}.weight"].equal(merged.bfloat16())
     assert read_json(halved / "config.json")["dtype"] == "bfloat16"
+
+
+def test_two_models_of_one_config_are_two_inputs(model_of, tmp_path):
+    first, second = model_of(), shutil.copytree(model_of(), tmp_path / "second")
+    assert model_fingerprint(str(first)) == model_fingerprint(str(second)) != sha256_of_file(first / "config.json")
+    weights = bytearray((second / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (second / "model.safetensors").write_bytes(weights)
+    assert model_fingerprint(str(first)) != model_fingerprint(str(second))
+    assert model_fingerprint("some/name") == "some/name"
 
 
 def test_a_tokenizer_with_tokens_that_the_model_does_not_know_is_refused(model, benchmark, tmp_path):
