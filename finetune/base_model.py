@@ -62,11 +62,12 @@ def load_base(args: argparse.Namespace):
 
     In bf16 a frozen model is loaded so, and one under DeepSpeed, which keeps fp32 copies of its own. A model that is
     tuned in full without DeepSpeed stays in fp32 and only computes in bf16: steps of 1e-6 would vanish in bf16's eight
-    bits. It is written out in the precision it came in (`stored_dtype`).
+    bits. Tuned in full, it is written out in the precision that its config.json names (`stored_dtype`), whatever it was
+    trained in; float32 where it names none.
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     bf16 = torch.cuda.is_available() if args.bf16 is None else args.bf16
     options = {"dtype": torch.bfloat16 if bf16 and (args.lora or args.zero) else torch.float32}
@@ -75,6 +76,7 @@ def load_base(args: argparse.Namespace):
     if args.attn:
         options["attn_implementation"] = args.attn
     try:
+        stored = AutoConfig.from_pretrained(args.model, trust_remote_code=args.trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
             args.model, trust_remote_code=args.trust_remote_code, use_safetensors=True, **options
         )
@@ -86,8 +88,8 @@ def load_base(args: argparse.Namespace):
         if "mismatch" not in str(error):
             raise
         raise InputError(f"the weights of {args.model} do not fit its config.json: {shortened(error)}") from None
-    if bf16 and not args.lora and not args.zero:
-        model.stored_dtype = torch.bfloat16
+    if not args.lora:
+        model.stored_dtype = stored.dtype or stored.get_text_config().dtype or torch.float32
     if args.qlora:
         from peft import prepare_model_for_kbit_training
 

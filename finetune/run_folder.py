@@ -73,10 +73,10 @@ def gathered_weights(trainer) -> dict | None:
 
 
 def cast_weights(state: dict, dtype) -> dict:
-    """Floating-point weights in another precision; tensors that share memory still do."""
+    """Floating-point weights in another precision, on the CPU; tensors that share memory still do."""
     done: dict[int, object] = {}
     return {
-        name: done.setdefault(tensor.data_ptr(), tensor.to(dtype)) if tensor.is_floating_point() else tensor
+        name: done.setdefault(tensor.data_ptr(), tensor.to("cpu", dtype)) if tensor.is_floating_point() else tensor
         for name, tensor in state.items()
     }
 

@@ -83,6 +83,20 @@ def test_an_adapter_is_added_to_a_bfloat16_base_in_float32(model, tmp_path):
     assert read_json(halved / "config.json")["dtype"] == "bfloat16"
 
 
+@pytest.mark.parametrize(("dtype", "flag"), [("bfloat16", "--no-bf16"), ("float32", "--bf16")])
+def test_a_model_tuned_in_full_is_written_in_the_precision_of_its_base(dtype, flag, model, benchmark, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).save_pretrained(model)
+    assert train.main(command(model, benchmark, tmp_path / "out", flag, "--validation-questions", "0")) == 0
+    weights = load_file(tmp_path / "out/model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {getattr(torch, dtype)}
+    assert read_json(tmp_path / "out/config.json")["dtype"] == dtype
+    assert any(not weights[key].equal(tensor) for key, tensor in load_file(model / "model.safetensors").items())
+
+
 def test_two_models_of_one_config_are_two_inputs(model_of, tmp_path):
     first, second = model_of(), shutil.copytree(model_of(), tmp_path / "second")
     assert model_fingerprint(str(first)) == model_fingerprint(str(second)) != sha256_of_file(first / "config.json")

@@ -1,7 +1,7 @@
 import random
 from array import array
-from types import SimpleNamespace
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
