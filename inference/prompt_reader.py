@@ -37,9 +37,15 @@ class Prompt:
         try:
             texts = {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
             self.settings = json.loads(texts["prompt.json"])
+            if not isinstance(self.settings, dict):
+                raise ValueError("prompt.json is not a JSON object")
+            if not isinstance(self.settings["answer_pattern"], str):
+                raise ValueError("prompt.json: answer_pattern is not a string")
             self._prompt = environment.from_string(texts["prompt.jinja"])
             self._target = environment.from_string(texts["target.jinja"])
             self.pattern = re.compile(self.settings["answer_pattern"])
+            if not self.pattern.groups:
+                raise ValueError("prompt.json: answer_pattern has no group (...) around the letters")
             self.name, self.version, self.stop = (self.settings[key] for key in ("name", "version", "stop"))
             self.chat_template = self.settings.get("chat_template", False) is True
         except OSError as error:
@@ -60,7 +66,7 @@ class Prompt:
     def parse(self, text: str) -> list[str] | None:
         """The letters of a completion, sorted; None where it does not keep answer_pattern. Strict on purpose."""
         match = self.pattern.search(text)
-        return sorted({letter.strip() for letter in match.group(1).split(",")}) if match else None
+        return sorted({letter.strip() for letter in match.group(1).split(",")}) if match and match.group(1) else None
 
     def _fill(self, template, record: dict, form: str) -> str:
         from jinja2 import TemplateError
@@ -75,6 +81,16 @@ class Prompt:
 
     def _prove(self) -> None:
         examples = self.settings.get("worked_examples", [])
+        for number, example in enumerate(examples if isinstance(examples, list) else [examples], start=1):
+            whole = isinstance(example, dict) and all(
+                isinstance(example.get(k), str) for k in ("form", "prompt", "target")
+            )
+            record = example.get("record") if whole else None
+            if not isinstance(record, dict) or not isinstance(record.get("answer_idx"), str):
+                raise PromptError(
+                    f"{self.folder}/prompt.json: worked example {number} needs form, prompt, target and a record with "
+                    "its answer_idx"
+                )
         if {example["form"] for example in examples} != set(FORMS):
             raise PromptError(f"{self.folder}/prompt.json: worked_examples must show each form ({', '.join(FORMS)})")
         for number, example in enumerate(examples, start=1):

@@ -93,6 +93,36 @@ def test_a_prompt_that_does_not_hold_is_refused(copy, name, old, new, message):
         Prompt(copy)
 
 
+def without(key: str):
+    """A change to prompt.json: its first worked example has lost this."""
+
+    def change(settings: dict) -> dict:
+        settings["worked_examples"][0].pop(key)
+        return settings
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda settings: [settings], r"prompt\.json is not a JSON object"),
+        (lambda settings: settings | {"answer_pattern": 5}, r"answer_pattern is not a string"),
+        (lambda settings: settings | {"answer_pattern": "[A-Z]"}, r"answer_pattern has no group"),
+        (lambda settings: settings | {"answer_pattern": "(x)?"}, r"does not parse to its own answer"),
+        (lambda settings: settings | {"worked_examples": 5}, r"worked example 1 needs form"),
+        (lambda settings: settings | {"worked_examples": ["x"]}, r"worked example 1 needs form"),
+        (without("record"), r"worked example 1 needs form, prompt, target and a record"),
+        (without("form"), r"worked example 1 needs form"),
+    ],
+)
+def test_settings_of_another_shape_end_in_a_sentence(copy, change, message):
+    path = copy / "prompt.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    with pytest.raises(PromptError, match=message):
+        Prompt(copy)
+
+
 def test_a_prompt_whose_pattern_misses_its_own_answers_is_refused(copy):
     settings = json.loads((copy / "prompt.json").read_text(encoding="utf-8"))
     settings["answer_pattern"] = r"\A([A-D])\Z"
