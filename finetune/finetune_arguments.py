@@ -206,7 +206,7 @@ def validation_flags(add) -> None:
         "--best-by",
         choices=("loss", "accuracy"),
         default="loss",
-        help="mean over languages; accuracy of so few questions is noisy (default %(default)s)",
+        help="mean over languages; accuracy, of the form answer, is noisy with so few questions (default %(default)s)",
     )
     add("--early-stopping", type=int, help="stop after this many validations that are no better than the best")
 

@@ -13,6 +13,7 @@ A run that was killed goes on from its newest complete checkpoint. USR1 or TERM:
 import argparse
 import hashlib
 import json
+import math
 import os
 import sys
 
@@ -101,9 +102,14 @@ def settle(args: argparse.Namespace) -> None:
         raise InputError(
             "--qlora holds the model in 4 bits on every process, which ZeRO cannot split; leave out --zero"
         )
-    for name in ("validate_every", "early_stopping", "save_every", "log_every", "keep"):
+    counts = ("batch_size", "micro_batch_size", "limit", "validate_every", "early_stopping", "save_every", "log_every")
+    for name in (*counts, "keep"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} is a number of 1 or more")
+    if not 0 < args.epochs < math.inf:
+        raise InputError("--epochs is above 0")
+    if args.best_by == "accuracy" and "answer" not in args.forms:
+        raise InputError("--best-by accuracy looks at the form answer; add it to --forms, or leave out --best-by")
     if args.validation_questions < 0 or not 0 <= args.validation_share < 1:
         raise InputError("--validation-questions is 0 or more, --validation-share from 0 to below 1")
 
