@@ -1,6 +1,7 @@
 """The model that is trained: loaded or made from a configuration, matched to the token store; DeepSpeed's settings."""
 
 import argparse
+import hashlib
 import importlib.util
 import inspect
 import math
@@ -155,7 +156,9 @@ def make_deepspeed_config(args: argparse.Namespace, world: int, bf16: bool) -> d
         zero["offload_optimizer"] = place
     if args.offload == "all":
         zero["offload_param"] = place
-    return {
+    # Many micro-batches are summed in float32: in bf16, small gradients would be lost beside the sum.
+    kept = {"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and args.zero >= 2 else {}
+    return kept | {
         "train_micro_batch_size_per_gpu": args.micro_batch_size,
         "gradient_accumulation_steps": args.global_batch_size // per_step,
         "gradient_clipping": 0.0 if clips_itself(args, bf16) else args.clip,
@@ -174,11 +177,19 @@ def clips_itself(args: argparse.Namespace, bf16: bool) -> bool:
 
 
 def model_fingerprint(args: argparse.Namespace) -> str:
-    """What the weights start from: the parent's run.json or config.json, or the configuration file, by SHA-256."""
+    """What the weights start from, by SHA-256: the configuration file, the parent's run.json, which has its files'
+    hashes, or its config.json with size and middle of each weight file; a hub name stands for itself."""
     if args.init_config:
         return sha256_of_file(args.init_config)
     folder = Path(args.model)
-    for name in ("run.json", "config.json"):
-        if (folder / name).exists():
-            return sha256_of_file(folder / name)
-    return args.model
+    if (folder / "run.json").exists():
+        return sha256_of_file(folder / "run.json")
+    if not (folder / "config.json").exists():
+        return args.model
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin")):
+        size = path.stat().st_size
+        with open(path, "rb") as file:  # all of it would take minutes; models of one configuration differ everywhere
+            file.seek(size // 2)
+            digest.update(f"{path.name} {size}".encode() + file.read(1 << 20))
+    return digest.hexdigest()

@@ -14,10 +14,22 @@ def parsed(*flags: str):
     return build_parser("").parse_args(["--global-batch-size", "8", "--micro-batch-size", "2", *flags])
 
 
+def test_a_given_model_is_known_by_its_content_wherever_it_lies(tmp_path):
+    for name, weights in (("here", b"a"), ("there", b"a"), ("other", b"b")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_bytes(bytes(1000) + weights)
+    here, there, other = (
+        lm_model.model_fingerprint(parsed("--model", str(tmp_path / name))) for name in ("here", "there", "other")
+    )
+    assert here == there != other
+
+
 def test_deepspeeds_settings_follow_the_flags():
     config = lm_model.make_deepspeed_config(parsed("--zero", "3", "--offload", "all", "--clip", "0.5"), 2, bf16=True)
     assert (config["train_micro_batch_size_per_gpu"], config["gradient_accumulation_steps"]) == (2, 2)
     assert config["gradient_clipping"] == 0.5 and config["bf16"] == {"enabled": True}
+    assert config["data_types"] == {"grad_accum_dtype": "fp32"}, "micro-batches are not summed in bf16"
     zero = config["zero_optimization"]
     assert (zero["stage"], zero["offload_optimizer"]["device"], zero["offload_param"]["device"]) == (3, "cpu", "cpu")
     zero = lm_model.make_deepspeed_config(parsed("--zero", "2", "--offload", "optimizer"), 1, False)[

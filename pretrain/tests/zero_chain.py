@@ -34,6 +34,7 @@ def make_engine(zero: int, bf16: bool):
         "train_micro_batch_size_per_gpu": 4 // dist.get_world_size(),
         "gradient_clipping": 1.0,
         "bf16": {"enabled": bf16},
+        **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and zero >= 2 else {}),  # as train_lm.py has it
         # Parameters of up to 20 elements stay whole on every rank, the others are cut.
         "zero_optimization": {"stage": zero, "stage3_param_persistence_threshold": 20},
         "zero_allow_untested_optimizer": True,
