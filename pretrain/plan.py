@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check_numbers(args: argparse.Namespace) -> None:
-    for name in ("gpus", "nodes", "sequence_length", "micro_batch_size", "global_batch_size"):
+    for name in ("gpus", "nodes"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: give a number above 0")
     if not 0 < args.mfu <= 1:
@@ -148,7 +148,7 @@ def count_tokens(args: argparse.Namespace) -> tuple[float, str]:
     """(tokens to train on, where the number comes from)."""
     if args.tokens is not None:
         return args.tokens, "--tokens"
-    if args.steps:
+    if args.steps is not None:
         return args.steps * args.global_batch_size * args.sequence_length, f"--steps {args.steps}"
     if not (args.data / "manifest.json").exists():
         raise InputError(f"{args.data} is no complete token store or corpus; give --tokens, such as 25.5e9")
@@ -233,7 +233,7 @@ def make_plan(args: argparse.Namespace, config, card: Card) -> dict:
                     setting = {"zero": zero, "gradient_checkpointing": checkpointing, "micro_batch_size": micro}
                     others.append(setting | {"needed": most, "fits": most <= room})
     weights = (2 if args.bf16 else 4) * count.total
-    checkpoint = weights + (12 if args.bf16 or args.zero else 8) * count.total
+    disk = disk_bytes(args, weights, 12 * count.total, tokens)
     seconds = tokens / tokens_per_second
     return {
         "format_version": 1,
@@ -263,9 +263,20 @@ def make_plan(args: argparse.Namespace, config, card: Card) -> dict:
         "seconds_per_step": args.global_batch_size * args.sequence_length / tokens_per_second,
         "days": seconds / DAY,
         "gpu_hours": seconds / 3600 * world,
-        "disk": {"checkpoint": checkpoint, "model": weights, "run": (args.keep + 1) * checkpoint + weights},
+        "disk": disk,
         "alternatives": others,
     }  # fmt: skip
+
+
+def disk_bytes(args: argparse.Namespace, model: int, checkpoint: int, tokens: float) -> dict:
+    """Bytes of a model, of a checkpoint (float32 weights and two moments), of a whole run; how many stay for good."""
+    steps = math.ceil(tokens / (args.global_batch_size * args.sequence_length))
+    exports = (steps - 1) // args.export_every if args.export_every else 0
+    stay = range(args.keep_every, steps + 1, args.keep_every) if args.keep_every else ()
+    # A checkpoint is made at every --save-every and --export-every steps.
+    stay = sum(s % args.save_every == 0 or bool(args.export_every and s % args.export_every == 0) for s in stay)
+    run = (args.keep + 1 + stay) * checkpoint + (1 + exports) * model
+    return {"checkpoint": checkpoint, "model": model, "stay": stay, "exports": exports, "run": run}
 
 
 def print_plan(args: argparse.Namespace, plan: dict, card: Card) -> None:
@@ -302,7 +313,8 @@ def print_plan(args: argparse.Namespace, plan: dict, card: Card) -> None:
         f"            {plan['seconds_per_step']:,.3g} s a step; --save-every {args.save_every}: a checkpoint every "
         f"{args.save_every * plan['seconds_per_step'] / 3600:.3g} hours",
         f"disk        {disk['checkpoint'] / GIB:.1f} GiB a checkpoint, {disk['model'] / GIB:.1f} GiB the model; "
-        f"{disk['run'] / GIB:.1f} GiB with {keep} kept and one being written",
+        f"{disk['run'] / GIB:.1f} GiB with {keep} kept and one being written, {disk['stay']} that stay, "
+        f"{disk['exports']} exports",
     ]
     print("\n".join(lines))
     if plan["alternatives"]:
