@@ -237,6 +237,11 @@ class Checkpoints:
             raise InputError(
                 f"{reader.checkpoint} is of a run with other arguments ({', '.join(other)}); give another --out"
             )
+        if record["dtype"] != self.dtype:
+            raise InputError(
+                f"{reader.checkpoint} was trained in {record['dtype']}, this run would go on in {self.dtype}; give "
+                f"--{'' if record['dtype'] == 'bfloat16' else 'no-'}bf16, or another --out"
+            )
         _check_shapes(reader, parameter_shapes(self.engine))
         optimizer = record["optimizer"]
         pieces = pieces_of(self.engine, whole=True)

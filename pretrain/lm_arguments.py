@@ -7,8 +7,8 @@ from lm_trackers import TRACKERS
 from packed_attention import CHOICES as ATTENTION
 
 # Arguments that change neither the weights nor the data order, and so may differ when a run is resumed. What lies at
-# the paths `data`, `mix` and `replay` is part of the run's identity by its content.
-FREE_ARGUMENTS = {"data", "mix", "replay", "validate_every", "validation_warning"}
+# the paths `data`, `mix`, `replay`, `model` and `init_config` is part of the run's identity by its content.
+FREE_ARGUMENTS = {"data", "mix", "replay", "model", "init_config", "validate_every", "validation_warning"}
 # How the same sums are computed (attention kernel, compilation, recomputation) changes the last bits alone.
 FREE_ARGUMENTS |= {"attn", "compile", "liger", "gradient_checkpointing", "track", "peak_tflops"}
 # A run that stopped at a spike goes on with another answer to it.
@@ -20,7 +20,12 @@ FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_eve
 def build_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the flags, the token store, the mixture and what --out holds, print the plan, write nothing; the "
+        "model is not loaded, and no batch is divided among ranks (plan.py does that)",
+    )
     for add_flags in (data_flags, model_flags, optimizer_flags, validation_flags, checkpoint_flags, log_flags):
         add_flags(parser.add_argument)
     return parser
@@ -29,7 +34,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
 def data_flags(add) -> None:
     """Which tokens, in which order and shape."""
     add("data", type=Path, nargs="?", default=Path("data/tokens"), help="token store (default %(default)s)")
-    add("--sequence-length", type=int, default=2048, help="tokens a window (default %(default)s)")
+    add("--sequence-length", type=positive, default=2048, help="tokens a window (default %(default)s)")
     add(
         "--rows",
         choices=("packed", "overlapping", "document"),
@@ -66,7 +71,13 @@ def model_flags(add) -> None:
         type=Path,
         help="YAML of a configuration to start from scratch: model_type and any of its fields",
     )
-    add("--bf16", action=argparse.BooleanOptionalAction, default=None, help="bfloat16 (default: on a GPU yes, else no)")
+    add(
+        "--bf16",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="bfloat16; with ZeRO 2 and 3 "
+        "micro-batches' gradients are summed in float32 (default: on a GPU yes, else no)",
+    )
     add(
         "--zero",
         type=int,
@@ -118,10 +129,10 @@ def model_flags(add) -> None:
 
 def optimizer_flags(add) -> None:
     """How long, how much at once, and how fast."""
-    add("--steps", type=int, help="optimizer steps in all; give this or --epochs")
+    add("--steps", type=positive, help="optimizer steps in all; give this or --epochs")
     add("--epochs", type=float, default=1.0, help="passes over the store, without --steps (default %(default)s)")
-    add("--global-batch-size", type=int, default=512, help="windows a step, over all ranks (default %(default)s)")
-    add("--micro-batch-size", type=int, default=1, help="windows a forward pass and rank (default %(default)s)")
+    add("--global-batch-size", type=positive, default=512, help="windows a step, over all ranks (default %(default)s)")
+    add("--micro-batch-size", type=positive, default=1, help="windows a forward pass and rank (default %(default)s)")
     add("--learning-rate", type=float, default=2e-5, help="peak (default %(default)s)")
     add(
         "--final-learning-rate-share",
@@ -190,7 +201,7 @@ def validation_flags(add) -> None:
 def checkpoint_flags(add) -> None:
     """What is kept of a run, and how it goes on."""
     add("--out", type=Path, default=Path("checkpoints/pretrained"), help="model folder (default %(default)s)")
-    add("--save-every", type=int, default=200, help="steps between checkpoints (default %(default)s)")
+    add("--save-every", type=positive, default=200, help="steps between checkpoints (default %(default)s)")
     add("--keep", type=positive, default=2, help="newest checkpoints kept (default %(default)s)")
     add("--keep-every", type=int, default=0, help="steps between checkpoints that stay for good (default: none)")
     add(
@@ -211,8 +222,8 @@ def checkpoint_flags(add) -> None:
 
 
 def positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
 
 
@@ -226,7 +237,7 @@ def resume_choice(text: str) -> str | int:
 
 def log_flags(add) -> None:
     """What a person sees of it."""
-    add("--log-every", type=int, default=1, help="steps between log lines (default %(default)s)")
+    add("--log-every", type=positive, default=1, help="steps between log lines (default %(default)s)")
     add("--track", nargs="*", choices=TRACKERS, default=[], help="also write to these trackers (default: none)")
     add(
         "--peak-tflops",

@@ -221,7 +221,9 @@ def main(argv: list[str] | None = None) -> int:
     check_trackers(args)
     data = open_training_data(args)
     windows = data.windows
-    steps = args.steps or max(1, math.ceil(args.epochs * windows.per_epoch / args.global_batch_size))
+    steps = args.steps
+    if steps is None:
+        steps = max(1, math.ceil(args.epochs * windows.per_epoch / args.global_batch_size))
     rank = int(os.environ.get("RANK", "0"))
     if rank == 0:
         print(

@@ -231,6 +231,14 @@ def test_resume_takes_none_or_a_step_and_sets_newer_ones_aside(engine, tmp_path,
     assert complete_checkpoints(tmp_path) == [1, 2] and "set-aside-step-00000003.2" in capsys.readouterr().out
 
 
+def test_a_checkpoint_of_another_precision_is_refused(engine, tmp_path):
+    train(engine)
+    Checkpoints(engine, tmp_path, {}, keep=1).save(1)
+    engine.module.bfloat16()
+    with pytest.raises(InputError, match="was trained in float32, this run would go on in bfloat16; give --no-bf16"):
+        Checkpoints(engine, tmp_path, {}, keep=1).resume()
+
+
 def test_a_checkpoint_of_another_model_or_run_is_refused(engine, tmp_path):
     train(engine)
     Checkpoints(engine, tmp_path, {"seed": 0}, keep=1).save(1)
