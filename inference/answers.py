@@ -7,6 +7,10 @@
    "B is wrong") announces nothing.
 2. The whole text, its first line or its last line, where that is letters, alone or with their options' texts: "B",
    "(B)", "B) Vitamin C", "Option B", "B、D", or opens with an option's text.
+   Where options are judged one by one ("A: true, B: false") and nothing is announced, the right ones are the answer.
+   "Answer A" with neither colon nor verb, or "the best choice for something else", counts last, after 2. Where the
+   last letters of a list are said to be wrong ("B, A and C are wrong"), the list ends before them; "wrong answers: A"
+   announces nothing. "It's B" announces only where a mark or a reason follows. Words: answer_words.py.
 3. An option's text that is written out, when no other option's is and no "not" stands before it.
 4. "None", said as the answer and not an option's text: the empty set, which is wrong, but an answer.
 5. Nothing was answered: `refused` when the text says so, else `unparsed`.
@@ -22,6 +26,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+import answer_words as words
+
 STATUSES = ("announced", "letters", "option text", "none", "refused", "unparsed")
 
 
@@ -32,109 +38,6 @@ class Answer(NamedTuple):
     status: str
 
 
-# What announces an answer, one line a language (en, zh, ja, fr, es, ru, de, ar).
-ANNOUNCEMENT = re.compile(
-    r"\b(?:answers?|(?:correct|right|best) (?:options?|choices?|letters?|ones?)|i(?:'d| would)? (?:choose|pick"
-    r"|select|go with))\b"
-    r"|答案|正确(?:的)?选项|(?:故|应|因此|所以|本题)选|我选|选择"
-    r"|正解|正答|答え|解答|回答|正しい(?:の|選択肢|もの|記号)|適切な(?:の|選択肢|もの)|適当な(?:の|もの)"
-    r"|\b(?:r[ée]ponses?|propositions? (?:exactes?|correctes?|justes?)|je (?:choisis|réponds|dirais))\b"
-    r"|\b(?:respuestas?|opci[oó]n(?:es)? (?:correctas?|verdaderas?)|(?:la|las) correctas?|elijo|escojo|elegir[ií]a)\b"
-    r"|\b(?:ответ\w*|(?:правильн|верн)\w+ (?:вариант\w*|букв\w*)|(?:правильн|верн)\w+ (?:явля\w+ся|буд\w+)"
-    r"|я выбираю|я выберу)\b"
-    r"|\b(?:antwort(?:en|möglichkeit)?|lösung|richtig (?:ist|sind|wäre)|ich (?:wähle|würde .{0,20}wählen))\b"
-    r"|(?:إجابة|اجابة|الجواب|جواب|إجابات|الإجابات|الاختيار الصحيح|الخيار الصحيح|الخيارات الصحيحة|أختار|اخترت)",
-    re.IGNORECASE,
-)
-# What may stand between an announcement and its letters.
-FILLER = re.compile(
-    r"(?:[\s:：=\-–—>*\"'“”„«»「」『』(（\[【<,，]"
-    r"|\b(?:is|are|was|were|would be|should be|must be|to this question|here|therefore|clearly|thus|most likely"
-    r"|probably|both|either"
-    r"|the|correct|right|best|final|one|letters?|options?|choices?|answers?|number"
-    r"|est|sont|serait|seraient|donc|la|le|les|l|lettres?|propositions?|bonnes?|réponses?|exactes?|correctes?"
-    r"|justes?|finales?|à"
-    r"|es|son|sería|serían|el|los|las|letras?|opci[oó]n(?:es)?|respuestas?|correctas?|verdaderas?|finales|por tanto"
-    r"|это|является|являются|будет|будут|под|буквой|буквы|буква|варианты?|номер|пункты?|правильный|верный"
-    r"|правильные|верные"
-    r"|ist|sind|lautet|lauten|wäre|wären|der|die|das|buchstaben?|option(?:en)?|antwort(?:en)?|richtige|richtig"
-    r"|somit|also|daher"
-    r")\b"
-    r"|应该|应当|应|为|就是|是|选项|项|选|的|は|が|として|選択肢|記号|番号|番"
-    r"|الصحيحة|الصحيح|النهائية|النهائي|الصحيحتان|هي|هو|هما|هم|تكون|يكون|الخيارات|الخيار|الحرف|حرف|رقم"
-    r"|على هذا السؤال|الإجابة)*",
-    re.IGNORECASE,
-)
-NOT = (
-    r"\bnot\b|n't\b|\bnever\b|\brather than\b|\bexcept\b|不是|并非|不应|不选|不能选|ではな|じゃな|\bn(?:e|’"
-    r"|')\s?(?:est|sont"
-    r"|\w+) pas\b|\bpas\b"
-    r"|\bno\b|\bне\b|\bnicht\b|\bkeine?\b|ليس|ليست|\bلا\b|غير"
-)
-NEGATED = re.compile(rf"^\W*(?:\S+\s+){{0,2}}?(?:{NOT})", re.IGNORECASE)
-WRONG_AFTER = re.compile(
-    r"^\W{0,3}项?(?:(?:is|are|was|est|sont|es|son|ist|sind|是|は|が|هو|هي)\s*)?"
-    r"(?:wrong|incorrect|false|not|n't|错|不正确|不对|誤|間違|不適|faux|fausses?|inexact|incorrect|falsa?s?\b"
-    r"|n'est|no es"
-    r"|неверн|неправильн"
-    r"|ошибоч|не явля|falsch|nicht|خاطئ|خطأ|غير|ليس)",
-    re.IGNORECASE,
-)
-RIGHT_AFTER = re.compile(
-    r"^\W{0,3}项?(?:(?:is|are|would be|est|sont|es|son|ist|sind|是|为|が|は|это|—|-|هو|هي|هما)\s*)?(?:the |la |le "
-    r"|les |las |el |die |das )?"
-    r"(?:(?:most|best|one|only|seule|la plus|am|ال)\s*)?"
-    r"(?:correct|right|true|best|appropriate|正确|对的|正解|正しい|適切|exacte?s?\b|just|bonnes?\b|vraie?s?\b|correct"
-    r"|verdader|верн|правильн|richtig"
-    r"|korrekt|الصحيح|صحيح)",
-    re.IGNORECASE,
-)
-AND = re.compile(
-    r"\s*(?:[,;/+&、，；・]|\band\b|\bas well as\b|和|及|与|と|および|及び|\bet\b|\by\b|\bи\b|\bund\b|\bsowie\b"
-    r"|(?<!\w)و)?"
-    r"\s*(?:\b(?:and|et|y|и|und)\b|和|与|و(?=\s))?\s*"
-    r"(?:(?:options?|choices?|letters?|propositions?|opci[oó]n(?:es)?|варианты?|option(?:en)?|la|le|el|die)\b"
-    r"|选项|選択肢|الخيار|والخيار)?\s*[-•*(（\[]*\s*",
-    re.IGNORECASE,
-)
-OR = re.compile(
-    r"^[)\]）.]?\s*(?:\b(?:or|ou|o|u|oder|или|либо)\b|或(?:者)?|または|又は|か(?=[A-H])|أو)\s*", re.IGNORECASE
-)
-# "not A but B": what follows is the answer.
-CONTRAST = re.compile(
-    r"\bbut(?: rather)?\b|\brather\b|而是|而应(?:该)?是?|(?:では|じゃ)なくて?|\bmais\b|,\s*а\b|\bsino\b|\bsondern\b"
-    r"|بل",
-    re.IGNORECASE,
-)
-NONE = re.compile(
-    r"^\W*(?:none(?: of (?:them|these|the above|the options))?|neither|无|都不(?:对|正确|是)|以上都不(?:对|是"
-    r"|正确)|没有正确答案|なし|該当なし"
-    r"|どれでもない|aucune?(?: des (?:propositions|réponses))?|ningun[oa](?: de (?:las anteriores|ellas))?"
-    r"|нет правильн\w+ ответ\w*|ни один(?: из \w+)?"
-    r"|keine(?: der (?:antworten|optionen)| davon)?|لا شيء(?: مما سبق)?|لا يوجد)\W*$",
-    re.IGNORECASE,
-)
-REFUSED = re.compile(
-    r"\bi(?:'m| am) (?:sorry|not able|unable)|\bi can(?:not|'t| not)\b|\bas an ai\b|\bunable to (?:answer"
-    r"|provide|determine)"
-    r"|无法(?:回答|确定|提供|作答|判断)|不能回答|抱歉|对不起|回答できません|お答えでき|答えられません|申し訳"
-    r"|\bdésolée?\b|je ne peux pas|je ne suis pas en mesure|impossible de répondre|lo siento|no puedo"
-    r"|no me es posible"
-    r"|не могу|извините|не в состоянии|es tut mir leid|kann (?:ich )?(?:diese|das|die|ihnen|leider|nicht)"
-    r"|لا أستطيع|لا يمكنني|آسف|أعتذر",
-    re.IGNORECASE,
-)
-NEW_QUESTION = re.compile(
-    r"\n\s*#*\s*(?:(?:next |new )?question|instruction|问题|题目|下一题|問題|次の問題|вопрос|pregunta|frage|السؤال"
-    r"|سؤال)\s*\d*\s*[:：.]",
-    re.IGNORECASE,
-)
-BECAUSE = re.compile(
-    r"^\s+(?:because|since|as|is|was|with|due|and|or|car|puisque|parce|et|est|porque|ya|pues|es|y|потому"
-    r"|поскольку|так|и|или|является"
-    r"|weil|da|denn|und|ist|لأن|و)\b",
-    re.IGNORECASE,
-)
 LOOKS, ORDER = dict(zip("АВСЕН", "ABCEH", strict=True)), dict(zip("АБВГД", "ABCDE", strict=True))
 ARABIC = {"أ": "A", "ا": "A", "إ": "A", "ب": "B", "ج": "C", "د": "D", "ه": "E"}
 # A capital glued to these is a name (hepatitis B, vitamin C in Chinese and Japanese), not a letter of an option.
@@ -144,23 +47,25 @@ GLUED = "型级級细細族群链鎖超波线線"
 def read_answer(text: str, options: dict[str, str]) -> Answer:
     """The letters that a free text answers with, by the policy above. options: {"A": text}; texts in any script."""
     text = clean(text)
-    cut = NEW_QUESTION.search(text)
+    cut = words.NEW_QUESTION.search(text)
     text = text[: cut.start()] if cut and cut.start() else text
     reader = _Reader({letter: _plain(clean(option)) for letter, option in options.items()})
-    letters = reader.announced(text)
+    letters, named = reader.announced(text)
     if letters is not None:
-        return Answer(letters, "announced" if letters else "unparsed")
+        return Answer(letters or None, "announced" if letters else "unparsed")
     lines = [line for line in text.splitlines() if line.strip()]
     for part in dict.fromkeys([text, *lines[:1], *lines[-1:]]):
         letters = reader.whole(part)
         if letters:
             return Answer(letters, "letters")
+    if named:
+        return Answer(named, "announced")
     letters = reader.written_out(text)
     if letters:
         return Answer(letters, "option text")
-    if any(NONE.match(part) for part in [text, *lines[:1], *lines[-1:]]):
+    if any(words.NONE.match(part) for part in [text, *lines[:1], *lines[-1:]]):
         return Answer([], "none")
-    return Answer(None, "refused" if REFUSED.search(text) else "unparsed")
+    return Answer(None, "refused" if words.REFUSED.search(text) else "unparsed")
 
 
 def clean(text: str) -> str:
@@ -186,34 +91,74 @@ class _Reader:
         # Longest first, so that "vitamin K antagonist" is not taken for "vitamin K".
         self.texts = sorted(((text, letter) for letter, text in options.items() if text), key=lambda t: -len(t[0]))
 
-    def announced(self, text: str) -> list[str] | None:
-        """Letters of the last announcement; [] when it hedges ("B or C"); None when nothing is announced."""
-        found: list[tuple[int, list[str]]] = []
-        for match in ANNOUNCEMENT.finditer(text):
+    def announced(self, text: str) -> tuple[list[str] | None, list[str] | None]:
+        """Letters of the last plain announcement and of the last doubtful one; [] for a hedge, None for none."""
+        judged = self.judged(text)
+        claims = self._said(text) + self._called_right(text, plain=not judged)
+        plain = [claim for claim in claims if claim[1]]
+        if judged and not plain:
+            return judged, None
+        last = [max(some, key=lambda claim: claim[0])[2] if some else None for some in (plain, claims)]
+        return last[0], last[1]
+
+    def _said(self, text: str) -> list[tuple[int, bool, list[str]]]:
+        """(where, whether plain, letters) of "answer: B" and its like; a bare "answer A" is not plain."""
+        found = []
+        for match in words.ANNOUNCEMENT.finditer(text):
             start, near = match.end(), text[match.end() : match.end() + 60]
-            contrast = CONTRAST.search(near)
-            if contrast and re.search(NOT, near[: contrast.end()], re.IGNORECASE):
-                start += contrast.end()
-            elif NEGATED.match(near) and not self.element(text, FILLER.match(text, start).end()):
+            before = text[max(0, match.start() - 25) : match.start()]
+            if words.WRONG_BEFORE.search(before) or re.search(rf"(?:{words.NOT})\W*$", before, re.IGNORECASE):
                 continue
-            start = FILLER.match(text, start).end()
-            letters, end = self.letters(text, start, announced=True)
-            if letters is not None and not WRONG_AFTER.match(text[end : end + 40]):
-                found.append((start, letters))
-        covered = 0
-        for match in re.finditer(r"(?<![^\W\d_])[A-HА-Я]|(?<!\w)[أبجد](?!\w)", text):
+            contrast = words.CONTRAST.search(near)
+            if contrast and re.search(words.NOT, near[: contrast.end()], re.IGNORECASE):
+                start += contrast.end()
+            elif words.NEGATED.match(near) and not self.element(text, words.FILLER.match(text, start).end()):
+                continue
+            start = words.FILLER.match(text, start).end()
+            between = text[match.end() : start]
+            named = match["noun"] and words.NAMES_ONLY.fullmatch(between) and not words.RIGHT_BEFORE.search(before)
+            letters, end = self.letters(text, start, announced=True, cut=not named)
+            if letters is None or words.WRONG_AFTER.match(text[end : end + 40]):
+                continue
+            if match["loose"] and not (
+                re.match(r"\s*(?:[^\w\s]|$)|\s*\n", text[end:]) or words.BECAUSE.match(text[end:])
+            ):
+                continue
+            found.append((start, not named, letters))
+        return found
+
+    def _called_right(self, text: str, plain: bool) -> list[tuple[int, bool, list[str]]]:
+        """The same of "B is correct"; "the best choice for something else" is not plain."""
+        found, covered = [], 0
+        for match in re.finditer(r"(?<![A-Za-zÀ-ɏЀ-ӿ0-9])[A-HА-Я]|(?<!\w)[أبجد](?!\w)", text):
             if match.start() < covered:  # the list was read from its first letter on
                 continue
             letters, covered = self.letters(text, match.start(), announced=True)
-            before = text[max(0, match.start() - 25) : match.start()]
-            negated = re.search(rf"(?:{NOT})\W*(?:\w+\W+)?$", before, re.IGNORECASE)
-            if letters and RIGHT_AFTER.match(text[covered : covered + 40]) and not negated:
-                found.append((match.start(), letters))
-        return max(found, key=lambda f: f[0])[1] if found else None
+            before = words.CONTRAST.split(text[max(0, match.start() - 25) : match.start()])[-1]
+            right = words.RIGHT_AFTER.match(text[covered : covered + 60])
+            if letters and right and not re.search(rf"(?:{words.NOT})\W*(?:\w+\W+)?$", before, re.IGNORECASE):
+                elsewhere = words.RIGHT_FOR.match(text[covered + right.end() :][:40])
+                found.append((match.start(), plain and not elsewhere, letters))
+        return found
+
+    def judged(self, text: str) -> list[str] | None:
+        """Letters called right where options are judged one by one and one of them is wrong ("A: true, B: false")."""
+        verdicts: dict[str, bool] = {}
+        end = 0
+        for match in words.JUDGED_START.finditer(text):
+            if match.end() < end:  # inside a list that was read
+                continue
+            letters, end = self.letters(text, match.end(), announced=True)
+            after = text[end : end + 40]
+            wrong = words.WRONG_AFTER.match(after)
+            if letters and (wrong or words.RIGHT_AFTER.match(after)):
+                verdicts |= dict.fromkeys(letters, not wrong)
+        right = sorted(letter for letter, verdict in verdicts.items() if verdict)
+        return right if right and len(right) < len(verdicts) else None
 
     def whole(self, text: str) -> list[str] | None:
         """Letters where the text is nothing but them and their options' texts, or opens with one."""
-        start = FILLER.match(text).end()
+        start = words.FILLER.match(text).end()
         letters, end = self.letters(text, start)
         if not letters:
             return None
@@ -221,7 +166,9 @@ class _Reader:
         if re.match(r"^[\s.)\]）】>。,，;:：\"'”»」』-]*$", rest):
             return letters
         # An explanation may follow after a mark, a line or "because"; a word right after the letter makes it a word.
-        return letters if re.match(r"^\W*(?:[.):：。,，;)）\]\n]|\s[-–—]\s)", rest) or BECAUSE.match(rest) else None
+        return (
+            letters if re.match(r"^\W*(?:[.):：。,，;)）\]\n]|\s[-–—]\s)", rest) or words.BECAUSE.match(rest) else None
+        )
 
     def written_out(self, text: str) -> list[str] | None:
         """The only option whose text occurs (longer texts hide those inside them), if nothing negates it."""
@@ -236,22 +183,45 @@ class _Reader:
             return None
         [(letter, hits)] = found.items()
         before = _plain(text)[: hits[-1].start()][-25:]
-        return None if re.search(rf"(?:{NOT})\W*(?:\w+\W+){{0,2}}$", before) else [letter]
+        return None if re.search(rf"(?:{words.NOT})\W*(?:\w+\W+){{0,2}}$", before) else [letter]
 
-    def letters(self, text: str, start: int, announced: bool = False) -> tuple[list[str] | None, int]:
-        """(sorted letters of the list that begins at start, where it ends); [] for "B or C", None where none begins."""
-        marks, end = [], start
-        while element := self.element(text, end, announced, first=not marks):
-            marks += element[0]
+    def letters(
+        self, text: str, start: int, announced: bool = False, cut: bool = False
+    ) -> tuple[list[str] | None, int]:
+        """(sorted letters of the list that begins at start, where it ends); [] for "B or C", None where none begins.
+
+        cut: where the text goes on to call the list's last letters wrong ("B, A and C are wrong"), end before them.
+        """
+        parts: list[tuple[list[str], int, str]] = []  # marks, their end, what joined them to those before
+        end, joint, begin = start, "", start
+        while len(parts) < 20 and (element := self.element(text, begin, announced, first=not parts)):
+            if parts and "\n" in joint and not re.match(r"\W*?(?:\n|$)", text[element[1] :]):
+                break  # the next line begins a sentence of its own
+            parts.append((element[0], element[1], joint))
             end = element[1]
-            if OR.match(text[end:]) and self.element(text, end + OR.match(text[end:]).end(), True):
+            either = words.OR.match(text[end:])
+            if either and self.element(text, end + either.end(), True):
                 return [], end
-            following = AND.match(text, end)
-            if following.end() == end or not self.element(text, following.end(), announced, first=False):
+            following = words.AND.match(text, end)
+            joint, begin = following.group(), following.end()
+            opened = re.fullmatch(r"[ \t]*[-•*(\[]+\s*", joint) and text[end - 1] not in ")]"
+            if begin == end or opened:
                 break
-            end = following.end()
-        letters = self._latin(marks)
+        if cut and len(parts) > 1 and words.WRONG_AFTER.match(text[end : end + 40]):
+            parts = parts[: self._wrong_from(parts, text[end:])]
+            end = parts[-1][1] if parts else start
+        letters = self._latin([mark for part in parts for mark in part[0]])
         return (sorted(set(letters)), end) if letters else (None, start)
+
+    def _wrong_from(self, parts: list[tuple[list[str], int, str]], after: str) -> int:
+        """The first of a list's parts that are called wrong: after a comma, best where the alphabet starts anew."""
+        commas = [i for i, part in enumerate(parts) if i and re.search(r"[,;،؛\n]", part[2])]
+        commas = commas or [i for i, part in enumerate(parts) if i and "、" in part[2]]
+        if not commas:
+            return len(parts)
+        if words.SINGULAR.match(after):
+            return commas[-1]
+        return next((i for i in commas if self._latin(parts[i][0]) < self._latin(parts[i - 1][0])), commas[0])
 
     def element(self, text: str, start: int, announced: bool = False, first: bool = True):
         """([marks], end) of one list element: a letter with or without its option's text, letters joined, or a text."""
@@ -264,14 +234,14 @@ class _Reader:
             and set(match.group()) <= set(self.options)
         ):
             return [*match.group()], match.end()
-        match = re.compile(r"(ه|[A-Za-zА-Я]|[أاإبجد])(?![A-Za-zА-Яа-яё0-9_'’]|[؀-ۿ]|-\w)").match(text, start)
+        match = re.compile(r"(ه|[A-Za-zА-Я]|[أاإبجد])(?![A-Za-zА-Яа-яё0-9_'’]|[ء-ۿ]|-\w)").match(text, start)
         if match and not (named and named[1] > match.end()):
             mark, end = match.group(1), match.end()
             if self._is_letter(mark, text, end, announced, first):
-                closed = re.compile(r"[)\]）】.:：、\"'”»」』-]*\s*").match(text, end).end()
-                own = self._option_at(text, closed)
+                closed = re.compile(r"[)\]）】.:：、\"'”»」』-]*\s*(\()?").match(text, end)
+                own = self._option_at(text, closed.end())
                 if own and self._latin([mark]) == [own[0]]:
-                    return [mark], own[1]
+                    return [mark], own[1] + (closed[1] is not None and text[own[1] : own[1] + 1] == ")")
                 bracket = re.compile(r"[)\]）】\"'”»」』]+").match(text, end)
                 return [mark], bracket.end() if bracket else end
         return ([named[0]], named[1]) if named else None
@@ -297,7 +267,9 @@ class _Reader:
         # "A patient", "В данном случае", "A mon avis": an article or a preposition.
         if mark in "AАВС" and re.match(r"\s+[^\W\d_A-ZА-Я]", after) and not re.match(r"\s+[一-龥ぁ-ヿ]", after):
             return (
-                bool(BECAUSE.match(after)) or bool(AND.match(after).group().strip()) or bool(RIGHT_AFTER.match(after))
+                bool(words.BECAUSE.match(after))
+                or bool(words.AND.match(after).group().strip())
+                or bool(words.RIGHT_AFTER.match(after))
             )
         return first or bool(re.match(r"\s*(?:[^\w\s]|$|\n)|\s+\W|\s*\w{1,4}\s+[A-H]\b|[一-龥ぁ-ヿ]|\s", after))
 

@@ -1,6 +1,7 @@
 """The parsing policy of free answers, on fixed difficult ones and on wild ones."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,10 @@ def test_any_text_has_a_reading(text):
 )  # fmt: skip
 def test_the_status_says_how_it_was_read(text, status):
     assert read_answer(text, OPTIONS).status == status
+
+
+@pytest.mark.parametrize("piece", ["A, ", "A: true; ", "A\n", "the answer is ", "Answer: A and B are wrong. "])
+def test_a_long_text_is_read_in_a_moment(piece):
+    start = time.process_time()
+    read_answer((piece * 10000)[:10000], OPTIONS)
+    assert time.process_time() - start < 2  # a quadratic reading took minutes; 0.2 s is usual
