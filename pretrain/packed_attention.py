@@ -33,7 +33,7 @@ def choose_attention(args: argparse.Namespace, model_class, config, gpu: bool, b
         return wanted
     if wanted == "flex_attention" and not gpu:
         raise InputError("--attn flex_attention has no backward pass on a CPU; use --attn auto")
-    # Capped scores, dropout inside the attention and models with an attention of their own are left to the library.
+    # Capped scores, the newer families' dropout of scores, and an attention of a model's own are left to the library.
     text = config.get_text_config()
     free = getattr(model_class, "_supports_attention_backend", False) and not any(
         getattr(text, name, None) for name in ("attn_logit_softcapping", "attention_dropout")
@@ -124,17 +124,18 @@ def attend_within_documents(
 
     query [1, heads, tokens, size]; key, value with as many heads or, grouped, fewer; cu_seq_lens_q int32
     [documents + 1]; sliding_window: tokens that a place sees, itself included. Returns [1, tokens, heads, size], None.
-    On a GPU in half precision torch's own flash kernel does all documents in one call; else one call a document.
+    On a GPU in half precision and without dropout torch's own flash kernel does all documents in one call; else there
+    is one call a document.
     """
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if cu_seq_lens_q is None:  # called from elsewhere, with rows that are one document each
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-    if dropout or kwargs.get("s_aux") is not None or kwargs.get("softcap") is not None:
-        raise NotImplementedError("attention within documents: no dropout, sinks or capped scores")
+    if kwargs.get("s_aux") is not None or kwargs.get("softcap") is not None:
+        raise NotImplementedError("attention within documents: no sinks or capped scores")
     grouped = query.shape[1] != key.shape[1]
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
         from torch.nn.attention.varlen import varlen_attn
 
         window = (-1 if sliding_window is None else sliding_window - 1, 0)
@@ -150,6 +151,7 @@ def attend_within_documents(
         torch.nn.functional.scaled_dot_product_attention(
             *qkv,
             attn_mask=_window_mask(qkv[0], sliding_window),
+            dropout_p=dropout,
             scale=scaling,
             is_causal=not _is_cut(qkv[0], sliding_window),
             enable_gqa=grouped,

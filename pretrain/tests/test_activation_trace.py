@@ -19,7 +19,8 @@ LLAMA = {
 QWEN2 = LLAMA | {"model_type": "qwen2", "tie_word_embeddings": True}
 MISTRAL = LLAMA | {"model_type": "mistral", "num_key_value_heads": 1, "num_hidden_layers": 5}
 NEOX = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"} | {"model_type": "gpt_neox"}
-GPT2 = {"model_type": "gpt2", "n_embd": 64, "n_layer": 3, "n_head": 4, "vocab_size": 500}
+# Without dropout of attention scores: torch does that on a CPU by another kernel than a tensor without memory shows.
+GPT2 = {"model_type": "gpt2", "n_embd": 64, "n_layer": 3, "n_head": 4, "vocab_size": 500, "attn_pdrop": 0.0}
 GEMMA2 = LLAMA | {"model_type": "gemma2", "head_dim": 16, "num_hidden_layers": 6}
 ONE_LAYER = LLAMA | {"num_hidden_layers": 1}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from packed_attention import (
+    attend_within_documents,
     attention_mask,
     choose_attention,
     document_bounds,
@@ -89,6 +90,24 @@ def test_flattened_rows_give_the_logits_and_gradients_of_masked_rows(family, fie
     found = logits_and_gradient("documents", batch, family=family, **fields)
     assert torch.allclose(found[0], wanted[0], atol=1e-5)
     assert torch.allclose(found[1], wanted[1], atol=1e-5)
+
+
+def test_dropout_of_attention_scores_is_done_within_documents_too():
+    """GPT-2 drops scores out (attn_pdrop), and its documents must still not see each other."""
+    import torch
+
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 1, 2, 8, 4).unbind()
+    starts = torch.tensor([0, 5, 8], dtype=torch.int32)
+
+    def attend(dropout, value):
+        torch.manual_seed(1)
+        return attend_within_documents(None, query, key, value, None, dropout, cu_seq_lens_q=starts, max_length_q=5)[0]
+
+    other = value.clone()
+    other[:, :, :5] = 7.0  # the first document's
+    assert not torch.equal(attend(0.5, value), attend(0.0, value))
+    assert torch.equal(attend(0.5, value)[:, 5:], attend(0.5, other)[:, 5:])
 
 
 def test_what_flash_attention_is_given_says_where_documents_begin():
