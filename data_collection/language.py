@@ -26,7 +26,10 @@ ONE_LANGUAGE_SCRIPTS = {"Hangul": "ko", "Greek": "el", "Hebrew": "he", "Thai": "
 SCRIPTS_OF = {"Latin": ("en", "fr", "es", "de"), "Cyrillic": ("ru",), "Arabic": ("ar",)}
 
 
-class Detection(NamedTuple):
+DETECTORS = ("langdetect",)
+
+
+class Detected(NamedTuple):
     code: str  # ISO 639-1, or "und"
     probability: float  # 1.0 where the script decides
 
@@ -66,13 +69,13 @@ def language_by_script(text: str) -> tuple[str, str]:
     return script, ONE_LANGUAGE_SCRIPTS.get(script, "")
 
 
-def detect_language(text: str) -> Detection:
+def detect_language(text: str, detector: str = DETECTORS[0]) -> Detected:
     """The text's language and how sure that is. The same text always gives the same answer."""
     script, code = language_by_script(text)
     if code:
-        return Detection(code, 1.0 if code != UNDETERMINED else 0.0)
+        return Detected(code, 1.0 if code != UNDETERMINED else 0.0)
     if script not in SCRIPTS_OF:
-        return Detection(UNDETERMINED, 0.0)
+        return Detected(UNDETERMINED, 0.0)
     return _detect_by_letters(_middle(text))
 
 
@@ -81,7 +84,7 @@ def _middle(text: str) -> str:
     return text[start : start + SAMPLE_CHARACTERS]
 
 
-def _detect_by_letters(text: str) -> Detection:
+def _detect_by_letters(text: str) -> Detected:
     import langdetect
     from langdetect.lang_detect_exception import LangDetectException
 
@@ -89,5 +92,5 @@ def _detect_by_letters(text: str) -> Detection:
     try:
         best = langdetect.detect_langs(text)[0]
     except LangDetectException:
-        return Detection(UNDETERMINED, 0.0)
-    return Detection(best.lang.split("-")[0], round(best.prob, 4))
+        return Detected(UNDETERMINED, 0.0)
+    return Detected(best.lang.split("-")[0], round(best.prob, 4))
