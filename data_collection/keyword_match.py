@@ -20,9 +20,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from corpus_record import InputError
+
+if TYPE_CHECKING:
+    import numpy
 
 LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
 RULES = ("bounded", "published")
@@ -96,7 +99,19 @@ def load_matcher(language: str, rule: str, folder: Path = KEYWORD_FOLDER) -> "Ma
     raise InputError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}")
 
 
-class PublishedMatcher:
+class _ColumnMatcher:
+    """What the matchers share: a whole Arrow column at once."""
+
+    def score_column(self, texts) -> "tuple[numpy.ndarray, numpy.ndarray]":
+        """(distinct int32, density float64) of every text of an Arrow string column; (0, 0.0) for null and empty."""
+        import numpy
+
+        scores = [self.score(text or "") for text in texts.to_pylist()]
+        return (numpy.array([s.distinct for s in scores], numpy.int32),
+                numpy.array([s.density for s in scores], numpy.float64))
+
+
+class PublishedMatcher(_ColumnMatcher):
     """The published statistics (Qiu et al. 2024): distinct keywords, and summed keyword length over text length.
 
     Long keywords (over 10 characters, or several words and over 5) and all zh and ja ones are counted as substrings,
@@ -118,7 +133,7 @@ class PublishedMatcher:
         return Score(len(found), sum(len(keyword) * count for keyword, count in found.items()) / len(lowered))
 
 
-class BoundedMatcher:
+class BoundedMatcher(_ColumnMatcher):
     """Our rule for languages with spaces: a word boundary on the left, any ending on the right, overlaps counted once.
 
     Works word by word (longest keyword first) and remembers each word's answer. A matched word counts with its whole
@@ -184,7 +199,7 @@ class BoundedMatcher:
         return max(found, next((t for t in self.inside if t in word), ""), key=len)
 
 
-class UnspacedMatcher:
+class UnspacedMatcher(_ColumnMatcher):
     """Our rule for zh and ja: keywords anywhere, leftmost and longest first, overlaps counted once."""
 
     def __init__(self, language: str, keywords: list[Keyword]):
