@@ -1,5 +1,7 @@
-"""Tell the language of a text: by its script where that decides, else by langdetect with a fixed seed.
+"""Tell the language of a text: by its script where that decides, else by a detector that works offline.
 
+Kana make a text Japanese, Chinese characters without them Chinese, Hangul Korean, and so on. Latin, Cyrillic and Arabic
+letters serve many languages: py3langid (the default) or langdetect, both from files in their packages, tell these.
 Answers are ISO 639-1 codes, also of languages outside the eight of the corpus (a Portuguese page is "pt", not "es");
 "und" where the text has too few letters to tell. Example:
 
@@ -8,13 +10,18 @@ Answers are ISO 639-1 codes, also of languages outside the eight of the corpus (
 
 import unicodedata
 from collections import Counter
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 UNDETERMINED = "und"
+DETECTORS = ("py3langid", "langdetect")  # the first is the default
 MINIMUM_LETTERS = 20  # under this many letters (CJK characters count double) no answer is given
-SAMPLE_CHARACTERS = 1200  # langdetect reads this many from the middle of the text: measured equal to 3,000 in accuracy
+CLEAR_SHARE = 0.85  # of the letters in one script; from here on other scripts do not make the answer less sure
 KANA_SHARE = 0.05  # Japanese prose holds over a third kana; Chinese none but a quoted name
+# A long text is told from windows spread over it: (windows, characters each). A page's menu, a listing or an English
+# abstract then fills one of them only. 4 x 100 made fewer errors than 400 in a row, at the same price.
+SCRIPT_WINDOWS = (4, 300)
+LETTER_WINDOWS = {"py3langid": (4, 100), "langdetect": (1, 1200)}
 
 # (first, last) code points and the script they belong to; letters elsewhere are told by their Unicode name.
 BLOCKS = (
@@ -24,14 +31,24 @@ BLOCKS = (
 )
 ONE_LANGUAGE_SCRIPTS = {"Hangul": "ko", "Greek": "el", "Hebrew": "he", "Thai": "th", "Georgian": "ka", "Armenian": "hy"}
 SCRIPTS_OF = {"Latin": ("en", "fr", "es", "de"), "Cyrillic": ("ru",), "Arabic": ("ar",)}
-
-
-DETECTORS = ("langdetect",)
+# What py3langid may answer, by script: the languages that the web holds some of. Its dialects of Chinese and its
+# pidgins and minor Romance languages took texts away from the eight.
+CANDIDATES = {
+    "Latin": "en fr es de pt it ca gl oc ro la nl af sv da no nn fi et lv lt pl cs sk sl hr bs sq hu tr az uz id ms jv "
+             "tl vi sw eu ga cy br mt is fo eo ht so ha yo ig zu xh rw mg ku lb fy gd",
+    "Cyrillic": "ru uk bg be mk sr kk ky mn tg tt ba uz az",
+    "Arabic": "ar arz ary fa ur ps ug",
+}  # fmt: skip
+# py3langid's score of each of the eight is raised by this much (nats, added to its log prior): documents come as one of
+# them. 100 characters of Spanish are then found to be Spanish in 98.4 % instead of 95.7 %, and none of the sample's
+# sentences in neighbouring languages is taken for one of the eight.
+PRIOR_OF_THE_EIGHT = 6.0
+SAME_LANGUAGE = {"arz": "ar", "ary": "ar"}  # Egyptian and Moroccan Arabic
 
 
 class Detected(NamedTuple):
     code: str  # ISO 639-1, or "und"
-    probability: float  # 1.0 where the script decides
+    probability: float  # the detector's (1 where the script decides), lowered where another script has many letters
 
 
 @lru_cache(maxsize=20_000)
@@ -57,34 +74,76 @@ def count_scripts(text: str) -> Counter:
 
 def language_by_script(text: str) -> tuple[str, str]:
     """(script, language): the leading script, and the language where that alone decides, else ""."""
-    scripts = count_scripts(text)
-    japanese_or_chinese = scripts["Han"] + scripts["Kana"]
+    return _leading_script(text)[:2]
+
+
+def _leading_script(text: str) -> tuple[str, str, float]:
+    """(script, language or "", 1.0 or less where other scripts are frequent); ("", "und", 0.0) for too few letters."""
+    scripts = count_scripts(windows(text, *SCRIPT_WINDOWS))
     kana = scripts.pop("Kana", 0)
-    scripts["Han"] = japanese_or_chinese
-    if sum(scripts.values()) < MINIMUM_LETTERS:
-        return "", UNDETERMINED
+    scripts["Han"] += kana
+    letters = sum(scripts.values())
+    if letters < MINIMUM_LETTERS:
+        return "", UNDETERMINED, 0.0
     script = max(sorted(scripts), key=scripts.__getitem__)
+    share = min(1.0, scripts[script] / letters / CLEAR_SHARE)
     if script == "Han":
-        return script, "ja" if kana >= KANA_SHARE * japanese_or_chinese else "zh"
-    return script, ONE_LANGUAGE_SCRIPTS.get(script, "")
+        return script, "ja" if kana >= KANA_SHARE * scripts["Han"] else "zh", share
+    return script, ONE_LANGUAGE_SCRIPTS.get(script, ""), share
 
 
 def detect_language(text: str, detector: str = DETECTORS[0]) -> Detected:
-    """The text's language and how sure that is. The same text always gives the same answer."""
-    script, code = language_by_script(text)
+    """The text's language and how sure that is. The same text always gives the same answer.
+
+    detector: one of DETECTORS, asked where the script leaves several languages. A Russian text with more Latin than
+    Cyrillic letters may be taken for another language, but never surely: the script's share lowers the probability.
+    """
+    script, code, share = _leading_script(text)
     if code:
-        return Detected(code, 1.0 if code != UNDETERMINED else 0.0)
+        return Detected(code, round(share, 4))
     if script not in SCRIPTS_OF:
         return Detected(UNDETERMINED, 0.0)
-    return _detect_by_letters(_middle(text))
+    sample = windows(text, *LETTER_WINDOWS[detector])
+    code, probability = _ask_langdetect(sample) if detector == "langdetect" else _ask_py3langid(sample, script)
+    return Detected(code, round(probability * share, 4))
 
 
-def _middle(text: str) -> str:
-    start = max(0, (len(text) - SAMPLE_CHARACTERS) // 2)
-    return text[start : start + SAMPLE_CHARACTERS]
+def windows(text: str, count: int, width: int) -> str:
+    """`count` pieces of `width` characters, spread evenly over the text (one piece: its middle); a short text whole."""
+    if len(text) <= count * width:
+        return text
+    if count == 1:
+        start = (len(text) - width) // 2
+        return text[start : start + width]
+    last = len(text) - width
+    return " ".join(text[start : start + width] for start in (last * i // (count - 1) for i in range(count)))
 
 
-def _detect_by_letters(text: str) -> Detected:
+@cache
+def _identifier(script: str):
+    """py3langid's model, cut down to the languages that are written in the script; "": the whole, read once (0.5 s)."""
+    import copy
+
+    if script:
+        identifier = copy.copy(_identifier(""))
+        identifier.set_languages(CANDIDATES[script].split())
+        for i, code in enumerate(identifier.nb_classes):
+            if SAME_LANGUAGE.get(code, code) in SCRIPTS_OF[script]:
+                identifier.nb_pc[i] += PRIOR_OF_THE_EIGHT
+        return identifier
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def _ask_py3langid(text: str, script: str) -> tuple[str, float]:
+    probabilities: Counter = Counter()
+    for code, probability in _identifier(script).rank(text):
+        probabilities[SAME_LANGUAGE.get(code, code)] += probability
+    return max(probabilities.items(), key=lambda item: item[1])
+
+
+def _ask_langdetect(text: str) -> tuple[str, float]:
     import langdetect
     from langdetect.lang_detect_exception import LangDetectException
 
@@ -92,5 +151,5 @@ def _detect_by_letters(text: str) -> Detected:
     try:
         best = langdetect.detect_langs(text)[0]
     except LangDetectException:
-        return Detected(UNDETERMINED, 0.0)
-    return Detected(best.lang.split("-")[0], round(best.prob, 4))
+        return UNDETERMINED, 0.0
+    return best.lang.split("-")[0], best.prob
