@@ -5,24 +5,30 @@ Reads `keywords/<iso>.txt`: one keyword a line, `#` begins a comment. How a keyw
 
     cardio      begins a word, any ending: cardiology, cardiovascular
     blood press the same for several words; any spaces, hyphens or line ends between them
-    =flu        the whole word
+    =flu        the whole word (or words)
     -itis       ends a word: arthritis
     *krankheit  anywhere inside a word: Herzkrankheiten
-    (zh, ja)    any place in the text; a keyword of Latin letters only between characters that are not Latin
+    (zh, ja)    any place in the text; Latin letters or digits at its ends touch no further Latin letter
 
-Example:
+Rule `bounded` works on the folded text (`text_folding.fold`). Languages with spaces: a word is a run of letters,
+digits and underscores. At each word the keyword of most words, then of most characters, then first in the list counts
+once; it covers its words whole, inflection included, and what it covers is not looked at again. Chinese and Japanese:
+the same at each character, and a keyword covers its own characters. Density: characters covered by all characters.
+
+This module is the plain definition; `score_column` gives the same numbers from the compiled matcher
+(`keyword_kernel.py`), a hundred times faster. Example:
 
     python -c "import keyword_match as k; print(k.load_matcher('en', 'bounded').score('Chronic arthritis'))"
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from corpus_record import InputError
+from text_folding import fold, lower
 
 if TYPE_CHECKING:
     import numpy
@@ -38,27 +44,23 @@ CACHED_WORDS = 400_000  # words remembered per matcher: about 60 MB; emptied whe
 PROCLITICS = tuple(
     sorted({a + b for a in ("", "و", "ف") for b in ("", "ب", "ك", "ل", "ال", "بال", "كال", "لل")}, key=len)
 )
-# Vowel signs and the lengthening stroke are optional in Arabic writing, and four pairs of letters are interchanged.
-ARABIC_FOLD = str.maketrans({**dict.fromkeys([*range(0x064B, 0x0653), 0x0670, 0x0640]), **dict(zip(
-    map(ord, "أإآٱىة"), "ااااي" + "ه", strict=True))})
 
 WORD = re.compile(r"\w+")
+LATIN_START, LATIN_END = re.compile("[a-z0-9]"), re.compile(".*[a-z0-9]$")
 
 
 class Keyword(NamedTuple):
-    text: str  # normalised for matching
+    text: str  # folded, for the rule `bounded`
     place: str  # start, whole, ending or inside
+    bare: str  # lower case, without its mark, for the rule `published`: there, other accents are another keyword
 
 
 class Score(NamedTuple):
-    distinct: int  # different keywords found
+    distinct: int  # different keywords found; -1: the text is not valid Unicode (half a surrogate pair, broken UTF-8)
     density: float  # share of the text's characters inside keywords (or, spaced languages, inside their words)
 
 
-def normalise_for_matching(text: str, language: str) -> str:
-    """Compatibility forms (NFKC) and case folded; for matching only, the text itself is kept as it came."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return text.translate(ARABIC_FOLD) if language == "ar" else text
+NOT_TEXT = Score(-1, 0.0)
 
 
 def load_keywords(language: str, folder: Path = KEYWORD_FOLDER) -> list[Keyword]:
@@ -77,33 +79,63 @@ def load_keywords(language: str, folder: Path = KEYWORD_FOLDER) -> list[Keyword]
             continue
         written = line.split("#", 1)[0].strip()
         bare = written[1:].strip() if written[:1] in MARKS else written
-        text = " ".join(WORD.findall(normalise_for_matching(bare, language)))
+        text = " ".join(fold(bare).split())
         if not text:
             raise InputError(f"{path}:{number}: a blank keyword; it would match everywhere: remove the line")
-        if text in seen:
-            raise InputError(f"{path}:{number}: {bare!r} repeats line {seen[text]}; each keyword counts once")
-        seen[text] = number
-        keywords.append(Keyword(text, MARKS.get(written[0], "start")))
+        spelling = " ".join(lower(bare).split())
+        if spelling in seen:
+            raise InputError(f"{path}:{number}: {bare!r} repeats line {seen[spelling]}; each keyword counts once")
+        place = MARKS.get(written[0], "start")
+        if " " in text and place in ("ending", "inside"):
+            raise InputError(f"{path}:{number}: {written!r}: a keyword of several words takes no mark but =")
+        seen[spelling] = number
+        keywords.append(Keyword(text, place, spelling))
     if not keywords:
         raise InputError(f"{path}: no keywords in this file")
     return keywords
 
 
 def load_matcher(language: str, rule: str, folder: Path = KEYWORD_FOLDER) -> "Matcher":
-    """A matcher with `.score(text) -> Score` for one language and rule."""
+    """A matcher for one language and rule, with `.score(text) -> Score` and `.score_column(Arrow strings)`."""
     keywords = load_keywords(language, folder)
     if rule == "published":
         return PublishedMatcher(language, keywords)
     if rule == "bounded":
+        # Spellings that differ in accents only are one keyword, the first in the list.
+        first: dict[str, Keyword] = {}
+        for keyword in keywords:
+            first.setdefault(keyword.text, keyword)
+        keywords = list(first.values())
         return UnspacedMatcher(language, keywords) if language in UNSPACED else BoundedMatcher(language, keywords)
     raise InputError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}")
 
 
-class _ColumnMatcher:
-    """What the matchers share: a whole Arrow column at once."""
+def is_long(keyword: str, language: str) -> bool:
+    """Whether the published rule looks for a keyword (lower case) as a substring, not as a token."""
+    return language in UNSPACED or len(keyword) > 10 or (len(keyword) > 5 and " " in keyword)
+
+
+class Matcher:
+    """What the rules share: refusing what is no text, and the compiled way through a whole column."""
+
+    rule = ""
+
+    def __init__(self, language: str, keywords: list[Keyword]):
+        self.language, self.keywords = language, keywords
+        self._compiled = None
+
+    def score(self, text: str) -> Score:
+        """One text. Plain Python: for tests and single documents."""
+        if not text.isascii() and re.search("[\ud800-\udfff]", text):
+            return NOT_TEXT
+        return self._score(text)
 
     def score_column(self, texts) -> "tuple[numpy.ndarray, numpy.ndarray]":
-        """(distinct int32, density float64) of every text of an Arrow string column; (0, 0.0) for null and empty."""
+        """(distinct int32, density float64) of every text of an Arrow string column; (0, 0.0) for null and empty.
+
+        texts: pyarrow Array or ChunkedArray of string, large_string, string_view, a dictionary of one, or null.
+        Errors: TypeError for another type.
+        """
         import numpy
 
         scores = [self.score(text or "") for text in texts.to_pylist()]
@@ -111,20 +143,22 @@ class _ColumnMatcher:
                 numpy.array([s.density for s in scores], numpy.float64))
 
 
-class PublishedMatcher(_ColumnMatcher):
+class PublishedMatcher(Matcher):
     """The published statistics (Qiu et al. 2024): distinct keywords, and summed keyword length over text length.
 
-    Long keywords (over 10 characters, or several words and over 5) and all zh and ja ones are counted as substrings,
-    the rest as whole white-space tokens; lower case only, occurrences of nested keywords count each.
+    Long keywords (over 10 characters, or several words and over 5) and all zh and ja ones are counted as substrings
+    (str.count), the rest as whole white-space tokens; lower case only, occurrences of nested keywords count each.
     """
 
-    def __init__(self, language: str, keywords: list[Keyword]):
-        texts = [keyword.text for keyword in keywords]
-        self.long = [t for t in texts if language in UNSPACED or len(t) > 10 or (len(t) > 5 and " " in t)]
-        self.short = set(texts) - set(self.long)
+    rule = "published"
 
-    def score(self, text: str) -> Score:
-        lowered = text.lower()
+    def __init__(self, language: str, keywords: list[Keyword]):
+        super().__init__(language, keywords)
+        self.long = [k.bare for k in keywords if is_long(k.bare, language)]
+        self.short = {k.bare for k in keywords} - set(self.long)
+
+    def _score(self, text: str) -> Score:
+        lowered = lower(text)
         if not lowered:
             return Score(0, 0.0)
         tokens = Counter(lowered.split())
@@ -133,29 +167,33 @@ class PublishedMatcher(_ColumnMatcher):
         return Score(len(found), sum(len(keyword) * count for keyword, count in found.items()) / len(lowered))
 
 
-class BoundedMatcher(_ColumnMatcher):
-    """Our rule for languages with spaces: a word boundary on the left, any ending on the right, overlaps counted once.
+class BoundedMatcher(Matcher):
+    """Our rule for languages with spaces, word by word; remembers each word's answer.
 
-    Works word by word (longest keyword first) and remembers each word's answer. A matched word counts with its whole
-    length in the density, so that an inflected form weighs as much as the base form.
+    A matched word counts with its whole length in the density, so that an inflected form weighs as much as the base.
     """
 
+    rule = "bounded"
+
     def __init__(self, language: str, keywords: list[Keyword]):
-        self.language = language
+        super().__init__(language, keywords)
+        self.order = {k.text: -i for i, k in enumerate(keywords)}
         single = [k for k in keywords if " " not in k.text]
         self.whole = {k.text for k in single if k.place == "whole"}
         self.starts = {k.text for k in single if k.place == "start"}
         self.lengths = sorted({len(t) for t in self.starts}, reverse=True)
-        self.endings = sorted((k.text for k in single if k.place == "ending"), key=len, reverse=True)
-        self.inside = sorted((k.text for k in single if k.place == "inside"), key=len, reverse=True)
-        self.phrases: dict[str, list[list[str]]] = {}
-        for keyword in sorted((k.text for k in keywords if " " in k.text), key=len, reverse=True):
-            self.phrases.setdefault(keyword.split()[0], []).append(keyword.split())
+        self.endings = tuple(k.text for k in single if k.place == "ending")
+        self.inside = [k.text for k in single if k.place == "inside"]
+        self.phrases: dict[str, list[tuple[list[str], str]]] = {}  # first word -> [(all words, place)]
+        for keyword in keywords:
+            if " " in keyword.text:
+                words = keyword.text.split(" ")
+                self.phrases.setdefault(words[0], []).append((words, keyword.place))
         self.cache = _Remembered(self._look_up)
 
-    def score(self, text: str) -> Score:
-        text = normalise_for_matching(text, self.language)
-        words = WORD.findall(text)
+    def _score(self, text: str) -> Score:
+        folded = fold(text)
+        words = WORD.findall(folded)
         answers = self.cache
         hits = [i for i, answer in enumerate(map(answers.__getitem__, words)) if answer]
         distinct: set[str] = set()
@@ -168,53 +206,58 @@ class BoundedMatcher(_ColumnMatcher):
                 distinct.add(keyword)
                 end = i + length
                 covered += sum(map(len, words[i:end]))
-        return Score(len(distinct), covered / len(text) if text else 0.0)
+        return Score(len(distinct), covered / len(folded) if folded else 0.0)
 
-    def _match_at(self, words: list[str], i: int, answer: tuple[str, list[list[str]]]) -> tuple[str, int]:
-        """The keyword that begins at word i, and how many words it spans (longest first); ("", 0) for none."""
+    def _match_at(self, words: list[str], i: int, answer: tuple[str, list]) -> tuple[str, int]:
+        """The keyword that begins at word i, and how many words it spans; ("", 0) for none."""
         single, phrases = answer
-        for phrase in phrases:
-            follow = words[i + 1 : i + len(phrase)]
-            if follow[:-1] == phrase[1:-1] and follow and len(follow) == len(phrase) - 1 \
-                    and follow[-1].startswith(phrase[-1]):
+        for phrase, place in phrases:
+            *middle, last = words[i + 1 : i + len(phrase)] or [""]
+            if middle == phrase[1:-1] and (
+                    last == phrase[-1] or (place == "start" and last.startswith(phrase[-1])))::
                 return " ".join(phrase), len(phrase)
         return single, 1 if single else 0
 
-    def _look_up(self, word: str) -> tuple[str, list[list[str]]] | None:
+    def _look_up(self, word: str) -> tuple[str, list] | None:
         bare_forms = [word]
         if self.language == "ar":
             bare_forms += [word[len(p):] for p in PROCLITICS if p and word.startswith(p)]
         phrases = [phrase for bare in bare_forms for phrase in self.phrases.get(bare, ())]
-        single = max((self._single(bare) for bare in bare_forms), key=len)
+        phrases.sort(key=lambda phrase: self._rank(" ".join(phrase[0])), reverse=True)
+        found = [e for e in self.endings if word.endswith(e)] + [t for t in self.inside if t in word]
+        for bare in bare_forms:
+            found += [bare] if bare in self.whole else []
+            found += [bare[:n] for n in self.lengths if bare[:n] in self.starts]
+        single = max(found, key=self._rank, default="")
         return (single, phrases) if single or phrases else None
 
-    def _single(self, word: str) -> str:
-        """The longest keyword that covers this one word, or an empty string."""
-        found = word if word in self.whole else ""
-        for length in self.lengths:
-            if len(word) >= length and word[:length] in self.starts:
-                found = max(found, word[:length], key=len)
-                break
-        found = max(found, next((e for e in self.endings if word.endswith(e)), ""), key=len)
-        return max(found, next((t for t in self.inside if t in word), ""), key=len)
+    def _rank(self, keyword: str) -> tuple[int, int, int]:
+        """The higher one counts: more words, more characters, earlier in the list."""
+        return keyword.count(" "), len(keyword), self.order[keyword]
 
 
-class UnspacedMatcher(_ColumnMatcher):
+class UnspacedMatcher(Matcher):
     """Our rule for zh and ja: keywords anywhere, leftmost and longest first, overlaps counted once."""
 
+    rule = "bounded"
+
     def __init__(self, language: str, keywords: list[Keyword]):
-        self.language = language
-        texts = sorted((k.text for k in keywords), key=lambda t: (-len(t), t))
-        latin = r"(?<![a-z0-9]){}(?![a-z])"  # "ct" must not be found in "doctor"
-        self.pattern = re.compile("|".join(latin.format(re.escape(t)) if t.isascii() else t for t in texts))
+        super().__init__(language, keywords)
+        texts = sorted((k.text for k in keywords), key=lambda t: -len(t.replace(" ", "")))  # then in the list's order
+        self.pattern = re.compile("|".join(map(self._expression, texts)))
 
-    def score(self, text: str) -> Score:
-        text = normalise_for_matching(text, self.language)
-        found = Counter(self.pattern.findall(text))
-        return Score(len(found), sum(len(k) * n for k, n in found.items()) / len(text) if text else 0.0)
+    def _score(self, text: str) -> Score:
+        folded = fold(text)
+        found = Counter(re.sub(" +", " ", match) for match in self.pattern.findall(folded))
+        covered = sum(len(keyword.replace(" ", "")) * n for keyword, n in found.items())
+        return Score(len(found), covered / len(folded) if folded else 0.0)
 
-
-Matcher = PublishedMatcher | BoundedMatcher | UnspacedMatcher
+    @staticmethod
+    def _expression(keyword: str) -> str:
+        """"ct" must not be found in "doctor", nor "x線" in "max線"."""
+        left = r"(?<![a-z0-9])" if LATIN_START.match(keyword) else ""
+        right = r"(?![a-z])" if LATIN_END.match(keyword) else ""
+        return left + re.escape(keyword).replace(r"\ ", " +") + right
 
 
 class _Remembered(dict):
