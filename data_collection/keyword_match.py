@@ -214,7 +214,7 @@ class BoundedMatcher(Matcher):
         for phrase, place in phrases:
             *middle, last = words[i + 1 : i + len(phrase)] or [""]
             if middle == phrase[1:-1] and (
-                    last == phrase[-1] or (place == "start" and last.startswith(phrase[-1])))::
+                    last == phrase[-1] or (place == "start" and last.startswith(phrase[-1]))):
                 return " ".join(phrase), len(phrase)
         return single, 1 if single else 0
 
