@@ -5,11 +5,12 @@ from pathlib import Path
 
 from prompt_file import FORMS
 from train_questions import LANGUAGE_FILES
+from tuned_card_parts import add_card_flags
 
 # Arguments that change neither the weights nor the order of the examples.
 FREE_ARGUMENTS = {
     "out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model",
-    "gradient_checkpointing", "merge", "instructions", "replay",
+    "gradient_checkpointing", "merge", "instructions", "replay", "weights_licence", "data_names",
 }  # fmt: skip
 
 
@@ -21,6 +22,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     )
     for add_flags in (
         model_flags, example_flags, adapter_flags, optimizer_flags, validation_flags, checkpoint_flags,
+        add_card_flags,
     ):  # fmt: skip
         add_flags(parser.add_argument)
     return parser

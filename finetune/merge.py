@@ -1,7 +1,8 @@
 """Add a LoRA adapter into its base model: one folder that loads without peft and answers as the adapter does.
 
 Reads   an adapter folder of finetune/train.py, and its base model where its run.json says it is
-Writes  <out> (default <adapter>/merged): the model in float32 (--dtype), tokenizer, prompt/, run.json last
+Writes  <out> (default <adapter>/merged): the model in float32 (--dtype), tokenizer, prompt/, README.md (a model
+        card), run.json last
 Example python finetune/merge.py checkpoints/finetuned
         python finetune/merge.py checkpoints/finetuned --out checkpoints/finetuned-merged --dtype bfloat16
 
@@ -25,6 +26,8 @@ from finetune_record import (
     sha256_of_file,
     write_json,
 )
+from tuned_card import card_of_merged, write_card
+from tuned_card_parts import add_card_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
     add("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    add_card_flags(add)
     return parser
 
 
@@ -64,11 +68,12 @@ def find_base(adapter: Path) -> str:
 
 
 def merge_adapter(
-    adapter: Path, out: Path, trust_remote_code: bool, argv: list[str] | None, dtype: str = "float32"
+    adapter: Path, out: Path, args: argparse.Namespace, argv: list[str] | None, dtype: str = "float32"
 ) -> None:
     """Write the merged model aside and rename it to `out` when it is whole. Errors: InputError.
 
-    dtype: name of the torch type that is written; the sum itself is always float32.
+    args: trust_remote_code and the card's flags (by default as the adapter's). dtype: name of the torch type that is
+    written; the sum itself is always float32.
     """
     base = find_base(adapter)
     record = read_json(adapter / "run.json")
@@ -85,7 +90,7 @@ def merge_adapter(
     quiet_libraries()
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            base, trust_remote_code=trust_remote_code, use_safetensors=True, dtype=torch.float32
+            base, trust_remote_code=args.trust_remote_code, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
         raise InputError(f"no base model at {base} ({str(error).splitlines()[0]})") from None
@@ -103,23 +108,23 @@ def merge_adapter(
     shutil.copytree(adapter / "prompt", aside / "prompt")
     for path in aside.glob("*.safetensors"):
         path.chmod(0o644)
-    keep = ("training", "parameters", "prompt", "counts", "examples", "base", "validation")
-    write_json(
-        aside / "run.json",
-        {
-            "format_version": 1,
-            "stage": "finetune/merge.py",
-            "arguments": {"dtype": dtype},
-            "inputs": inputs,
-            "parent": inputs["adapter"],
-            "merged": True,
-            **{key: record[key] for key in keep if key in record},
-            "base_from_here": relative_base(base, out),
-            "adapter_arguments": record["arguments"],
-            "files": describe_files(aside, [p for p in aside.rglob("*") if p.is_file()]),
-            "provenance": provenance(argv),
-        },
-    )
+    keep = ("training", "parameters", "prompt", "counts", "examples", "mixture", "steps", "base", "validation")
+    merged = {
+        "format_version": 1,
+        "stage": "finetune/merge.py",
+        "arguments": {"dtype": dtype},
+        "inputs": inputs,
+        "parent": inputs["adapter"],
+        "merged": True,
+        **{key: record[key] for key in keep if key in record},
+        "base_from_here": relative_base(base, out),
+        "adapter_arguments": record["arguments"],
+        "card": card_of_merged(record, args, base),
+        "files": describe_files(aside, [p for p in aside.rglob("*") if p.is_file()]),
+        "provenance": provenance(argv),
+    }
+    write_card(aside, out.resolve().name, merged)
+    write_json(aside / "run.json", merged)
     if out.exists():
         out.rmdir()
     aside.rename(out)
@@ -134,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run:
         print(f"{find_base(args.adapter)} + {args.adapter} -> {out}")
         return 0
-    merge_adapter(args.adapter, out, args.trust_remote_code, argv, args.dtype)
+    merge_adapter(args.adapter, out, args, argv, args.dtype)
     return 0
 
 

@@ -105,7 +105,7 @@ def copy_prompt(prompt: Prompt, folder: Path) -> None:
 
 
 def finished_files(out: Path) -> dict[str, dict]:
-    """What run.json says of the folder's files."""
-    aside = (out / "training", out / "merged", out / "run.json")
+    """What run.json says of the folder's files; the card is left out, because scores are put into it later."""
+    aside = (out / "training", out / "merged", out / "run.json", out / "README.md")
     files = [p for p in out.rglob("*") if p.is_file() and not any(p.is_relative_to(other) for other in aside)]
     return describe_files(out, files)

@@ -1,8 +1,8 @@
 """Fine-tune a causal language model on MMedBench's train set, in full or by LoRA.
 
 Reads   a Hugging Face model (folder or hub name), MMedBench/Train (mmedbench/FORMAT.md), a prompt folder
-Writes  <out>: the model or the LoRA adapter, its tokenizer, prompt/, run.json last; <out>/training: checkpoints,
-        metrics.jsonl
+Writes  <out>: the model or the LoRA adapter, its tokenizer, prompt/, README.md (the model card), run.json last;
+        <out>/training: checkpoints, metrics.jsonl
 Example python finetune/train.py --lora
         python finetune/train.py --model checkpoints/pretrained --data data/MMedBench/Train --out checkpoints/finetuned
         torchrun --nproc-per-node 8 finetune/train.py --recipe FILE           (one process a GPU)
@@ -52,6 +52,7 @@ from run_folder import begin_run, finish_model, finished_files
 from supervised_training import leave_together, memory_advice, train, trainer_settings
 from train_questions import RecordError, read_split
 from training_data import read_mixture
+from tuned_card import card_facts, write_card
 
 
 def read_questions_to_train_on(args: argparse.Namespace, counts: ExampleCounts) -> list[dict]:
@@ -162,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
         if not finished:
             return 0
     if args.merge and first and not args.dry_run:
-        merge_adapter(args.out, args.out / "merged", args.trust_remote_code, argv)
+        merge_adapter(args.out, args.out / "merged", args, argv)
     return 0
 
 
@@ -204,28 +205,28 @@ def run(args, argv, prompt: Prompt, tokenizer, batches: MicroBatches, held_out: 
 
 
 def write_record(args, argv, prompt: Prompt, outcome, parameters: dict, processes: int, record: dict) -> None:
-    """run.json: what the folder is made of. Written last, so it is there only when all else is."""
-    write_json(
-        args.out / "run.json",
-        {
-            "format_version": 1,
-            "stage": "finetune/train.py",
-            **record,
-            "parent": record["inputs"]["model"],
-            "base": args.model,
-            "base_from_here": relative_base(args.model, args.out),
-            "training": "lora" if args.lora else "full",
-            "parameters": parameters["all"],
-            "parameters_trained": parameters["trained"],
-            "steps": outcome.steps,
-            "stopped_early": outcome.stopped_early,
-            "processes": processes,
-            "validation": validation_summary(args.out / "training/metrics.jsonl", outcome.best),
-            "prompt": {"name": prompt.name, "version": prompt.version, "chat_template": prompt.chat_template},
-            "files": finished_files(args.out),
-            "provenance": provenance(argv),
-        },
-    )
+    """README.md, then run.json: what the folder is made of. Written last, so it is there only when all else is."""
+    record = {
+        "format_version": 1,
+        "stage": "finetune/train.py",
+        **record,
+        "parent": record["inputs"]["model"],
+        "base": args.model,
+        "base_from_here": relative_base(args.model, args.out),
+        "training": "lora" if args.lora else "full",
+        "parameters": parameters["all"],
+        "parameters_trained": parameters["trained"],
+        "steps": outcome.steps,
+        "stopped_early": outcome.stopped_early,
+        "processes": processes,
+        "validation": validation_summary(args.out / "training/metrics.jsonl", outcome.best),
+        "prompt": {"name": prompt.name, "version": prompt.version, "chat_template": prompt.chat_template},
+        "card": card_facts(args, args.model, args.data),
+        "files": finished_files(args.out),
+        "provenance": provenance(argv),
+    }
+    write_card(args.out, args.out.resolve().name, record)
+    write_json(args.out / "run.json", record)
 
 
 def fingerprint(questions: list[dict]) -> str:

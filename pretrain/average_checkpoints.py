@@ -1,7 +1,7 @@
 """The arithmetic mean of several checkpoints of a run, or of several model folders, as one Hugging Face folder.
 
 Reads   a run's folder (the last k checkpoints, or the steps given), or two or more model folders in safetensors
-Writes  <out>: a Hugging Face folder as export_model.py writes it; run.json, last, names the parents
+Writes  <out>: a Hugging Face folder as export_model.py writes it, model card too; run.json, last, names the parents
 Example python pretrain/average_checkpoints.py checkpoints/pretrained --last 3 --out checkpoints/averaged
 
 Averaging the last checkpoints of a run stands in for letting the learning rate fall
@@ -24,6 +24,8 @@ from export_model import (
     refuse_other_models,
     write_model_folder,
 )
+from lm_card import known_facts, pretrained_card
+from lm_card_parts import add_card_flags
 from pretrain_record import (
     InputError,
     describe_files,
@@ -34,6 +36,7 @@ from pretrain_record import (
     run_command,
     sha256_of_file,
     write_json,
+    write_text,
 )
 from tensor_files import TensorFolder
 
@@ -48,6 +51,7 @@ class ModelFolder:
         tensors = TensorFolder(folder)
         self.description, self.name, self.shapes, self.weights = folder, str(folder), tensors.shapes, tensors.read
         self.dtype = str(tensors.dtype(tensors.shapes)).removeprefix("torch.")
+        self.card = folder / "run.json"
         record = folder / ("run.json" if (folder / "run.json").exists() else "config.json")
         self.fingerprint = sha256_of_file(record)
 
@@ -62,6 +66,7 @@ class RunCheckpoint(CheckpointReader):
         super().__init__(checkpoint)
         self.description, self.dtype, self.name = run / "training" / "model", self.record["dtype"], str(checkpoint)
         self.fingerprint = sha256_of_file(checkpoint / "complete.json")
+        self.card = run / "training" / "card.json"
 
 
 class Mean:
@@ -119,6 +124,13 @@ def _vocabulary(path: Path) -> dict:
     return {"vocab": content.get("model", {}).get("vocab"), "added": content.get("added_tokens")}
 
 
+def mean_facts(sources: list, args: argparse.Namespace) -> dict:
+    """What the card says of data and base: the first source's, with the languages of all."""
+    facts = [known_facts(source.card, args) for source in sources]
+    languages = {code: row for one in facts for code, row in one["languages"].items()}
+    return facts[0] | {"languages": dict(sorted(languages.items()))}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("sources", type=Path, nargs="+", help="one run's folder, or two or more model folders")
@@ -126,6 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, nargs="+", help="of the run: the checkpoints of these steps")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--dtype", choices=sorted(TOLERANCE), help="of the weights (default: as the first one's)")
+    add_card_flags(parser.add_argument)
     args = parse_arguments(parser, argv)
     sources = find_sources(args)
     check_alike(sources)
@@ -141,20 +154,20 @@ def main(argv: list[str] | None = None) -> int:
     weights = write_model_folder(Mean(sources), sources[0].description, aside, dtype, SHARD_BYTES)
     check_by_reloading(aside, dtype, None)
     files = weights | describe_files(aside, [p for p in aside.iterdir() if p.name not in weights])
+    record = {
+        "format_version": 1,
+        "stage": "pretrain/average_checkpoints.py",
+        "arguments": arguments,
+        "inputs": inputs,
+        "parents": [{"name": source.name, "sha256": source.fingerprint} for source in sources],
+        "dtype": dtype,
+        "card": mean_facts(sources, args),
+        "files": dict(sorted(files.items())),
+        "provenance": provenance(argv),
+    }
+    write_text(aside / "README.md", pretrained_card(args.out.resolve().name, record))
     publish(aside, args.out)
-    write_json(
-        args.out / "run.json",
-        {
-            "format_version": 1,
-            "stage": "pretrain/average_checkpoints.py",
-            "arguments": arguments,
-            "inputs": inputs,
-            "parents": [{"name": source.name, "sha256": source.fingerprint} for source in sources],
-            "dtype": dtype,
-            "files": dict(sorted(files.items())),
-            "provenance": provenance(argv),
-        },
-    )
+    write_json(args.out / "run.json", record)
     print(f"wrote {args.out}: the mean of {len(sources)} models, {dtype}, reloaded", flush=True)
     return 0
 

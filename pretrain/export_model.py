@@ -1,8 +1,8 @@
 """A Hugging Face folder from a checkpoint of a training run, at any time, without its ranks and without a GPU.
 
 Reads   RUN_DIR/training: checkpoints/step-* (any number of ranks, any ZeRO stage) and model/ (configuration, tokenizer)
-Writes  <out>: config.json, generation_config.json, tokenizer, safetensors (one tensor in memory at a time); made
-        aside, checked, moved, run.json last
+Writes  <out>: config.json, generation_config.json, tokenizer, safetensors (one tensor in memory at a time), README.md
+        (the model card); made aside, checked, moved, run.json last
 Example python pretrain/export_model.py checkpoints/pretrained --step 100 --out checkpoints/step100
 
 The weights are the optimizer's fp32 originals, rounded to --dtype once. The folder is checked before it counts: loaded
@@ -17,6 +17,9 @@ from pathlib import Path
 
 from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
 from hashed_tensors import write_model_weights
+from lm_card import known_facts, pretrained_card
+from lm_card_parts import add_card_flags
+from lm_log import read_metrics
 from pretrain_record import (
     InputError,
     describe_files,
@@ -27,12 +30,14 @@ from pretrain_record import (
     run_command,
     sha256_of_file,
     write_json,
+    write_text,
 )
 
 PROBE_TOKENS = 16
 # Largest difference of a logit, as a share of the largest logit: what different kernels do to equal weights.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 SHARD_BYTES = 5_000_000_000
+NOT_COPIED = ("run.json", "README.md")  # they speak of another model
 
 
 def save_model_description(model, tokenizer, folder: Path) -> None:
@@ -52,7 +57,7 @@ def write_model_folder(source, description: Path, folder: Path, dtype: str, shar
     folder.mkdir(parents=True, exist_ok=True)
     for path in description.iterdir():
         is_weights = path.suffix in (".safetensors", ".bin") or path.name.endswith(".index.json")
-        if path.is_file() and not is_weights and path.name != "run.json" and not path.name.startswith("."):
+        if path.is_file() and not is_weights and path.name not in NOT_COPIED and path.name[0] != ".":
             shutil.copyfile(path, folder / path.name)
     config = read_json(folder / "config.json")
     config.pop("torch_dtype", None)
@@ -166,20 +171,26 @@ def export_checkpoint(
         reference = source_logits(reader, aside, dtype)
     difference = check_by_reloading(aside, dtype, reference)
     others = describe_files(aside, [p for p in aside.iterdir() if p.name not in weights])
-    publish(aside, out)
-    write_json(
-        out / "run.json",
-        {"format_version": 1}
+    record = (
+        {"format_version": 1, "card": known_facts(run / "training" / "card.json")}
         | record
         | {
             "step": step,
             "dtype": dtype,
             "logits_largest_difference": difference,
             "files": dict(sorted((others | weights).items())),
-        },
+        }
     )
+    write_text(aside / "README.md", pretrained_card(out.resolve().name, record))
+    publish(aside, out)
+    write_json(out / "run.json", record)
     print(f"wrote {out}: step {step}, {dtype}, reloaded; largest difference of a logit {difference:.3g}", flush=True)
     return difference
+
+
+def tokens_seen(metrics: Path, step: int) -> int | None:
+    """Input tokens up to a step, from the run's metrics.jsonl; None where it has no such row."""
+    return next((row["tokens"] for row in read_metrics(metrics, step) if row["step"] == step), None)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -191,6 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--max-shard-gigabytes", type=float, default=SHARD_BYTES / 1e9, help="a weight file (default %(default)s)"
     )
+    add_card_flags(parser.add_argument)
     args = parse_arguments(parser, argv)
     steps = complete_checkpoints(args.run / "training")
     step = args.step if args.step is not None else (steps[-1] if steps else None)
@@ -213,6 +225,8 @@ def main(argv: list[str] | None = None) -> int:
         "inputs": inputs,
         "parent": inputs["checkpoint"],
         "training": read_json(checkpoint / "complete.json")["identity"],
+        "tokens_seen": tokens_seen(args.run / "training" / "metrics.jsonl", step),
+        "card": known_facts(args.run / "training" / "card.json", args),
         "provenance": provenance(argv),
     }
     export_checkpoint(args.run, step, args.out, dtype, record, shard_bytes=int(args.max_shard_gigabytes * 1e9))

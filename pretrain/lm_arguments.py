@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from lm_card_parts import add_card_flags
 from lm_trackers import TRACKERS
 from packed_attention import CHOICES as ATTENTION
 
@@ -14,7 +15,7 @@ FREE_ARGUMENTS |= {"attn", "compile", "liger", "gradient_checkpointing", "track"
 # A run that stopped at a spike goes on with another answer to it.
 FREE_ARGUMENTS |= {"on_spike", "spike_factor", "max_skips"}
 FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "micro_batch_size", "zero", "offload"}
-FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_every"}
+FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_every", "weights_licence", "data_names"}
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -26,7 +27,8 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         help="check the flags, the token store, the mixture and what --out holds, print the plan, write nothing; the "
         "model is not loaded, and no batch is divided among ranks (plan.py does that)",
     )
-    for add_flags in (data_flags, model_flags, optimizer_flags, validation_flags, checkpoint_flags, log_flags):
+    kinds = (data_flags, model_flags, optimizer_flags, validation_flags, checkpoint_flags, log_flags, add_card_flags)
+    for add_flags in kinds:
         add_flags(parser.add_argument)
     return parser
 

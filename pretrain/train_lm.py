@@ -24,6 +24,7 @@ from checkpoint_reader import fitting_micro_batch
 from checkpoints import Checkpoints
 from export_model import export_checkpoint, logits_of, save_model_description
 from lm_arguments import FREE_ARGUMENTS, build_parser
+from lm_card import training_facts
 from lm_data import TrainingData, open_training_data, plan_lines
 from lm_flops import count_parameters
 from lm_log import RunLog
@@ -207,6 +208,7 @@ class Training:
         self.checkpoints.finish()
         out = self.args.out / "training" / "exports" / f"step-{done:08d}"
         record = {"stage": "pretrain/train_lm.py", "training": self.checkpoints.identity, "provenance": provenance()}
+        record["tokens_seen"] = self.log.tokens
         export_model(self.checkpoints, self.args.out, done, out, record)
 
 
@@ -291,6 +293,8 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
         check_owner=fence.check if fence else lambda: None,
     )
     start = resume(checkpoints, model, tokenizer, resume_choice_now(args.resume, rank))
+    card = args.out / "training" / "card.json"
+    checkpoints.on_rank_0(f"{card} could not be written", lambda: write_json(card, training_facts(args)))
     if start == 0:
         torch.manual_seed(args.seed * 1_000_003 + rank)  # every rank drops out units of its own
     validation = Validation(engine, data.held_out, args, start)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 import train_lm
 from pretrain_record import InputError, read_json, sha256_of_file
@@ -77,6 +78,10 @@ def test_two_ranks_train_a_model_that_loads_and_has_learned(trained, store_folde
     record = read_json(trained / "run.json")
     assert (record["steps"], record["world_size"], record["tokens_seen"]) == (8, 2, 8 * 8 * 32)
     assert record["validation"]["before"].keys() == {"en", "fr", "ru", "zh"}
+    card = ModelCard.load(trained / "README.md")
+    assert card.data.language == ["en", "fr", "ru", "zh"] and "| tokens seen | 2,048 |" in card.text
+    fr = record["validation"]["after"]["fr"]
+    assert f"| {fr['bits_per_byte']} |" in card.text and "Not for clinical use" in card.text
     for language, after in record["validation"]["after"].items():
         assert after["bits_per_byte"] < record["validation"]["before"][language]["bits_per_byte"]
     assert set(record["validation"]["groups"]["after"]) == {"en/textbook", "en/web", "fr/web", "ru/web", "zh/web"}

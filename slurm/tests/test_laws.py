@@ -33,6 +33,7 @@ COPIES = [
     ],
     ["mmedbench/benchmark_files.py", "finetune/train_questions.py", "inference/exam_questions.py"],
     ["finetune/prompt_file.py", "inference/prompt_reader.py"],
+    ["pretrain/lm_card_parts.py", "finetune/tuned_card_parts.py", "inference/card_parts.py"],
 ]  # fmt: skip
 
 
