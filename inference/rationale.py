@@ -3,7 +3,7 @@
 Reads   JSON lines {"language": ISO code, "rationale": what was written, "reference": the gold rationale}
 Writes  a table; with --out the same figures as JSON
 Example python inference/rationale.py inference/sample/rationale_pairs.jsonl
-        python inference/rationale.py inference/sample/rationale_pairs.jsonl --mode paper
+        python inference/rationale.py inference/sample/rationale_pairs.jsonl --mode paper --bert-score DIR
 
 Definitions (Qiu et al., Nature Communications 15:8384, 2024, and its public scoring code's libraries):
 BLEU-n is NLTK's sentence_bleu with one reference, weights 1/n and smoothing method1, on words by language (WORDS).
@@ -12,7 +12,7 @@ ja of the words joined by spaces. Ours computes the same numbers (a test compare
 table of Python tuples: its ROUGE-L takes minutes for a test set, and more than Python's stack on long texts.
 A language's score is the mean over its items times 100. Mode `default`: an empty rationale scores 0 and counts. Mode
 `paper`: items with an empty rationale are left out and counted apart. An item whose reference is empty cannot be scored
-and is counted as `no_reference`.
+and is counted as `no_reference`. BERTScore (rationale_bertscore.py) is measured where its model is named.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from exam_questions import LANGUAGE_FILES
 from inference_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
+from rationale_bertscore import BERT_METRICS, PAPERS_LAYER, bert_scores, describe_encoder
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
 MODES = ("default", "paper")
@@ -146,26 +147,55 @@ def score_pair(text: str, reference: str, language: str) -> dict[str, float]:
 def score_rationales(items: list[dict], mode: str = "default") -> dict:
     """Scores of one language: {"n", "empty", "no_reference", "tokenizer", and each metric in per cent, 4 decimals}.
 
-    items: {"language", "rationale", "reference"}. `n` is the number of scored items, `empty` those without a rationale
-    (scored 0 in mode default, left out in mode paper). Metrics are None where nothing can be scored.
+    items: {"language", "rationale", "reference"}, and "bertscore" where that was measured (`add_bert_scores`). `n` is the
+    number of scored items, `empty` those without a rationale (scored 0 in mode default, left out in mode paper). Metrics
+    are None where nothing can be scored. `bertscore_shortened` counts pairs that were cut to the encoder's positions.
     """
     language = items[0]["language"] if items else ""
     usable = [item for item in items if (item["reference"] or "").strip()]
     empty = [item for item in usable if not (item["rationale"] or "").strip()]
     scored = [item for item in usable if mode == "default" or (item["rationale"] or "").strip()]
     rows = [score_pair(item["rationale"] or "", item["reference"], language) for item in scored]
-    return {
-        "n": len(scored),
-        "empty": len(empty),
-        "no_reference": len(items) - len(usable),
-        "tokenizer": WORDS.get(language, SPACED),
-    } | {m: round(100 * sum(row[m] for row in rows) / len(rows), 4) if rows else None for m in METRICS}
+    measured, metrics = {}, METRICS
+    if items and all("bertscore" in item for item in items):
+        metrics = METRICS + BERT_METRICS
+        measured = {"bertscore_shortened": sum(item["bertscore"]["shortened"] for item in scored)}
+        rows = [
+            row | dict(zip(BERT_METRICS, item["bertscore"]["scores"], strict=True))
+            for row, item in zip(rows, scored, strict=True)
+        ]
+    return (
+        {
+            "n": len(scored),
+            "empty": len(empty),
+            "no_reference": len(items) - len(usable),
+            "tokenizer": WORDS.get(language, SPACED),
+        }
+        | measured
+        | {m: round(100 * sum(row[m] for row in rows) / len(rows), 4) if rows else None for m in metrics}
+    )
+
+
+def add_bert_scores(items: list[dict], name: str, encoder: dict, out: Path | None = None) -> None:
+    """Give every item its "bertscore"; an empty text scores 0 and is not asked of the encoder."""
+    nothing = {"scores": [0.0] * 3, "shortened": False}
+    full = [item for item in items if (item["rationale"] or "").strip() and (item["reference"] or "").strip()]
+    found = bert_scores([(item["rationale"], item["reference"]) for item in full], name, encoder, out)
+    for item in items:
+        item["bertscore"] = nothing
+    for item, scores in zip(full, found, strict=True):
+        item["bertscore"] = scores
+
+
+def metrics_of(scores: dict[str, dict]) -> tuple[str, ...]:
+    """The metrics that every language has."""
+    return METRICS + BERT_METRICS if all(m in s for s in scores.values() for m in BERT_METRICS) else METRICS
 
 
 def mean_over_languages(scores: dict[str, dict]) -> dict[str, float | None]:
     """The plain mean of each metric over the languages that have one, as the paper averages."""
     averages = {}
-    for metric in METRICS:
+    for metric in metrics_of(scores):
         values = [s[metric] for s in scores.values() if s[metric] is not None]
         averages[metric] = round(sum(values) / len(values), 4) if values else None
     return averages
@@ -173,9 +203,10 @@ def mean_over_languages(scores: dict[str, dict]) -> dict[str, float | None]:
 
 def rationale_table(scores: dict[str, dict]) -> str:
     """The scores as aligned text lines, one a language."""
-    lines = ["        n  empty  " + "  ".join(METRICS)]
+    metrics = metrics_of(scores)
+    lines = ["        n  empty  " + "  ".join(metrics)]
     for name, s in [*scores.items(), ("mean", mean_over_languages(scores))]:
-        cells = "  ".join(f"{'-' if s[m] is None else format(s[m], '.2f'):>{len(m)}}" for m in METRICS)
+        cells = "  ".join(f"{'-' if s[m] is None else format(s[m], '.2f'):>{len(m)}}" for m in metrics)
         lines.append(f"{name:4}{s.get('n', ''):>5}  {s.get('empty', ''):>5}  {cells}")
     return "\n".join(lines)
 
@@ -204,23 +235,42 @@ def read_pairs(path: Path) -> dict[str, list[dict]]:
     return pairs
 
 
+def add_bert_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of BERTScore, the same here and in eval.py."""
+    parser.add_argument(
+        "--bert-score",
+        metavar="MODEL",
+        help="measure BERTScore too, with this encoder: a folder or hub name of bert-base-multilingual-cased",
+    )
+    parser.add_argument(
+        "--bert-layer",
+        type=int,
+        default=PAPERS_LAYER,
+        help="the encoder's layer whose vectors are compared, from 1 (default %(default)s)",
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("pairs", type=Path, help="JSON lines of language, rationale, reference")
     parser.add_argument("--mode", choices=MODES, default="default", help="paper leaves empty rationales out")
+    add_bert_flags(parser)
     parser.add_argument("--out", type=Path, help="write the scores to this JSON file")
     parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
     parser.add_argument("--dry-run", action="store_true", help="read the pairs, print how many, write nothing")
     args = parse_arguments(parser, argv)
     pairs = read_pairs(args.pairs)
     print(f"{args.pairs}: " + ", ".join(f"{language} {len(items)}" for language, items in pairs.items()))
+    encoder = describe_encoder(args.bert_score, args.bert_layer) if args.bert_score else None
     if args.dry_run:
         return 0
+    if encoder:
+        add_bert_scores([item for items in pairs.values() for item in items], args.bert_score, encoder)
     scores = {language: score_rationales(items, args.mode) for language, items in pairs.items()}
     print(rationale_table(scores))
     if args.out:
-        record = {"metric_version": RATIONALE_METRIC_VERSION, "mode": args.mode, "scores": scores,
-                  "macro": mean_over_languages(scores), "pairs": sha256_of_file(args.pairs),
+        record = {"metric_version": RATIONALE_METRIC_VERSION, "mode": args.mode, "bert_score": encoder,
+                  "scores": scores, "macro": mean_over_languages(scores), "pairs": sha256_of_file(args.pairs),
                   "provenance": provenance(argv)}  # fmt: skip
         write_json(args.out, record)
     return 0
