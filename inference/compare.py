@@ -21,8 +21,11 @@ from inference_record import InputError, parse_arguments, provenance, read_json,
 Z_SEES = 1.959964 + 0.841621  # two-sided 0.05 and power 0.80
 
 
-def read_run(folder: Path) -> tuple[dict, dict[tuple[str, str, int], bool]]:
-    """(result.json, {(key, question id, how many of this id came before): right}). Errors: InputError."""
+def read_run(folder: Path, clean: bool = False) -> tuple[dict, dict[tuple[str, str, int], bool]]:
+    """(result.json, {(key, question id, how many of this id came before): right}). Errors: InputError.
+
+    clean: leave out the questions that the run's contamination report found in the corpus.
+    """
     for name in ("result.json", "predictions.jsonl"):
         if not (folder / name).exists():
             raise InputError(f"{folder} has no {name}; give the folder of a finished run of inference/eval.py")
@@ -35,9 +38,16 @@ def read_run(folder: Path) -> tuple[dict, dict[tuple[str, str, int], bool]]:
             row = json.loads(line)
             name = row["key"], row["id"]
             correct = row["letters"] == row["gold"]
+            contaminated = row.get("contaminated")
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{folder}/predictions.jsonl:{number}: no prediction of inference/eval.py") from None
-        right[*name, seen.get(name, 0)] = correct
+        if clean and contaminated is None:
+            raise InputError(
+                f"{folder}/predictions.jsonl:{number} does not say whether its question is contaminated; score the run "
+                "again with inference/eval.py --score-only --contamination DIR"
+            )
+        if not (clean and contaminated):
+            right[*name, seen.get(name, 0)] = correct
         seen[name] = seen.get(name, 0) + 1
     return read_json(folder / "result.json"), right
 
@@ -136,6 +146,12 @@ def main(argv: list[str] | None = None) -> int:
         default=False,
         help="where the runs answered different questions, compare the common ones (default: refuse)",
     )
+    parser.add_argument(
+        "--clean",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="leave out questions that the runs' contamination report found in the corpus (default: all questions)",
+    )
     parser.add_argument("--draws", type=int, default=10_000, help="bootstrap draws (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
@@ -144,7 +160,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(parser, argv)
     if args.draws < 100:
         raise InputError(f"--draws {args.draws} is too few for a 95 % interval; give 100 or more")
-    (result_a, a), (result_b, b) = read_run(args.a), read_run(args.b)
+    (result_a, a), (result_b, b) = read_run(args.a, args.clean), read_run(args.b, args.clean)
+    if args.clean and result_a["scoring"]["contamination"] != result_b["scoring"]["contamination"]:
+        raise InputError(
+            f"{args.a} and {args.b} were scored with different contamination reports or coverages; score both again "
+            "with the same"
+        )
     common = [question for question in a if question in b]
     if not common:
         raise InputError(f"{args.a} and {args.b} answered no question in common")
@@ -153,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         if not args.common:
             raise InputError(f"{missing}; give --common to compare the {len(common)} that both answered")
         print(f"{missing}; left out")
-    print(f"{len(common)} questions are in both runs")
+    print(f"{len(common)} questions are in both runs" + (", those found in the corpus left out" if args.clean else ""))
     if args.dry_run:
         return 0
     found = compare({q: a[q] for q in common}, {q: b[q] for q in common}, args.draws, args.seed)
@@ -164,7 +185,8 @@ def main(argv: list[str] | None = None) -> int:
     print(table(found, *names))
     if args.out:
         runs = {"a": sha256_of_file(args.a / "result.json"), "b": sha256_of_file(args.b / "result.json")}
-        write_json(args.out, found | {"runs": runs, "draws": args.draws, "provenance": provenance(argv)})
+        settings = {"runs": runs, "clean": args.clean, "draws": args.draws}
+        write_json(args.out, found | settings | {"provenance": provenance(argv)})
     return 0
 
 

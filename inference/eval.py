@@ -18,6 +18,7 @@ from pathlib import Path
 
 from accuracy import score_table
 from asking import ask, find_examples, parse_shard
+from clean_subset import clean_scores, clean_table, read_contamination
 from exam_questions import LANGUAGE_FILES, RecordError, read_split
 from few_shot import render_with_examples
 from inference_record import (
@@ -33,7 +34,8 @@ from inference_record import (
     write_text,
 )
 from prompt_reader import FORMS, Prompt, PromptError
-from rationale import MODES, rationale_table
+from rationale import MODES, add_bert_flags, rationale_table
+from rationale_bertscore import describe_encoder
 from scoring import PARSERS, question_of, rationale_scores, read_answers, score
 
 # Of what accuracy.py counts and of how letters are read; a change makes a new version. 1: the prompt's pattern alone;
@@ -50,6 +52,10 @@ FREE_ARGUMENTS = {
     "name",
     "parse",
     "rationale_mode",
+    "bert_score",
+    "bert_layer",
+    "contamination",
+    "contamination_coverage",
     "shard",
 }
 
@@ -101,6 +107,20 @@ def build_parser() -> argparse.ArgumentParser:
         choices=MODES,
         default="default",
         help="default: an empty rationale scores 0; paper: it is left out and counted (default %(default)s)",
+    )
+    add_bert_flags(parser)
+    add(
+        "--contamination",
+        type=Path,
+        metavar="DIR",
+        help="contamination report of this test set: scores the questions not found in the corpus beside all of them",
+    )
+    add(
+        "--contamination-coverage",
+        type=float,
+        default=0.5,
+        help="a question is contaminated when this share of it or more stands in the corpus (0 to 1, default "
+        "%(default)s)",
     )
     add("--score-only", action="store_true", help="score the predictions that are there; ask nothing")
     add("--recipe", type=Path, help="flat YAML file of these flags")
@@ -161,6 +181,10 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError("--samples goes with --mode generate and a --temperature over 0, without --circular")
     if args.few_shot < 0 or (args.few_shot_data and not args.few_shot):
         raise InputError("--few-shot takes the number of examples, and --few-shot-data where they are drawn from")
+    if args.bert_score and args.form != "rationale":
+        raise InputError("--bert-score compares rationales; use --form rationale with it")
+    if not 0 <= args.contamination_coverage <= 1:
+        raise InputError(f"--contamination-coverage {args.contamination_coverage:g}: expected a share between 0 and 1")
     for flag in ("batch_size", "limit", "max_new_tokens"):
         value = getattr(args, flag)
         if value is not None and value < 1:
@@ -195,18 +219,25 @@ def main(argv: list[str] | None = None) -> int:
     if shots:
         inputs["few_shot"] = {language: [record["id"] for record in mine] for language, mine in shots.items()}
     finished = finished_record(args.out / "result.json", arguments, inputs)
+    report = read_contamination(args.contamination, args.data) if args.contamination else None
+    scoring = {"parse": args.parse, "rationale_mode": args.rationale_mode}
+    if args.bert_score:
+        scoring["bert_score"] = describe_encoder(args.bert_score, args.bert_layer)
+    if report:
+        scoring["contamination"] = {"sha256": report.sha256, "coverage": args.contamination_coverage}
     if args.dry_run:
         return 0
-    scoring = {"parse": args.parse, "rationale_mode": args.rationale_mode}
     if finished and finished.get("scoring") != scoring:
         args.score_only = True  # asked already; only the rule of scoring is another
     if finished and not args.score_only:
         print(f"{args.out} is complete and is reused")
         print(score_table(finished["scores"], finished["macro"], finished["micro"]))
+        if finished.get("clean"):
+            print(clean_table(finished["clean"], finished["scores"]))
         return 0
     args.out.mkdir(parents=True, exist_ok=True)
     with lock_run(args):
-        return evaluate(args, argv, test, shots, prompt, own, arguments, inputs, load_model)
+        return evaluate(args, argv, test, shots, prompt, own, arguments, inputs, load_model, scoring, report)
 
 
 @contextlib.contextmanager
@@ -228,8 +259,9 @@ def lock_run(args: argparse.Namespace):
 
 
 def evaluate(
-    args, argv, test: dict, shots: dict, prompt: Prompt, own: bool, arguments: dict, inputs: dict, load_model
-) -> int:
+    args, argv, test: dict, shots: dict, prompt: Prompt, own: bool, arguments: dict, inputs: dict, load_model,
+    scoring: dict, report
+) -> int:  # fmt: skip
     """Ask (unless --score-only), score, write result.json last."""
     predictions = args.out / "predictions.jsonl"
     if args.score_only:
@@ -249,9 +281,17 @@ def evaluate(
             return 0
     # The raw output is what was predicted; the letters are read from it here, by the rule that is asked for now.
     rows = [row | read_answers(row, question_of(row, test), prompt, args.parse, args.circular) for row in rows]
+    for row in rows:
+        row.pop("contaminated", None)  # of another report
+        if report:
+            row["contaminated"] = report.holds(row, args.contamination_coverage)
     write_text(predictions, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     scores, macro, micro = score(rows)
-    rationales = rationale_scores(rows, test, prompt, args.rationale_mode) if args.form == "rationale" else None
+    rationales = None
+    if args.form == "rationale":
+        bert = (args.bert_score, scoring["bert_score"], args.out) if args.bert_score else None
+        rationales = rationale_scores(rows, test, prompt, args.rationale_mode, bert)
+    clean = scoring["contamination"] | clean_scores(rows) if report else None
     shortened = sum(row["shortened"] for row in rows)
     write_json(
         args.out / "result.json",
@@ -266,8 +306,9 @@ def evaluate(
             "scores": scores,
             "macro": macro,
             "micro": micro,
+            "clean": clean,
             "rationales": rationales,
-            "scoring": {"parse": args.parse, "rationale_mode": args.rationale_mode},
+            "scoring": scoring,
             "prompts_shortened": shortened,
             "data": {
                 "path": str(args.data),
@@ -285,6 +326,8 @@ def evaluate(
     for path in args.out.glob("predictions.partial*.jsonl"):
         path.unlink()
     print(score_table(scores, macro, micro))
+    if clean:
+        print(clean_table(clean, scores))
     if rationales:
         print(f"rationales, in per cent (mode {rationales['mode']}):\n{rationale_table(rationales['scores'])}")
     elif args.form == "rationale":

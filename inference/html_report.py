@@ -24,7 +24,9 @@ def describe_question(run: FinishedRun, row: dict) -> dict:
         classes = " ".join(name for name, on in (("gold", is_right), ("chosen", chosen)) if on)
         said = ", ".join(word for word, on in (("right", is_right), ("answered", chosen)) if on)
         options.append({"letter": letter, "text": text, "classes": classes, "said": said})
-    kinds = [("right", right), ("wrong", not right), ("unparsed", letters is None), ("several", len(gold) > 1)]
+    contaminated = row.get("contaminated")
+    kinds = [("right", right), ("wrong", not right), ("unparsed", letters is None), ("several", len(gold) > 1),
+             ("contaminated", contaminated), ("clean", contaminated is False)]  # fmt: skip
     table = row.get("letter_logprobs") or row.get("option_logprobs")
     shown = "\n".join(f"{letter}  {value:.3f}" for letter, value in (table or {}).items())
     if "variants" in row:
@@ -39,6 +41,7 @@ def describe_question(run: FinishedRun, row: dict) -> dict:
         "gold": ",".join(gold),
         "answered": "nothing that could be read" if letters is None else ",".join(letters) or "none of them",
         "status": row.get("status", ""),
+        "contaminated": contaminated,
         "context": record.get("context") or "",
         "question": record["question"],
         "options": options,
@@ -66,6 +69,8 @@ def render_page(run: FinishedRun) -> str:
         notice=NOTICE,
         scores=result["scores"],
         macro=result["macro"],
+        clean=result.get("clean"),
+        rationales=result.get("rationales"),
         questions=[describe_question(run, row) for row in run.rows],
     )
 

@@ -147,9 +147,9 @@ def score_pair(text: str, reference: str, language: str) -> dict[str, float]:
 def score_rationales(items: list[dict], mode: str = "default") -> dict:
     """Scores of one language: {"n", "empty", "no_reference", "tokenizer", and each metric in per cent, 4 decimals}.
 
-    items: {"language", "rationale", "reference"}, and "bertscore" where that was measured (`add_bert_scores`). `n` is the
-    number of scored items, `empty` those without a rationale (scored 0 in mode default, left out in mode paper). Metrics
-    are None where nothing can be scored. `bertscore_shortened` counts pairs that were cut to the encoder's positions.
+    items: {"language", "rationale", "reference"}, and "bertscore" where that was measured (`add_bert_scores`). `n` is
+    the number of scored items, `empty` those without a rationale (scored 0 in mode default, left out in mode paper).
+    Metrics are None where nothing can be scored. `bertscore_shortened` counts pairs cut to the encoder's positions.
     """
     language = items[0]["language"] if items else ""
     usable = [item for item in items if (item["reference"] or "").strip()]

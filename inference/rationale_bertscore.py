@@ -1,20 +1,21 @@
 """BERTScore of rationales: precision, recall and F1 of greedily matched token vectors of a BERT-like encoder.
 
 Reads   an encoder (Hugging Face folder or hub name; the paper's is bert-base-multilingual-cased), pairs of texts
-Writes  <out>/bertscore-<8 hex>.jsonl as the pairs are scored: {pair: 16 hex digits of its texts, scores: [P, R, F1] from
-        0 to 1, shortened}; a killed run goes on from there, and scoring again reads it
+Writes  <out>/bertscore-<8 hex>.jsonl as the pairs are scored: {pair: 16 hex digits of its texts, scores: [P, R, F1],
+        each 0 to 1, shortened}; a killed run goes on from there, and scoring again reads it
 Example python inference/rationale.py inference/sample/rationale_pairs.jsonl --bert-score DIR
 
-Definition (Zhang et al., BERTScore, ICLR 2020, https://arxiv.org/abs/1904.09675, equation 1): with unit vectors x of the
+Definition (Zhang et al., BERTScore, ICLR 2020, https://arxiv.org/abs/1904.09675, section 3): with unit vectors x of the
 reference's tokens and y of the written text's tokens at one layer, R is the mean over the reference's tokens of the
-greatest x.y, P the mean over the written text's tokens, F1 = 2PR/(P+R). As the package `bert_score` 0.3.13 does without
-idf weights and rescaling: [CLS] and [SEP] may be matched but are not averaged over; a text longer than the encoder's
-positions is cut; a text without tokens scores 0. Layer 9 is that package's choice for bert-base-multilingual-cased
-(model2layers in its utils.py). The test compares with the package where it can be installed.
+greatest x.y, P the mean over the written text's tokens, F1 = 2PR/(P+R). As the package `bert_score` 0.3.13 does
+without idf weights and rescaling: [CLS] and [SEP] may be matched but are not averaged over; a text longer than the
+encoder's positions is cut; a text without tokens scores 0. Layer 9 is that package's choice for
+bert-base-multilingual-cased (model2layers in its utils.py). A test compares with the package where it can be installed.
 """
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from inference_record import InputError, sha256_of_file
@@ -157,12 +158,8 @@ def bert_scores(pairs: list[tuple[str, str]], name: str, encoder: dict, out: Pat
             (written, cut), (reference, cut_too) = (model.tokens(text) for text in pair)
             rows.append((key, written, reference, cut or cut_too))
         rows.sort(key=lambda row: (-max(len(row[1]), len(row[2])), row[0]))
-        file = open(path, "a", encoding="utf-8") if path else None
-        try:
+        with open(path or os.devnull, "a", encoding="utf-8") as file:
             _score_missing(model, rows, scored, file)
-        finally:
-            if file:
-                file.close()
     return [scored[pair_key(*pair)] for pair in pairs]
 
 
@@ -180,8 +177,7 @@ def _score_missing(model: Encoder, rows: list[tuple], scored: dict[str, dict], f
             for (key, _, _, cut), scores in zip(batch, found, strict=True):
                 scored[key] = {"scores": [round(value, 6) for value in scores], "shortened": cut}
                 lines.append(json.dumps({"pair": key} | scored[key]) + "\n")
-            if file:
-                file.write("".join(lines))
-                file.flush()
+            file.write("".join(lines))
+            file.flush()
             start += len(batch)
             bar.update(len(batch))

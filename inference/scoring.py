@@ -1,10 +1,12 @@
 """From saved predictions to scores: letters read by the chosen rule, accuracy by language, rationales by language."""
 
+from pathlib import Path
+
 from accuracy import macro_average, micro_average, score_answers
 from answers import read_answer
 from inference_record import InputError
 from prompt_reader import Prompt
-from rationale import METRICS, RATIONALE_METRIC_VERSION, mean_over_languages, score_rationales
+from rationale import RATIONALE_METRIC_VERSION, add_bert_scores, mean_over_languages, metrics_of, score_rationales
 from variants import majority, turn, turn_back
 
 PARSERS = ("strict", "policy")
@@ -89,17 +91,25 @@ def written_rationale(output: str, prompt: Prompt) -> str:
     return (output[: match.start()] if match else output).strip()
 
 
-def rationale_scores(rows: list[dict], test: dict[str, list[dict]], prompt: Prompt, mode: str) -> dict | None:
+def rationale_scores(
+    rows: list[dict],
+    test: dict[str, list[dict]],
+    prompt: Prompt,
+    mode: str,
+    bert: tuple[str, dict, Path] | None = None,
+) -> dict | None:
     """Rationale scores by language, or None where the test set has no rationale.
 
     In a language whose questions say whether a human check passed, only those that passed count; else all do. `on` says
-    which, `questions` how many were answered.
+    which, `questions` how many were answered. bert: for BERTScore its encoder's name and description, and the folder
+    that keeps each pair's score.
     """
-    scores = {}
+    items, said = {}, {}
     for key, records in test.items():
         mine = [(row, question_of(row, test)) for row in rows if row["key"] == key]
         checked = any(record.get("human_check_passed") is not None for record in records)
-        items = [
+        said[key] = {"on": "human-checked" if checked else "all", "questions": len(mine)}
+        items[key] = [
             {
                 "language": record["language"],
                 "rationale": written_rationale((row if "output" in row else row["variants"][0])["output"], prompt),
@@ -108,15 +118,17 @@ def rationale_scores(rows: list[dict], test: dict[str, list[dict]], prompt: Prom
             for row, record in mine
             if not checked or record.get("human_check_passed") is True
         ]
-        if any(item["reference"] for item in items):
-            on = "human-checked" if checked else "all"
-            scores[key] = {"on": on, "questions": len(mine)} | score_rationales(items, mode)
-    if not scores:
+    items = {key: mine for key, mine in items.items() if any(item["reference"] for item in mine)}
+    if not items:
         return None
+    if bert:
+        add_bert_scores([item for mine in items.values() for item in mine], *bert)
+    scores = {key: said[key] | score_rationales(mine, mode) for key, mine in items.items()}
     return {
         "metric_version": RATIONALE_METRIC_VERSION,
         "mode": mode,
-        "metrics": list(METRICS),
+        "metrics": list(metrics_of(scores)),
+        "bert_score": bert[1] if bert else None,
         "scores": scores,
         "macro": mean_over_languages(scores),
     }

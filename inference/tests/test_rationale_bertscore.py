@@ -1,4 +1,4 @@
-"""BERTScore: the definition written out in loops, the package itself where it can be installed, resuming, bad encoders."""
+"""BERTScore: the definition in loops, the package itself where it can be installed, resuming, what is no encoder."""
 
 import json
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import eval as evaluation
+import html_report
 import rationale
 import rationale_bertscore
 from inference_record import InputError, read_json
@@ -15,8 +17,9 @@ from inference_record import InputError, read_json
 PAIRS = Path(__file__).parents[1] / "sample/rationale_pairs.jsonl"
 ITEMS = [json.loads(line) for line in PAIRS.read_text("utf-8").splitlines()]
 UNPLEASANT = [
-    ("", "fever"), ("fever", ""), ("   ", "fever"), ("...", "。！"), ("💊🤒", "💊"), ("發熱 fever лихорадка", "حمى fièvre"),
-    ("the same text", "the same text"), ("fever [SEP] cough", "[CLS] cough"), ("long fever " * 300, "cough " * 300),
+    ("", "fever"), ("fever", ""), ("   ", "fever"), ("...", "。！"), ("💊🤒", "💊"),
+    ("發熱 fever лихорадка", "حمى fièvre"), ("the same text", "the same text"), ("fever [SEP] cough", "[CLS] cough"),
+    ("long fever " * 300, "cough " * 300),
 ]  # fmt: skip
 TEXTS = [(item["rationale"], item["reference"]) for item in ITEMS] + UNPLEASANT
 
@@ -136,6 +139,41 @@ def test_the_command_shows_bertscore_beside_the_other_metrics(encoder, tmp_path,
     assert rationale.main([*command, "--mode", "paper"]) == 0
     paper = read_json(out)["scores"]["en"]
     assert paper["n"] == 7 and paper["BERTScore-R"] == pytest.approx(english["BERTScore-R"] * 8 / 7, abs=1e-3)
+
+
+def test_a_finished_run_gets_bertscore_on_its_human_checked_questions(encoder, checkpoint, tmp_path, capsys):
+    data, out = tmp_path / "MMedBench/Test", tmp_path / "run"
+    data.mkdir(parents=True)
+    files = {"Arabic": ("أي فيتامين، {}؟", {"human_checked": True}), "English": ("Which, {}?", {})}
+    for name, (question, marks) in files.items():
+        rows = [
+            {"question": question.format(n), "options": {"A": "1", "B": "2"}, "answer_idx": "A", "rationale": "fever",
+             **({"human_check_passed": n != 1} if marks else {}), **marks}
+            for n in range(4)
+        ]  # fmt: skip
+        (data / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["--model", str(checkpoint), "--data", str(data), "--out", str(out), "--max-new-tokens", "8"]
+    bert = ["--bert-score", str(encoder), "--bert-layer", "2"]
+    with pytest.raises(InputError, match="use --form rationale"):
+        evaluation.main([*command, *bert])
+    command += ["--form", "rationale"]
+    assert evaluation.main(command) == 0
+    plain = read_json(out / "result.json")["rationales"]
+    assert plain["bert_score"] is None and "BERTScore-F1" not in plain["macro"]
+    capsys.readouterr()
+    assert evaluation.main([*command, *bert]) == 0, "scores the same answers again"
+    assert "BERTScore-F1" in capsys.readouterr().out
+    result = read_json(out / "result.json")
+    found = result["rationales"]
+    assert result["scoring"]["bert_score"] == found["bert_score"]
+    assert (found["scores"]["ar"]["on"], found["scores"]["ar"]["n"]) == ("human-checked", 3)
+    assert (found["scores"]["en"]["on"], found["scores"]["en"]["n"]) == ("all", 4)
+    f1 = [found["scores"][key]["BERTScore-F1"] for key in ("ar", "en")]
+    assert found["macro"]["BERTScore-F1"] == pytest.approx(sum(f1) / 2, abs=1e-3) and min(f1) > 0
+    assert [found["macro"][m] for m in rationale.METRICS] == [plain["macro"][m] for m in rationale.METRICS]
+    assert html_report.main([str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "BERTScore with tiny-bert, layer 2" in page and f"{found['macro']['BERTScore-F1']:.2f}" in page
 
 
 def test_what_is_no_encoder_is_refused_in_one_sentence(encoder, checkpoint, tmp_path):
