@@ -1,0 +1,118 @@
+"""Repair UTF-8 text that was read as Latin-1, Windows-1252 or Windows-1251 ("cÅ“ur", "â€™", "РїР°С†"), where that is certain.
+
+What is repaired must be valid UTF-8 when its characters are turned back into bytes, and must be something that nobody
+writes: the French "déjà »" with a no-break space before the quote is also the bytes of a Chinese character. Example:
+
+    python -c "import mojibake; print(mojibake.repair_mojibake('the patientâ€™s cafÃ©'))"
+"""
+
+import re
+
+MAX_BROKEN_SHARE = 0.005  # of the characters; more of what looks broken and cannot be repaired drops the document
+MIN_BROKEN = 3
+
+
+def _byte_table(encoding: str) -> dict[str, int]:
+    """{character: byte 0x80 to 0xBF} of what follows a first byte in UTF-8, in Latin-1 and in the encoding."""
+    table = {}
+    for byte in range(0x80, 0xC0):
+        table[chr(byte)] = byte
+        try:
+            table[bytes([byte]).decode(encoding)] = byte
+        except UnicodeDecodeError:
+            continue  # a hole of the code page; the C1 control character stands for it
+    return table
+
+
+WESTERN, CYRILLIC = _byte_table("cp1252"), _byte_table("cp1251")
+NEXT, NEXT_CYRILLIC = ("[" + re.escape("".join(table)) + "]" for table in (WESTERN, CYRILLIC))
+# A run of adjacent sequences; possessive, so that a long line costs one pass.
+RUN = re.compile(f"(?:[\xc2-\xdf]{NEXT}|[\xe0-\xef]{NEXT}{NEXT}|[\xf0-\xf4]{NEXT}{NEXT}{NEXT})++")
+RUN_CYRILLIC = re.compile(f"(?:[РС]{NEXT_CYRILLIC}){{3,}}+")
+PUNCTUATION_CYRILLIC = re.compile(f"вЂ{NEXT_CYRILLIC}|в„[–ў]")
+ANY_CYRILLIC = re.compile(f"(?<![а-яА-Я])(?:[РС]{NEXT_CYRILLIC})++(?![а-яА-Я])")
+# What no language writes, whatever it was: first bytes whose second one was lost or changed on the way.
+BROKEN = re.compile("â€|ï¿½|Ã[?\xa0-\xbf]|Â[?\xa0-\xbf]|[ÐÑ][?\x80-\xbf]|вЂ")
+WESTERN_GATE = re.compile("[\xc2-\xf4]" + NEXT)
+CYRILLIC_GATE = re.compile(f"[РСв]{NEXT_CYRILLIC}")
+
+
+def repair_mojibake(text: str) -> tuple[str, int]:
+    """(text, characters repaired): one layer of wrong decoding undone."""
+    if text.isascii():
+        return text, 0
+    count = 0
+    if WESTERN_GATE.search(text):
+        text, count = _replace(RUN, text, _western)
+        if count and "Ã " in text:  # "Ã" and a no-break space that became a plain one: "à"
+            count += text.count("Ã ")
+            text = text.replace("Ã ", "à ")
+    if CYRILLIC_GATE.search(text):
+        text, punctuation = _replace(PUNCTUATION_CYRILLIC, text, _cyrillic)
+        text, letters = _replace(RUN_CYRILLIC, text, _cyrillic)
+        if letters:  # short words of the same text, such as "и" and "в"
+            text, more = _replace(ANY_CYRILLIC, text, _cyrillic)
+            letters += more
+        count += punctuation + letters
+    return text, count
+
+
+def is_broken(text: str) -> bool:
+    """Whether so much looks wrongly decoded, and beyond repair, that the document is no use."""
+    if text.isascii():
+        return False
+    found = len(BROKEN.findall(text))
+    return found >= MIN_BROKEN and found > MAX_BROKEN_SHARE * len(text)
+
+
+def _replace(pattern: re.Pattern, text: str, decode) -> tuple[str, int]:
+    """The text with every match replaced by decode(match), where that is not None; and the characters gained."""
+    repaired = 0
+
+    def change(match: re.Match) -> str:
+        nonlocal repaired
+        decoded = decode(match)
+        if decoded is None:
+            return match[0]
+        repaired += len(decoded)
+        return decoded
+
+    return pattern.sub(change, text), repaired
+
+
+def _western(match: re.Match) -> str | None:
+    try:
+        decoded = bytes(WESTERN.get(c) or ord(c) for c in match[0]).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if len(decoded) >= 3:
+        return decoded
+    text, end = match.string, match.end()
+    beside = text[max(0, match.start() - 1) : match.start()] + text[end : end + 1]
+    in_word = any(c.islower() for c in beside)
+    return decoded if all(_certain(c, in_word) for c in decoded) else None
+
+
+def _certain(character: str, in_word: bool) -> bool:
+    """Whether one or two sequences alone prove wrong decoding, by the character that they stand for."""
+    if character <= "\xff":
+        return True  # "Ã" or "Â" before a sign
+    if "\u0100" <= character <= "\u017f":
+        return in_word and character.isalpha()  # "cÅ“ur", but not the letter in quotes: "Å“"
+    return (
+        "\u0391" <= character <= "\u03c9"  # Greek
+        or "\u2000" <= character <= "\u22ff"  # dashes, quotes, currency, arrows, mathematics
+        or "\u2500" <= character <= "\u27bf"
+        or "\ufb00" <= character <= "\ufb06"
+        or "\uff00" <= character <= "\uffef"
+        or character in "\ufeff\ufffd"
+        or "\U0001f000" <= character <= "\U0001faff"
+    )
+
+
+def _cyrillic(match: re.Match) -> str | None:
+    lead = {"Р": 0xD0, "С": 0xD1, "в": 0xE2}
+    try:
+        return bytes(lead.get(c) or CYRILLIC[c] for c in match[0]).decode("utf-8")
+    except (UnicodeDecodeError, KeyError):
+        return None
