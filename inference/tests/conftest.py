@@ -34,7 +34,7 @@ def prompt_folder(tmp_path_factory) -> Path:
     return write_prompt(tmp_path_factory.mktemp("prompts") / "prompt")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_prompt():
     return write_prompt
 

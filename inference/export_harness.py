@@ -1,0 +1,234 @@
+"""Write MMedBench as tasks of lm-evaluation-harness and lighteval, with the checkpoint's own prompt.
+
+Reads   the test set (mmedbench/FORMAT.md), a prompt (the checkpoint's, or --prompt) and the model's tokenizer
+Writes  <out>, which needs nothing else: data/<key>.jsonl (every prompt as the model gets it), YAML files a language and
+        two groups for lm_eval, harness_lighteval.py for lighteval, harness_scoring.py for both, README.md with the
+        commands, manifest.json last (inference/FORMAT.md)
+Example python inference/export_harness.py --model checkpoints/finetuned --out results/harness
+        lm_eval --include_path results/harness --tasks mmedbench --model hf --model_args pretrained=MODEL
+
+The prompts are stored as text, so a harness asks what inference/eval.py asks. Generated answers count by the exact set
+of letters (several may be right), and `mmedbench_letters` takes the likeliest single letter, as --mode letter-logprob.
+Two things stay different and are counted here: a prompt longer than the model is cut by each in its own way, and a
+harness may tokenize a letter together with the text before it.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from asking import find_examples
+from eval import find_prompt, read_test
+from few_shot import render_with_examples
+from harness_files import dataset_card, lm_eval_files, read_me
+from inference_record import (
+    InputError,
+    describe_files,
+    finished_record,
+    parse_arguments,
+    provenance,
+    run_command,
+    write_json,
+    write_text,
+)
+from prompt_reader import FORMS, Prompt, PromptError, encode_completion, encode_prompt, end_token, render_chat
+from scoring import PARSERS
+
+TASK_VERSION = 1  # of what a score means in the tasks; a change makes scores incomparable
+# What the record holds elsewhere (as inputs) or what changes no file.
+FREE_ARGUMENTS = {"out", "recipe", "dry_run", "data", "model", "prompt"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--model", default="checkpoints/finetuned", help="whose prompt and tokenizer are used (default %(default)s)")
+    add("--data", type=Path, default=Path("data/MMedBench/Test"), help="test split (default %(default)s)")
+    add("--out", type=Path, required=True, help="task folder to write")
+    add("--prompt", type=Path, help="prompt folder (default: the one in the checkpoint)")
+    add(
+        "--chat-template",
+        action=argparse.BooleanOptionalAction,
+        help="store prompts in the tokenizer's own chat template (default: as the prompt's prompt.json says)",
+    )
+    add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
+    add("--few-shot", type=int, default=0, help="worked examples before each question (default %(default)s)")
+    add("--few-shot-data", type=Path, help="train split they are drawn from (default: the Train folder beside --data)")
+    add("--seed", type=int, default=0, help="of the choice of examples (default %(default)s)")
+    add("--languages", nargs="+", help="ISO codes (default: all there are)")
+    add("--limit", type=int, help="questions a file at most, the first ones")
+    add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale")
+    add(
+        "--parse",
+        choices=PARSERS,
+        help="how answers are read (default: strict with the checkpoint's prompt, else policy)",
+    )
+    add(
+        "--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the tokenizer's own code"
+    )
+    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--dry-run", action="store_true", help="check everything and count, write nothing")
+    return parser
+
+
+def load_tokenizer(name: str, trust_remote_code: bool):
+    """(tokenizer, positions of the model in tokens, base model of an adapter or None). Errors: InputError."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    from decode import find_base
+
+    base = find_base(Path(name)) if (Path(name) / "adapter_config.json").exists() else None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(base or name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no tokenizer and config at {name}: {str(error).splitlines()[0]}; give --model") from None
+    return tokenizer, getattr(config, "max_position_embeddings", None) or 1 << 20, base
+
+
+def make_rows(test: dict, shots: dict, prompt: Prompt, tokenizer, form: str) -> dict[str, list[dict]]:
+    """{key: lines of data/<key>.jsonl}: id, number, prompt as text, letters, option_texts, gold ("A" or "A,C")."""
+    rows: dict[str, list[dict]] = {}
+    for key, records in test.items():
+        rows[key] = []
+        for number, record in enumerate(records):
+            try:
+                text = render_with_examples(prompt, record, form, shots.get(record["language"], []))
+                text = render_chat(tokenizer, text) if prompt.chat_template else text
+            except PromptError as error:
+                raise InputError(str(error)) from None
+            options = record["options"]
+            rows[key].append(
+                {
+                    "id": record["id"],
+                    "number": number,
+                    "prompt": text,
+                    "letters": list(options),
+                    "option_texts": list(options.values()),
+                    "gold": record["answer_idx"],
+                }
+            )
+    return rows
+
+
+def letter_inputs(tokenizer, chat: bool, text: str, delimiter: str, letter: str) -> dict[str, list[int]]:
+    """The token ids that each harness gives a model for a prompt and a letter.
+
+    Both write the letter right behind the prompt and tokenize the whole. lm_eval 0.4.13 (api/model.py, _encode_pair)
+    then takes the prompt's ids from the prompt without its last white space; lighteval 0.13.0 keeps the whole's.
+    """
+
+    def encode(part: str) -> list[int]:
+        return tokenizer(part, add_special_tokens=not chat)["input_ids"]
+
+    whole, before = encode(text + delimiter + letter), encode(text.rstrip())
+    return {"lm_eval": before + whole[len(before) :], "lighteval": whole}
+
+
+def choose_delimiters(tokenizer, prompt: Prompt, rows: dict) -> tuple[dict[str, str], dict[str, int]]:
+    """({harness: what stands between prompt and letter}, {harness: questions tokenized otherwise than by eval.py}).
+
+    A tokenizer that opens a text with a space needs one before the letter, others none: whichever agrees more often.
+    """
+    counts = {(harness, delimiter): 0 for harness in ("lm_eval", "lighteval") for delimiter in ("", " ")}
+    for row in (row for mine in rows.values() for row in mine):
+        # The text is rendered already, so a chat template is not applied again.
+        wanted = tokenizer(row["prompt"], add_special_tokens=False)["input_ids"] if prompt.chat_template else (
+            encode_prompt(tokenizer, row["prompt"])
+        )  # fmt: skip
+        wanted = wanted + encode_completion(tokenizer, row["letters"][0])
+        for delimiter in ("", " "):
+            asked = letter_inputs(tokenizer, prompt.chat_template, row["prompt"], delimiter, row["letters"][0])
+            for harness, ids in asked.items():
+                counts[harness, delimiter] += ids != wanted
+    chosen = {harness: min(("", " "), key=lambda d, h=harness: counts[h, d]) for harness in ("lm_eval", "lighteval")}
+    return chosen, {harness: counts[harness, delimiter] for harness, delimiter in chosen.items()}
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Errors: InputError for flags that do not go together, and an --out that holds something else."""
+    if args.few_shot < 0 or (args.few_shot_data and not args.few_shot):
+        raise InputError("--few-shot takes the number of examples, and --few-shot-data where they are drawn from")
+    if (args.max_new_tokens is not None and args.max_new_tokens < 1) or (args.limit is not None and args.limit < 1):
+        raise InputError("--max-new-tokens and --limit are 1 or more")
+    used = args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir()))
+    if used and not (args.out / "settings.json").exists():
+        raise InputError(f"{args.out} holds something else; give an empty or a new folder as --out")
+    args.max_new_tokens = args.max_new_tokens or (16 if args.form == "answer" else 512)
+
+
+def make_settings(args: argparse.Namespace, prompt: Prompt, tokenizer, rows: dict) -> tuple[dict, dict[str, int]]:
+    """(settings.json, {harness: questions whose letters it tokenizes otherwise than eval.py})."""
+    letters = args.form == "answer"
+    delimiters, otherwise = choose_delimiters(tokenizer, prompt, rows) if letters else ({}, {})
+    end = end_token(tokenizer, prompt.chat_template)
+    closing = [tokenizer.decode([end])] if end != tokenizer.eos_token_id else []
+    settings = {
+        "task_version": TASK_VERSION,
+        "keys": list(rows),
+        "answer_pattern": prompt.settings["answer_pattern"],
+        "parse": args.parse,
+        "stop": prompt.stop,
+        "until": [*prompt.stop, *closing],
+        "max_new_tokens": args.max_new_tokens,
+        "letters": letters,
+        "delimiters": delimiters,
+    }
+    return settings, otherwise
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(), argv)
+    check_arguments(args)
+    test = read_test(args)
+    prompt, own = find_prompt(args)
+    args.parse = args.parse or ("strict" if own else "policy")
+    shots = find_examples(test, args)
+    tokenizer, longest, base = load_tokenizer(args.model, args.trust_remote_code)
+    rows = make_rows(test, shots, prompt, tokenizer, args.form)
+    settings, otherwise = make_settings(args, prompt, tokenizer, rows)
+    texts = [row["prompt"] for mine in rows.values() for row in mine]
+    lengths = map(len, tokenizer(texts, add_special_tokens=not prompt.chat_template)["input_ids"])
+    cut = sum(length > longest - args.max_new_tokens for length in lengths)
+    print("questions: " + ", ".join(f"{key} {len(mine)}" for key, mine in rows.items()))
+    print(f"one prompt ({prompt.name} {prompt.version}):\n{texts[0]}")
+    if cut:
+        print(f"{cut} prompts are longer than the model; a harness cuts their beginning, eval.py left of their middle")
+    for harness, count in otherwise.items():
+        if count:
+            print(f"{harness} tokenizes the letter of {count} of {len(texts)} questions otherwise than eval.py")
+    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
+    data = describe_files(args.data, args.data.glob("*.jsonl"))
+    inputs = {"prompt": prompt.sha256, "data": data, "model": args.model}
+    if finished_record(args.out / "manifest.json", arguments, inputs):
+        print(f"{args.out} is complete and is reused")
+        return 0
+    if args.dry_run:
+        return 0
+    write_folder(args, rows, settings, read_me(args.model, base, prompt.chat_template))
+    counts = {"questions": {key: len(mine) for key, mine in rows.items()}, "cut": cut, "letters_otherwise": otherwise}
+    files = describe_files(args.out, (p for p in args.out.rglob("*") if p.is_file() and "__pycache__" not in p.parts))
+    record = {"format_version": 1, "stage": "inference/export_harness.py", **counts, "arguments": arguments}
+    write_json(args.out / "manifest.json", record | {"inputs": inputs, "files": files, "provenance": provenance(argv)})
+    print(f"wrote {args.out} (its README.md has the commands)")
+    return 0
+
+
+def write_folder(args: argparse.Namespace, rows: dict, settings: dict, commands: str) -> None:
+    """Everything but the manifest."""
+    write_json(args.out / "settings.json", settings)
+    for key, mine in rows.items():
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in mine)
+        write_text(args.out / "data" / f"{key}.jsonl", text)
+    write_text(args.out / "data/README.md", dataset_card(settings["keys"]))
+    write_text(args.out / "README.md", commands)
+    for name, text in lm_eval_files(settings).items():
+        write_text(args.out / name, text)
+    modules = ["harness_scoring", "harness_lighteval"]
+    for name in modules + (["answers", "answer_words"] if args.parse == "policy" else []):
+        shutil.copyfile(Path(__file__).with_name(f"{name}.py"), args.out / f"{name}.py")
+
+
+if __name__ == "__main__":
+    run_command(main)
