@@ -5,8 +5,10 @@ Reads   a model (Hugging Face folder, LoRA adapter or hub name), MMedBench/Test 
 Writes  <out>: predictions.jsonl (one line a question), result.json last (inference/FORMAT.md)
 Example python inference/eval.py --model checkpoints/finetuned
         python inference/eval.py --model checkpoints/finetuned --data data/MMedBench/English_benchmarks
+        python inference/eval.py --model NAME --api-base http://localhost:8000/v1 --prompt finetune/prompts/mmedbench
 
-Answers are written down batch by batch: a run that was killed asks no question twice.
+Answers are written down as they come: a run that was killed asks no question twice. Exit 3: an endpoint left questions
+unanswered; they count as wrong until the same command has asked them again.
 """
 
 import argparse
@@ -17,6 +19,18 @@ import sys
 from pathlib import Path
 
 from accuracy import score_table
+from api_arguments import (
+    DECISIVE,
+    DEFAULTS,
+    MAX_NEW_TOKENS,
+    add_endpoint_arguments,
+    check_endpoint,
+    choose_api_mode,
+    endpoint_facts,
+    endpoint_fingerprint,
+)
+from api_asking import ask_endpoint, print_plan
+from api_report import describe_endpoint, print_failures, write_failures
 from asking import ask, find_examples, parse_shard
 from clean_subset import clean_scores, clean_table, read_contamination
 from exam_questions import LANGUAGE_FILES, RecordError, read_split
@@ -57,7 +71,7 @@ FREE_ARGUMENTS = {
     "contamination",
     "contamination_coverage",
     "shard",
-}
+} | set(DEFAULTS)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,6 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", type=Path, help="flat YAML file of these flags")
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
     add("--dry-run", action="store_true", help="check everything, print the plan and one prompt, write nothing")
+    add_endpoint_arguments(parser)
     return parser
 
 
@@ -157,6 +172,9 @@ def find_prompt(args: argparse.Namespace) -> tuple[Prompt, bool]:
     try:
         prompt = Prompt(folder)
         mine = own.is_dir() and prompt.sha256 == Prompt(own).sha256
+        if args.api_base:
+            choose_api_mode(args, mine, prompt.chat_template)
+            args.chat_template = args.api_mode == "chat"
         if args.chat_template is None:
             args.chat_template = prompt.chat_template
         mine = mine and args.chat_template == prompt.chat_template
@@ -181,6 +199,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError("--samples goes with --mode generate and a --temperature over 0, without --circular")
     if args.few_shot < 0 or (args.few_shot_data and not args.few_shot):
         raise InputError("--few-shot takes the number of examples, and --few-shot-data where they are drawn from")
+    check_endpoint(args)
     if args.bert_score and args.form != "rationale":
         raise InputError("--bert-score compares rationales; use --form rationale with it")
     if not 0 <= args.contamination_coverage <= 1:
@@ -194,7 +213,8 @@ def check_arguments(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     check_arguments(args)
-    args.max_new_tokens = args.max_new_tokens or (16 if args.form == "answer" else 512)
+    longest = MAX_NEW_TOKENS if args.api_base else {"answer": 16, "rationale": 512}
+    args.max_new_tokens = args.max_new_tokens or longest[args.form]
     args.out = args.out or Path("results") / Path(args.model).name
     test = read_test(args)
     prompt, own = find_prompt(args)
@@ -210,11 +230,13 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(str(error)) from None
     from decode import load_model, model_fingerprint
 
-    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
+    free = FREE_ARGUMENTS - set(DECISIVE) if args.api_base else FREE_ARGUMENTS
+    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in free}
     files = describe_files(args.data, args.data.glob("*.jsonl"))
     # Scoring again needs no model: it may have been moved away since.
     saved = read_json(args.out / "result.json") if args.score_only and (args.out / "result.json").exists() else None
-    fingerprint = saved["inputs"]["model"] if saved else model_fingerprint(args.model)
+    make_fingerprint = (lambda _: endpoint_fingerprint(args)) if args.api_base else model_fingerprint
+    fingerprint = saved["inputs"]["model"] if saved else make_fingerprint(args.model)
     inputs = {"model": fingerprint, "prompt": prompt.sha256, "data": files}
     if shots:
         inputs["few_shot"] = {language: [record["id"] for record in mine] for language, mine in shots.items()}
@@ -226,7 +248,12 @@ def main(argv: list[str] | None = None) -> int:
     if report:
         scoring["contamination"] = {"sha256": report.sha256, "coverage": args.contamination_coverage}
     if args.dry_run:
+        if args.api_base:
+            print_plan(prompt, test, shots, args)
         return 0
+    if finished and not args.score_only and (finished.get("endpoint") or {}).get("unanswered"):
+        print("some questions are unanswered and are asked again")
+        finished = None
     if finished and finished.get("scoring") != scoring:
         args.score_only = True  # asked already; only the rule of scoring is another
     if finished and not args.score_only:
@@ -269,16 +296,20 @@ def evaluate(
             raise InputError(f"{predictions} is missing; run the same command without --score-only first")
         previous = read_json(args.out / "result.json")
         rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").split("\n") if line]
-        model = previous["model"]
+        model, endpoint = previous["model"], previous.get("endpoint")
     else:
         # The first file names what this run is made of, so that answers of another run are never mixed in.
         if finished_record(args.out / "making.json", arguments, inputs) is None:
             write_json(args.out / "making.json", {"arguments": arguments, "inputs": inputs})
-        loaded = load_model(args.model, args.trust_remote_code)
-        model = loaded.facts | ({"name": args.name} if args.name else {})
-        rows = ask(loaded, prompt, test, shots, args)
+        if args.api_base:
+            facts, rows = endpoint_facts(args), ask_endpoint(prompt, test, shots, args)
+        else:
+            loaded = load_model(args.model, args.trust_remote_code)
+            facts, rows = loaded.facts, ask(loaded, prompt, test, shots, args)
         if rows is None:
             return 0
+        model = facts | ({"name": args.name} if args.name else {})
+        endpoint = describe_endpoint(rows, args) if args.api_base else None
     # The raw output is what was predicted; the letters are read from it here, by the rule that is asked for now.
     rows = [row | read_answers(row, question_of(row, test), prompt, args.parse, args.circular) for row in rows]
     for row in rows:
@@ -293,6 +324,8 @@ def evaluate(
         rationales = rationale_scores(rows, test, prompt, args.rationale_mode, bert)
     clean = scoring["contamination"] | clean_scores(rows) if report else None
     shortened = sum(row["shortened"] for row in rows)
+    if endpoint:
+        write_failures(rows, args.out)
     write_json(
         args.out / "result.json",
         {
@@ -310,6 +343,7 @@ def evaluate(
             "rationales": rationales,
             "scoring": scoring,
             "prompts_shortened": shortened,
+            **({"endpoint": endpoint} if endpoint else {}),
             "data": {
                 "path": str(args.data),
                 "released_split": released_split(args.data, list(test)),
@@ -323,8 +357,10 @@ def evaluate(
             "provenance": provenance(argv),
         },
     )
+    unanswered = endpoint["unanswered"] if endpoint else 0
     for path in args.out.glob("predictions.partial*.jsonl"):
-        path.unlink()
+        if not unanswered:
+            path.unlink()
     print(score_table(scores, macro, micro))
     if clean:
         print(clean_table(clean, scores))
@@ -335,7 +371,9 @@ def evaluate(
     if shortened:
         print(f"{shortened} prompts were longer than the model's positions and were shortened left of their middle")
     print(f"wrote {args.out}/result.json (research use; these scores are no medical advice)")
-    return 0
+    if endpoint:
+        print_failures(rows, endpoint)
+    return 3 if unanswered else 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ def read_letters(row: dict, record: dict, prompt: Prompt, parse: str) -> dict:
     parse: "strict" takes what keeps the prompt's own pattern (status "format") and nothing else; "policy" reads the
     rest by answers.py. By log-probability the likeliest letter is the answer.
     """
+    if "failure" in row:  # of an endpoint: refused, empty or unanswered
+        return {"letters": None, "status": "refused" if row["failure"] == "refused" else "unparsed"}
     table = row.get("letter_logprobs") or row.get("option_logprobs")
     if table:
         return {"letters": [max(table, key=table.get)], "status": "format"}

@@ -8,6 +8,9 @@ that came first. Answers that cannot be read do not vote.
 
 from collections import Counter
 
+# What each answer to a question has for itself; the last three are of endpoints.
+OF_EACH_ANSWER = ("output", "letter_logprobs", "option_logprobs", "reply", "failure", "detail")
+
 
 def turn(record: dict, turns: int) -> dict:
     """The record with its options' texts moved `turns` letters up; answer_idx stays and means nothing in it."""
@@ -39,8 +42,8 @@ def gather(rows: list[dict], variants_per_question: bool) -> list[dict]:
     gathered = []
     for mine in questions.values():
         mine.sort(key=lambda row: row["variant"])
-        answers = [{k: row[k] for k in ("output", "letter_logprobs", "option_logprobs") if k in row} for row in mine]
-        shared = {k: v for k, v in mine[0].items() if k not in answers[0] and k != "variant"}
+        answers = [{k: row[k] for k in OF_EACH_ANSWER if k in row} for row in mine]
+        shared = {k: v for k, v in mine[0].items() if k not in OF_EACH_ANSWER and k != "variant"}
         gathered.append(shared | {"variants": answers})
     return gathered
 

@@ -1,6 +1,10 @@
 """A tiny random checkpoint with a prompt of its own, and a small test set, made once."""
 
+import http.server
 import json
+import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +88,98 @@ def checkpoint(tmp_path_factory, prompt_folder) -> Path:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)
     shutil.copytree(prompt_folder, folder / "prompt")
     return folder
+
+
+class ModelServer:
+    """An OpenAI-compatible server on loopback that answers as it is told, and the log of what it was asked.
+
+    faults: {question: what comes of its 1st, 2nd ... request}: a text; {"text", "finish", "refusal", "delay", "usage",
+    "logprobs"}; or {"status", "body", "type", "headers"}; or "hang-up" or "half". Then, and elsewhere, `brain(body)`.
+    """
+
+    def __init__(self):
+        self.faults: dict[str, list] = {}
+        self.brain, self.delay_s = (lambda body: "A"), 0.0
+        self.requests: list[dict] = []
+        self.at_once, self.most_at_once = 0, 0
+        self.lock = threading.Lock()
+        handler = type("Handler", (ModelHandler,), {"server_side": self})
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.base = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def asked(self) -> list[str]:
+        return [request["question"] for request in self.requests]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class ModelHandler(http.server.BaseHTTPRequestHandler):
+    """POST /v1/chat/completions and /v1/completions."""
+
+    protocol_version = "HTTP/1.1"
+    server_side: ModelServer
+
+    def log_message(self, *arguments) -> None:
+        """Nothing to the terminal."""
+
+    def do_POST(self) -> None:  # http.server's name
+        server = self.server_side
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        prompt = body["messages"][0]["content"] if "messages" in body else body["prompt"]
+        question = "".join(re.findall(r"(?:number|номер|第) ?\d+", prompt.replace("Example", ""))[-1:])
+        with server.lock:
+            left = server.faults.get(question, [])
+            answer = left.pop(0) if left else None
+            server.requests.append({"question": question, "headers": self.headers, "body": body, "path": self.path})
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        try:
+            answer = server.brain(body) if answer is None else answer
+            answer = {"text": answer} if isinstance(answer, str) and answer not in ("hang-up", "half") else answer
+            time.sleep(answer.get("delay", server.delay_s) if isinstance(answer, dict) else 0)
+            self.reply(body, answer)
+        except OSError:
+            pass  # the client has gone
+        finally:
+            with server.lock:
+                server.at_once -= 1
+
+    def reply(self, body: dict, answer) -> None:
+        if answer == "hang-up":
+            self.close_connection = True
+            return
+        if isinstance(answer, dict) and "status" in answer:
+            kind = answer.get("type", "application/json")
+            self.send(answer["status"], answer.get("body", "{}").encode(), kind, answer.get("headers", {}))
+            return
+        said = {"text": "A"} if answer == "half" else answer
+        choice = {"index": 0, "finish_reason": said.get("finish", "stop")}
+        if self.path.endswith("/chat/completions"):
+            choice["message"] = {"role": "assistant", "content": said.get("text"), "refusal": said.get("refusal")}
+        else:
+            choice["text"] = said.get("text")
+        choice["logprobs"] = said.get("logprobs")
+        usage = said.get("usage", {"prompt_tokens": 100, "completion_tokens": 2})
+        value = {"model": f"{body['model']}-0613", "system_fingerprint": "fp_1", "choices": [choice], "usage": usage}
+        whole = json.dumps(value).encode()
+        self.send(200, whole[:40] if answer == "half" else whole, "application/json", {}, len(whole))
+
+    def send(self, status: int, body: bytes, kind: str, headers: dict, length: int | None = None) -> None:
+        self.send_response(status)
+        sizes = {"Content-Type": kind, "Content-Length": length or len(body)}
+        for name, value in (sizes | headers).items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = length is not None and length != len(body)
+
+
+@pytest.fixture
+def model_server():
+    server = ModelServer()
+    yield server
+    server.close()
