@@ -136,11 +136,11 @@ class Matcher:
         texts: pyarrow Array or ChunkedArray of string, large_string, string_view, a dictionary of one, or null.
         Errors: TypeError for another type.
         """
-        import numpy
+        if self._compiled is None:
+            from keyword_column import ColumnScorer
 
-        scores = [self.score(text or "") for text in texts.to_pylist()]
-        return (numpy.array([s.distinct for s in scores], numpy.int32),
-                numpy.array([s.density for s in scores], numpy.float64))
+            self._compiled = ColumnScorer(self.language, self.rule, self.keywords)
+        return self._compiled.score(texts)
 
 
 class PublishedMatcher(Matcher):

@@ -1,0 +1,108 @@
+"""Score a whole Arrow column with the compiled matcher, on the column's own buffers.
+
+Used through `keyword_match.load_matcher(...).score_column(texts)`. The first use on a machine compiles (about ten
+seconds, said on the screen); after that the compiled code comes from numba's cache.
+"""
+
+import sys
+import threading
+
+import numpy
+import pyarrow
+
+from keyword_automaton import build_automaton
+from keyword_match import NOT_TEXT, Keyword
+
+PATIENCE_S = 1.5  # loading the compiled code takes less
+
+
+class ColumnScorer:
+    def __init__(self, language: str, rule: str, keywords: list[Keyword]):
+        self.automaton = build_automaton(language, rule, keywords)
+        self._score_documents = _load_kernel(self.automaton)
+
+    def score(self, texts) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """(distinct int32, density float64); see Matcher.score_column."""
+        if isinstance(texts, pyarrow.ChunkedArray):
+            parts = [self.score(chunk) for chunk in texts.chunks] or [_zeros(0)]
+            return tuple(numpy.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        kind = texts.type
+        if pyarrow.types.is_dictionary(kind):
+            return self._score_dictionary(texts)
+        if pyarrow.types.is_null(kind):
+            return _zeros(len(texts))
+        if pyarrow.types.is_string_view(kind):
+            texts = texts.cast(pyarrow.large_string())
+        elif not pyarrow.types.is_string(kind) and not pyarrow.types.is_large_string(kind):
+            raise TypeError(f"a column of text is needed, not of {kind}")
+        return self._score_strings(texts)
+
+    def _score_dictionary(self, texts) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Each different text once; a null row has no entry."""
+        distinct, density = self.score(texts.dictionary)
+        rows = texts.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(numpy.int64)
+        return numpy.append(distinct, numpy.int32(0))[rows], numpy.append(density, 0.0)[rows]
+
+    def _score_strings(self, texts) -> tuple[numpy.ndarray, numpy.ndarray]:
+        distinct, density = _zeros(len(texts))
+        if not len(texts):
+            return distinct, density
+        data, begins, ends = _documents(texts)
+        refused = _not_utf8(texts, data, begins, ends)
+        ends[refused] = begins[refused]
+        self._score_documents(self.automaton, data, begins, ends, distinct, density)
+        distinct[refused] = NOT_TEXT.distinct
+        return distinct, density
+
+
+def _zeros(rows: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    return numpy.zeros(rows, numpy.int32), numpy.zeros(rows, numpy.float64)
+
+
+def _documents(texts) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """(bytes, begins, ends) of a string or large_string array; null rows are empty."""
+    _, offsets, values = texts.buffers()
+    width = numpy.int64 if pyarrow.types.is_large_string(texts.type) else numpy.int32
+    bounds = numpy.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1].astype(numpy.int64)
+    data = numpy.frombuffer(values, numpy.uint8) if values is not None and values.size else numpy.zeros(1, numpy.uint8)
+    begins, ends = bounds[:-1].copy(), bounds[1:].copy()
+    if texts.null_count:
+        missing = texts.is_null().to_numpy(zero_copy_only=False)
+        ends[missing] = begins[missing]
+    return data, begins, ends
+
+
+def _not_utf8(texts, data, begins, ends) -> list[int]:
+    """The rows that are not valid UTF-8 (parquet files may hold such; nobody checks when they are read)."""
+    try:
+        texts.validate(full=True)
+        return []
+    except pyarrow.ArrowInvalid:
+        return [
+            row
+            for row, (begin, end) in enumerate(zip(begins, ends, strict=True))
+            if not _is_utf8(data[begin:end].tobytes())
+        ]
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _load_kernel(automaton):
+    """The compiled function, tried on an empty column; says so if it has to be compiled, which takes a while."""
+    notice = threading.Timer(PATIENCE_S, print, ("compiling the keyword matcher (once per machine, about 10 s)",),
+                             {"file": sys.stderr, "flush": True})  # fmt: skip
+    notice.start()
+    try:
+        from keyword_kernel import score_documents
+
+        nothing = numpy.zeros(0, numpy.int64)
+        score_documents(automaton, numpy.zeros(1, numpy.uint8), nothing, nothing.copy(), *_zeros(0))
+    finally:
+        notice.cancel()
+    return score_documents
