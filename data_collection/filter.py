@@ -1,16 +1,19 @@
 """Keep the medical documents of web text, in eight languages, by keywords.
 
-Reads parquet or JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), one file or a folder of them. Writes
+Reads parquet, JSON lines (.jsonl, .jsonl.gz, .jsonl.zst) or text files (.txt, one document each): one file, a folder of
+them, or with --hub a data set of the Hugging Face hub, streamed. Writes
 
-    OUT/<iso>/part-00000.parquet                 kept documents: every input column, and distinct_keywords, density,
-                                                 rule, language
+    OUT/<iso>/part-00000.parquet                 kept documents: text, id, every other input column, and
+                                                 distinct_keywords, density, characters, rule, language, ...
     OUT/other_language/<iso>/part-00000.parquet  medical, but surely in another language than declared (set aside)
     OUT/rejected/<iso>/part-00000.parquet        the rest with its reason, only with --keep-rejected
+    OUT/scores/part-00000.parquet                what the rule measured of every document, only with --keep-scores
     OUT/failures.jsonl                           what could not be read: {file, reason}
     OUT/manifest.json                            counts per language and reason; written last
 
-A killed run goes on with the same command, input file by input file. Exit codes: 0 done, 2 bad input, 3 done but some
-input could not be read (failures.jsonl). Example:
+A killed run goes on with the same command, unit by unit (--unit-mb). With --shard the same command runs as many jobs on
+one OUT; the last to end writes the manifest. Exit codes: 0 done, 1 disk full, 2 bad input, 3 done but some input could
+not be read (failures.jsonl), 130 or 143 interrupted. Example:
 
     python data_collection/filter.py data/web --out data/filtered
 """
@@ -19,10 +22,10 @@ import argparse
 import json
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import signal
 from pathlib import Path
 
+from clean_text import CLEANING_STEPS
 from corpus_record import (
     InputError,
     describe_files,
@@ -35,173 +38,215 @@ from corpus_record import (
     write_json,
     write_text,
 )
-from document_files import column_names, list_document_files
+from document_files import InputFile, fingerprint, input_files
 from filter_document import REASONS, THRESHOLDS_FILE, load_thresholds
-from filter_shard import filter_one_file
+from filter_plan import input_bytes, parse_shard, plan_units
+from filter_run import run_units
+from filter_shard import Unit
+from filter_summary import add_cleaning, add_counts, count_repeated_ids, report
+from hub_documents import HubUnreachable, find_hub_files
 from keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES, load_keywords
-from unfinished_run import close_run, die_with_parent, open_run, refuse_nesting
+from language import DETECTORS
+from scored_input import scored_files
+from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
 
 STAGE = "data_collection/filter.py"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SOURCES = ("web", "website", "existing", "textbook")
+# Flags that decide what is written; --workers, --shard and the like do not.
+DECIDING = ("rule", "language", "text_column", "source", "keep_rejected", "keep_scores", "from_scores", "detector",
+            "skip_steps", "relabel", "unit_mb")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("input", type=Path, help="a parquet or JSON lines file, or a folder of them")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write (made if missing)")
-    parser.add_argument("--rule", choices=RULES, default="bounded",
-                        help="bounded: word begins match, endings free; published: the paper's (default: %(default)s)")
-    parser.add_argument("--language", choices=("auto", *LANGUAGES), default="auto",
-                        help="language of the documents; auto: the file's (or its folder's) name if that is an ISO "
-                             "639-1 code, else a column `language`, else detection (default: %(default)s)")
-    parser.add_argument("--text-column", default="text", help="column with the text (default: %(default)s)")
-    parser.add_argument("--source", choices=SOURCES, default="web",
-                        help="what kind of source the corpus shall say these are (default: %(default)s)")
-    parser.add_argument("--keep-rejected", action=argparse.BooleanOptionalAction, default=False,
-                        help="also write the rejected documents, with their reason, to OUT/rejected (default: no)")
-    parser.add_argument("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
-    parser.add_argument("--thresholds", type=Path, default=THRESHOLDS_FILE,
-                        help="JSON of thresholds per rule and language")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
-                        help="processes, one input file each (default: one per CPU core, %(default)s here)")
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-                        help="check input and settings, print the plan, write nothing")
+    add = parser.add_argument
+    add("input", type=Path, nargs="?", help="a file of documents or a folder of them (or give --hub)")
+    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("--rule", choices=RULES, default="bounded",
+        help="bounded: word begins match, endings free; published: the paper's (default: %(default)s)")
+    add("--language", choices=("auto", *LANGUAGES), default="auto",
+        help="language of the documents; auto: the file's (or its nearest folder's) name if that is an ISO 639-1 code, "
+             "else a column `language`, else detection (default: %(default)s)")
+    add("--text-column", default="text", help="column with the text (default: %(default)s)")
+    add("--source", choices=SOURCES, default="web",
+        help="what kind of source the corpus shall say these are (default: %(default)s)")
+    add("--detector", choices=DETECTORS, default=DETECTORS[0],
+        help="what tells the language of the documents that pass the rule (default: %(default)s)")
+    add("--relabel", action=argparse.BooleanOptionalAction, default=False,
+        help="keep a document in another language than declared under its own one, if that is one of the eight and "
+             "it passes by that one's keywords (default: no, it is set aside)")
+    add("--skip-steps", nargs="*", choices=CLEANING_STEPS, default=[], metavar="STEP",
+        help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)")
+    add("--keep-rejected", action=argparse.BooleanOptionalAction, default=False,
+        help="also write the rejected documents, with their reason, to OUT/rejected (default: no)")
+    add("--keep-scores", action=argparse.BooleanOptionalAction, default=False,
+        help="also write what the rule measured of every document, without its text, to OUT/scores (default: no)")
+    add("--from-scores", action=argparse.BooleanOptionalAction, default=False,
+        help="the input is an output of this command: decide again by its distinct_keywords and density columns, with "
+             "other --thresholds, and match nothing; looser ones need an input with --keep-rejected (default: no)")
+    add("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
+    add("--thresholds", type=Path, default=THRESHOLDS_FILE, help="JSON of thresholds per rule and language")
+    add("--hub", metavar="NAME", help="a data set of the Hugging Face hub in place of an input, such as uonlp/CulturaX")
+    add("--config", help="configuration of --hub, such as fr; a language's code says the language")
+    add("--split", default="train", help="split of --hub (default: %(default)s)")
+    add("--revision", default="main", help="branch, tag or commit of --hub (default: %(default)s)")
+    add("--unit-mb", type=int, default=1000,
+        help="about so much text, MB (10^6 bytes), one process takes of a parquet file at a time; what a kill costs at "
+             "most, and the cut between output files (default: %(default)s)")
+    add("--shard", type=parse_shard, metavar="i/n",
+        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)")
+    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
+        help="processes, one unit each (default: one per CPU core, %(default)s here)")
+    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
+        help="check input and settings, print the plan, write nothing")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
-    files = check_input(args)
-    root = args.input if args.input.is_dir() else args.input.parent
-    for name in ("input", "out", "rule", "language", "text_column", "source", "keep_rejected", "workers"):
-        print(f"{name}: {getattr(args, name)}")
-    print(f"files: {len(files)}, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB")
+    signal.signal(signal.SIGTERM, _terminated)
+    files, inputs = find_input(args)
+    units = plan_units(files, args.language, args.text_column, args.unit_mb * 1_000_000)
+    own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
+    arguments = {name: getattr(args, name) for name in DECIDING}
+    arguments["skip_steps"] = sorted(set(args.skip_steps))
+    print_plan(args, files, units, own)
     if args.dry_run:
-        for file in files:
-            print(f"would read {file.relative_to(root)}")
         return 0
-    arguments = {"rule": args.rule, "language": args.language, "text_column": args.text_column,
-                 "source": args.source, "keep_rejected": args.keep_rejected}
-    inputs = {"files": describe_files(root, files),
-              "keywords": {iso: sha256_of_file(args.keywords / f"{iso}.txt") for iso in LANGUAGES
-                           if (args.keywords / f"{iso}.txt").exists()},
-              "thresholds": sha256_of_file(args.thresholds)}
     manifest_path = args.out / "manifest.json"
     if manifest := finished_record(manifest_path, arguments, inputs):
         print(f"{args.out} is finished already and made from this input: reused")
         close_run(args.out)
         return report(manifest)
-    parts = open_run(args.out, arguments, inputs)
-    units = run_units(args, root, files, parts)
-    failures = [failure for unit in units for failure in unit["failures"]]
-    if all(unit["failures"] and not unit["read"] for unit in units):
-        shutil.rmtree(args.out)
-        raise InputError(f"no document could be read; the first reason: {failures[0]['file']}: {failures[0]['reason']}")
-    written = publish(args.out, parts, units)
-    write_text(args.out / "failures.jsonl", "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
-    written.append(args.out / "failures.jsonl")
-    manifest = {
-        "format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
-        "counts": add_counts(units), "failures": len(failures),
-        "files": describe_files(args.out, written), "parent": None, "provenance": provenance(argv),
-    }
-    write_json(manifest_path, manifest)
-    close_run(args.out)
+    # Of an unfinished run not even the time of the input may differ; of a finished one the content tells.
+    modified = {} if args.hub else {file.name: Path(file.place).stat().st_mtime_ns for file in files}
+    parts = open_run(args.out, arguments, inputs | {"modified": modified})
+    with only_run(args.out, args.shard):
+        filter_units(args, own, parts)
+        done = [read_done(parts, u) for u in own]
+        missing = [u for u in range(len(units)) if not (parts / f"{u:05d}" / "done.json").exists()]
+        if missing:
+            print(f"{len(units) - len(missing)} of {len(units)} units are done; the other shards do the rest, and the "
+                  "last to end writes the manifest")
+            return 3 if any(unit["failures"] for unit in done) else 0
+        with one_at_a_time(args.out):
+            manifest = read_json(manifest_path) if manifest_path.exists() else finish(args, arguments, inputs, parts,
+                                                                                     len(units), argv)
+            close_run(args.out)
     return report(manifest)
 
 
-def check_input(args: argparse.Namespace) -> list[Path]:
-    """The input files, after everything that can be checked before the work: names, columns, lists, thresholds."""
+def _terminated(signal_number: int, frame: object) -> None:
+    print("filter.py: terminated; the same command goes on from what is finished", flush=True)
+    raise SystemExit(128 + signal_number)
+
+
+def find_input(args: argparse.Namespace) -> tuple[list[InputFile], dict]:
+    """(input files, what tells this input from another), after everything else that can be checked before the work."""
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: at least 1 process is needed")
-    files = list_document_files(args.input)
-    if args.input.is_dir():
-        refuse_nesting(args.input, args.out)
-    load_thresholds(args.rule, args.thresholds)
+    if args.unit_mb < 1:
+        raise InputError(f"--unit-mb {args.unit_mb}: at least 1 is needed")
+    if (args.input is None) == (args.hub is None):
+        raise InputError("give a file or folder of documents, or --hub NAME, one of the two")
+    thresholds = load_thresholds(args.rule, args.thresholds)
     for language in LANGUAGES if args.language == "auto" else (args.language,):
         load_keywords(language, args.keywords)
-    for file in files:
-        try:
-            names = column_names(file)
-        except InputError:
-            continue  # listed in failures.jsonl when its turn comes
-        if names and args.text_column not in names:  # a file without a line has no columns and no documents
-            raise InputError(f"{file}: no column {args.text_column!r}; it has {', '.join(names) or 'none'}; "
-                             "name the right one with --text-column")
-    return files
+    inputs = {"keywords": {iso: sha256_of_file(args.keywords / f"{iso}.txt") for iso in LANGUAGES
+                           if (args.keywords / f"{iso}.txt").exists()},
+              "thresholds": {iso: list(limits) for iso, limits in thresholds.items()}}
+    if args.hub:
+        if args.from_scores:
+            raise InputError("--from-scores reads a folder that filter.py wrote, not --hub")
+        hub = find_hub_files(args.hub, args.config, args.split, args.revision)
+        if args.language == "auto" and args.config in LANGUAGES:
+            args.language = args.config
+        print(f"hub: {args.hub} at commit {hub.commit}")
+        inputs["hub"] = {"name": args.hub, "config": args.config, "split": args.split, "commit": hub.commit}
+        inputs["files"] = {file.name: {"bytes": file.size} for file in hub.files}
+        return hub.files, inputs
+    if args.input.is_dir():
+        refuse_nesting(args.input, args.out)
+    files = scored_files(args.input, args.rule, thresholds) if args.from_scores else input_files(args.input)
+    inputs["files"] = {file.name: fingerprint(file) for file in files}
+    return files, inputs
 
 
-def run_units(args: argparse.Namespace, root: Path, files: list[Path], parts: Path) -> list[dict]:
-    """Filter every file that is not done yet, one process each; returns the files' records in input order."""
-    from tqdm import tqdm
-
-    folders = [parts / f"{i:05d}" for i in range(len(files))]
-    waiting = [i for i, folder in enumerate(folders) if not (folder / "done.json").exists()]
-    if len(waiting) < len(files):
-        print(f"{len(files) - len(waiting)} of {len(files)} files were done before")
-    settings = {"rule": args.rule, "language": args.language, "text_column": args.text_column,
-                "keep_rejected": args.keep_rejected, "keywords": args.keywords, "thresholds": args.thresholds}
-    workers = min(args.workers, max(1, len(waiting)))
-    with ProcessPoolExecutor(max_workers=workers, initializer=die_with_parent) as pool:
-        jobs = {pool.submit(filter_one_file, files[i], root, folders[i], settings): i for i in waiting}
-        try:
-            bar = tqdm(as_completed(jobs), total=len(jobs), unit="file", disable=None)
-            for done, job in enumerate(bar, 1):
-                try:
-                    unit = job.result()
-                except BrokenProcessPool:
-                    raise InputError("a filtering process was ended from outside (no memory left?); run the same "
-                                     "command with fewer --workers: it goes on from what is done") from None
-                if bar.disable:
-                    print(f"{done}/{len(jobs)} {unit['file']}: {unit['read']} documents", flush=True)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return [read_json(folder / "done.json") for folder in folders]
+def print_plan(args: argparse.Namespace, files: list[InputFile], units: list[Unit], own: dict[int, Unit]) -> None:
+    for name in ("input", "hub", "out", *DECIDING, "workers"):
+        print(f"{name}: {getattr(args, name)}")
+    print(f"files: {len(files)}, {sum(file.size for file in files) / 1e6:.1f} MB, in {len(units)} units")
+    if args.shard:
+        print(f"shard {args.shard[0]}/{args.shard[1]}: {len(own)} units")
+    if args.dry_run:
+        for file in files:
+            print(f"would read {file.name}")
 
 
-def publish(out: Path, parts: Path, units: list[dict]) -> list[Path]:
-    """Move the parts to their places, numbered in the order of the input files; returns the paths written.
+def filter_units(args: argparse.Namespace, own: dict[int, Unit], parts: Path) -> None:
+    """Filter this run's (or shard's) units that are not done yet."""
+    waiting = {u: unit for u, unit in own.items() if not (parts / f"{u:05d}" / "done.json").exists()}
+    if len(waiting) < len(own):
+        print(f"{len(own) - len(waiting)} of {len(own)} units were done before")
+    if not waiting:
+        return
+    names = ("rule", "text_column", "keep_rejected", "keep_scores", "from_scores", "detector", "relabel", "keywords",
+             "thresholds", "skip_steps")
+    settings = {name: getattr(args, name) for name in names}
+    try:
+        run_units(waiting, {u: parts / f"{u:05d}" for u in waiting}, settings, args.workers,
+                  sum(map(input_bytes, waiting.values())))
+    except HubUnreachable as error:
+        raise InputError(f"the hub does not answer ({error}); the same command goes on from what is done") from None
+
+
+def read_done(parts: Path, unit: int) -> dict:
+    return read_json(parts / f"{unit:05d}" / "done.json")
+
+
+def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, count: int,
+           argv: list[str] | None) -> dict:
+    """Move what the units wrote to its place, and write failures.jsonl and, last, the manifest; returns that."""
+    units = [read_done(parts, u) for u in range(count)]
+    failures = [failure for unit in units for failure in unit["failures"]]
+    if failures and not any(unit["read"] for unit in units):
+        shutil.rmtree(args.out)
+        raise InputError(f"no document could be read; the first reason: {failures[0]['reason']}")
+    files = publish(args.out, parts, units)
+    listing = args.out / "failures.jsonl"
+    write_text(listing, "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
+    manifest = {
+        "format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
+        "counts": add_counts(units), "cleaning": add_cleaning(units),
+        "relabelled": sum(unit["relabelled"] for unit in units),
+        "repeated_ids": count_repeated_ids(args.out, files), "failures": len(failures),
+        "input_sha256": {name: sha for unit in units for name, sha in unit["input_sha256"].items()},
+        "files": files | describe_files(args.out, [listing]), "parent": None, "provenance": provenance(argv),
+    }
+    write_json(args.out / "manifest.json", manifest)
+    return manifest
+
+
+def publish(out: Path, parts: Path, units: list[dict]) -> dict[str, dict]:
+    """Move the parts to their places, numbered in the order of the units; returns {path: {bytes, sha256}}.
 
     Moving is repeatable: after a kill in between, what has been moved is found at its place.
     """
     numbers: dict[str, int] = {}
-    written = []
-    for i, unit in enumerate(units):
-        for name in unit["outputs"]:  # such as en or rejected/en
+    files = {}
+    for u, unit in enumerate(units):
+        for name, facts in unit["outputs"].items():  # such as en or rejected/en
             number = numbers[name] = numbers.get(name, -1) + 1
-            here, there = parts / f"{i:05d}" / f"{name}.parquet", out / name / f"part-{number:05d}.parquet"
+            here, there = parts / f"{u:05d}" / f"{name}.parquet", out / name / f"part-{number:05d}.parquet"
             if here.exists():
                 there.parent.mkdir(parents=True, exist_ok=True)
                 here.replace(there)
             elif not there.exists():
                 raise InputError(f"{there} has vanished; delete {out} and run again")
-            written.append(there)
-    return written
-
-
-def add_counts(units: list[dict]) -> dict:
-    """{language: {reason: documents, ..., read, kept_characters}} over all files."""
-    total: dict[str, dict] = {}
-    for unit in units:
-        for language, counts in unit["counts"].items():
-            row = total.setdefault(language, dict.fromkeys((*REASONS, "read", "kept_characters"), 0))
-            for key, value in counts.items():
-                row[key] += value
-    return dict(sorted(total.items()))
-
-
-def report(manifest: dict) -> int:
-    """Print documents per language and reason; returns the exit code."""
-    print("language     read " + " ".join(f"{reason:>16}" for reason in REASONS))
-    for language, row in manifest["counts"].items():
-        print(f"{language:<8} {row['read']:>8} " + " ".join(f"{row[reason]:>16}" for reason in REASONS))
-    if manifest["failures"]:
-        print(f"{manifest['failures']} inputs could not be read; see failures.jsonl")
-        return 3
-    return 0
+            files[there.relative_to(out).as_posix()] = {"bytes": facts["bytes"], "sha256": facts["sha256"]}
+    return dict(sorted(files.items()))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,34 @@
-"""Decide whether one document is medical text of the declared language: yes, or a reason why not.
+"""Decide which documents are medical text of the declared language, one at a time or a column at a time.
 
-Reads `thresholds.json` and `keywords/`. The reasons are counted in the manifest of `filter.py`:
+Reads `thresholds.json` and `keywords/`. Every document has one reason, counted in the manifest of `filter.py`:
 
-    kept               medical by the rule, and in the declared language
+    kept               medical by the rule, in the declared language, and clean enough
     too_few_keywords   fewer different keywords than min_distinct_keywords
     low_density        enough keywords, but they cover less of the text than min_density
-    other_language     medical, but langdetect (or the script) is sure that it is in another language
-    empty, null        a text without a character, a missing text
+    other_language     medical, but surely in another language than declared
+    empty, null        a text without a character but white space, a missing text
+    not_text           bytes that are not UTF-8, or a JSON value that is no string
+    unreadable         a line that is no JSON object
     unknown_language   none of the eight languages is declared, and none is detected
+    (CLEANING_REASONS) see clean_text.py
+
+Order: the rule on the text as it came, then, for what passes only, language, then cleaning. `distinct_keywords` and
+`density` are those of the text as it came.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from clean_text import CLEANING_REASONS, clean
 from corpus_record import InputError, read_json
 from keyword_match import KEYWORD_FOLDER, LANGUAGES, load_matcher
-from language import UNDETERMINED, detect_language
+from language import DETECTORS, UNDETERMINED, Detected, detect_language
 
-REASONS = ("kept", "too_few_keywords", "low_density", "other_language", "empty", "null", "unknown_language")
+RULE_REASONS = ("too_few_keywords", "low_density", "empty", "null", "not_text", "unreadable", "unknown_language")
+REASONS = ("kept", *RULE_REASONS[:2], "other_language", *CLEANING_REASONS, *RULE_REASONS[2:])
+CODES = {reason: code for code, reason in enumerate(REASONS)}
+PASSED = CODES["kept"]  # in an array of codes before language and cleaning: the rule is passed
 THRESHOLDS_FILE = Path(__file__).parent / "thresholds.json"
 SURE = 0.9  # a detected language overrules the declared one from this probability on
 
@@ -25,9 +36,12 @@ SURE = 0.9  # a detected language overrules the declared one from this probabili
 class Decision(NamedTuple):
     reason: str  # one of REASONS
     language: str  # ISO 639-1: the declared (or detected) language; "und" with unknown_language
-    distinct: int
-    density: float
-    detected: str  # the language found in a text that passed the rule, else ""
+    distinct: int  # of the text as it came
+    density: float  # of the text as it came
+    detected: str = ""  # the language found in a text that passed the rule, else ""
+    probability: float = 0.0  # of `detected`
+    text: str = ""  # the cleaned text of a kept document
+    changes: dict[str, int] = {}  # noqa: RUF012 (never written to) {cleaning step: changes made}
 
 
 class Thresholds(NamedTuple):
@@ -54,31 +68,75 @@ def load_thresholds(rule: str, path: Path = THRESHOLDS_FILE) -> dict[str, Thresh
 class DocumentFilter:
     """One rule with its keyword lists and thresholds; matchers are loaded when their language first comes."""
 
-    def __init__(self, rule: str, keyword_folder: Path = KEYWORD_FOLDER, thresholds_file: Path = THRESHOLDS_FILE):
+    def __init__(self, rule: str, keyword_folder: Path = KEYWORD_FOLDER, thresholds_file: Path = THRESHOLDS_FILE,
+                 detector: str = DETECTORS[0], skip_steps: Collection[str] = (), relabel: bool = False):
         self.rule = rule
         self.keyword_folder = keyword_folder
         self.thresholds = load_thresholds(rule, thresholds_file)
+        self.detector, self.skip_steps, self.relabel = detector, frozenset(skip_steps), relabel
         self.matchers: dict = {}
 
-    def decide(self, text: str | None, declared: str) -> Decision:
-        """declared: an ISO code of the eight, or "" for "find out"."""
-        if text is None:
-            return Decision("null", declared or UNDETERMINED, 0, 0.0, "")
-        if not text.strip():
-            return Decision("empty", declared or UNDETERMINED, 0, 0.0, "")
-        language = declared or detect_language(text).code
-        if language not in LANGUAGES:
-            return Decision("unknown_language", UNDETERMINED, 0, 0.0, language)
+    def matcher(self, language: str):
         if language not in self.matchers:
             self.matchers[language] = load_matcher(language, self.rule, self.keyword_folder)
-        distinct, density = self.matchers[language].score(text)
+        return self.matchers[language]
+
+    def decide(self, text: str | None, declared: str) -> Decision:
+        """One document, every step. declared: an ISO code of the eight, or "" for "find out"."""
+        if text is None:
+            return Decision("null", declared or UNDETERMINED, 0, 0.0)
+        if not text.strip():
+            return Decision("empty", declared or UNDETERMINED, 0, 0.0)
+        found = None if declared else detect_language(text, self.detector)
+        language = declared or found.code
+        if language not in LANGUAGES:
+            return Decision("unknown_language", UNDETERMINED, 0, 0.0, language)
+        distinct, density = self.matcher(language).score(text)
+        if reason := self._fails(distinct, density, language):
+            return Decision(reason, language, distinct, density)
+        return self.finish(text, language, distinct, density, found)
+
+    def _fails(self, distinct: int, density: float, language: str) -> str:
         limits = self.thresholds[language]
         if distinct < limits.min_distinct_keywords:
-            return Decision("too_few_keywords", language, distinct, density, "")
-        if density < limits.min_density:
-            return Decision("low_density", language, distinct, density, "")
-        if not declared:
-            return Decision("kept", language, distinct, density, language)
-        detected = detect_language(text)
-        other = detected.code not in (language, UNDETERMINED) and detected.probability >= SURE
-        return Decision("other_language" if other else "kept", language, distinct, density, detected.code)
+            return "too_few_keywords"
+        return "low_density" if density < limits.min_density else ""
+
+    def decide_column(self, texts, language: str, scores: tuple | None = None) -> tuple:
+        """The rule on a column: (codes uint8, distinct int32, density float64), numpy arrays of its length.
+
+        texts: a pyarrow string or large_string Array of valid UTF-8. language: one of the eight. scores: (distinct,
+        density) arrays to use in place of matching. A code is PASSED, or that of the reason why not (see CODES).
+        """
+        import numpy as np
+        import pyarrow.compute as pc
+
+        distinct, density = scores or self.matcher(language).score_column(texts)
+        limits = self.thresholds[language]
+        codes = np.where(density >= limits.min_density, PASSED, CODES["low_density"]).astype(np.uint8)
+        codes[distinct < limits.min_distinct_keywords] = CODES["too_few_keywords"]
+        blank = pc.or_(pc.utf8_is_space(texts), pc.equal(pc.binary_length(texts), 0)).fill_null(False)
+        codes[blank.to_numpy(zero_copy_only=False)] = CODES["empty"]
+        if texts.null_count:
+            codes[texts.is_null().to_numpy(zero_copy_only=False)] = CODES["null"]
+        return codes, distinct, density
+
+    def finish(self, text: str, language: str, distinct: int, density: float,
+               found: Detected | None = None) -> Decision:
+        """Language and cleaning of a text that passed the rule. found: its language, where that was asked before."""
+        if found is None:
+            found = detect_language(text, self.detector)
+            if found.code not in (language, UNDETERMINED) and found.probability >= SURE:
+                own = self._rescore(text, found.code) if self.relabel else None
+                if own is None:
+                    return Decision("other_language", language, distinct, density, *found)
+                (distinct, density), language = own, found.code
+        cleaned = clean(text, language, self.skip_steps)
+        return Decision(cleaned.reason or "kept", language, distinct, density, *found, cleaned.text, cleaned.changes)
+
+    def _rescore(self, text: str, language: str):
+        """The score by another of the eight languages' lists, or None where the text does not pass by them."""
+        if language not in LANGUAGES:
+            return None
+        score = self.matcher(language).score(text)
+        return None if self._fails(*score, language) else score

@@ -1,67 +1,303 @@
-"""Filter one file of documents into a folder of parquet files, streaming: the work of one process of `filter.py`."""
+"""Filter one unit of work (a part of a parquet file, a file of JSON lines, some text files): the work of one process.
+
+The unit's folder appears whole, by a rename; a unit that was cut off is done again. What it writes depends on its
+input and the settings only, so that a run that was killed ends with the bytes of an undisturbed one.
+"""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from corpus_record import InputError, write_json
-from document_files import document_stem, read_batches
-from filter_document import REASONS, Decision, DocumentFilter
+from corpus_record import InputError, sha256_of_file, write_json
+from document_chunks import Chunk, Span, read_chunks
+from document_files import InputFile, document_stem
+from filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter
+from filter_output import ADDED, Outputs, joined, with_ids
 from keyword_match import LANGUAGES
+from language import UNDETERMINED, detect_language
+
+FAILURES_LISTED = 100  # a unit; the rest are counted
+
+
+class Unit(NamedTuple):
+    """What one process filters at a time."""
+
+    files: tuple[InputFile, ...]  # one, or several text files
+    span: Span  # row groups of the file, or (0, 0) for all of it
+    language: str  # declared, or ""
+    id_as_text: bool  # the column `id` is text, or is written as text because some rows have none
+    hash_input: bool  # whether to take the file's SHA-256 (once a file)
 
 
 def declared_language(path: Path, setting: str) -> str:
-    """The file's language by the setting, its name or its folder's name; "" where none of them says."""
+    """The file's language by the setting, its name or the nearest folder's name; "" where none of them says."""
     if setting != "auto":
         return setting
-    return next((name for name in (document_stem(path), path.parent.name) if name in LANGUAGES), "")
+    names = (document_stem(path), *reversed(path.parent.parts))
+    return next((name for name in names if name in LANGUAGES), "")
 
 
-def filter_one_file(path: Path, root: Path, folder: Path, settings: dict) -> dict:
+def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[int, int, int, int], None]) -> dict:
     """Write `folder/<iso>.parquet`, `folder/other_language/<iso>.parquet`, ... and `folder/done.json`; returns that.
 
-    The folder appears whole, by a rename. A file that is damaged part-way keeps what was read before the damage and
-    is named in done.json's failures.
+    A file that is damaged part-way keeps what was read before the damage and is named in done.json's failures.
+    progress: called with (bytes of input, bytes of text, documents, kept documents) since the call before.
     """
     aside = folder.with_name(folder.name + ".aside")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    name = path.relative_to(root).as_posix()
-    failures: list[dict] = []
-    sink = _Sink(aside, settings)
-    judge = DocumentFilter(settings["rule"], settings["keywords"], settings["thresholds"])
+    work = _UnitWork(unit, aside, settings)
+    names = [file.name for file in unit.files]
+    digests = {}
     try:
-        for batch in read_batches(path, lambda reason: failures.append({"file": name, "reason": reason})):
-            _filter_batch(batch, path, judge, settings, sink)
+        if unit.hash_input:
+            digests = {file.name: sha256_of_file(Path(file.place)) for file in unit.files}
+        for chunk in read_chunks(list(unit.files), unit.span, settings["text_column"], work.columns, work.unreadable):
+            read, kept = work.tally["read"], work.tally["kept"]
+            work.add(chunk)
+            progress(chunk.input_bytes, chunk.texts.nbytes, work.tally["read"] - read, work.tally["kept"] - kept)
     except InputError as error:
-        failures.append({"file": name, "reason": str(error).replace(str(path), path.name)})
-    finally:
-        sink.close()
-    done = {"file": name, "read": sink.read, "counts": sink.counts, "failures": failures,
-            "outputs": sorted(sink.writers)}
+        work.failures.append({"file": names[0], "reason": str(error)})
+    done = work.close() | {"files": names, "input_sha256": digests}
     write_json(aside / "done.json", done)
+    shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     return done
 
 
-def _filter_batch(batch, path: Path, judge: DocumentFilter, settings: dict, sink: "_Sink") -> None:
-    """Decide every row of a batch and hand the rows to the sink, grouped by where they go."""
-    texts = batch.column(settings["text_column"])
-    if not _is_text(texts.type):
-        raise InputError(f"{path}: column {settings['text_column']!r} holds {texts.type}, not text")
-    texts = texts.to_pylist()
-    declared = declared_language(path, settings["language"])
-    languages = [declared] * len(texts)
-    if not declared and "language" in batch.schema.names:
-        languages = [_iso(value) for value in batch.column("language").to_pylist()]
-    decisions = [
-        judge.decide(text, language) if language is not None
-        else Decision("unknown_language", "und", 0, 0.0, "")
-        for text, language in zip(texts, languages, strict=True)
-    ]
-    sink.add(batch, texts, decisions)
+class _UnitWork:
+    """Decides a unit's chunks, hands the rows to the outputs and counts."""
+
+    def __init__(self, unit: Unit, folder: Path, settings: dict):
+        self.unit, self.settings = unit, settings
+        self.judge = DocumentFilter(settings["rule"], settings["keywords"], settings["thresholds"],
+                                    settings["detector"], settings["skip_steps"], settings["relabel"])
+        self.outputs = Outputs(folder)
+        self.counts: dict[str, dict] = {}
+        self.changes: dict[str, dict] = {}
+        self.tally = {"read": 0, "kept": 0, "relabelled": 0, "text_bytes": 0}
+        self.failures: list[dict] = []
+        self.bad_lines = 0
+        wanted = [] if unit.language else ["language"]
+        wanted += ["distinct_keywords", "density", "characters"] if settings["from_scores"] else []
+        self.columns = (*wanted, "id") if settings["keep_scores"] else tuple(wanted)
+
+    def unreadable(self, reason: str) -> None:
+        """Count a line or a text file that cannot be read; the first are listed."""
+        self.bad_lines += 1
+        self._count(self.unit.language or UNDETERMINED, "unreadable", 1)
+        if self.bad_lines <= FAILURES_LISTED:
+            self.failures.append({"file": reason.split(":")[0], "reason": reason})
+
+    def _count(self, language: str, reason: str, documents: int, characters: int = 0) -> None:
+        row = self.counts.setdefault(language, dict.fromkeys((*REASONS, "read", "kept_characters"), 0))
+        row[reason] += documents
+        row["read"] += documents
+        row["kept_characters"] += characters
+        self.tally["read"] += documents
+
+    def add(self, chunk: Chunk) -> None:
+        import numpy as np
+
+        self.tally["text_bytes"] += chunk.texts.nbytes
+        verdict = self._rule(chunk)
+        verdict.codes[list(chunk.not_text)] = CODES["not_text"]
+        passed = np.flatnonzero(verdict.codes == PASSED)
+        if len(passed):
+            self._finish(chunk, verdict, passed.tolist())
+        for language in np.unique(verdict.languages):
+            codes = verdict.codes[verdict.languages == language]
+            for code, documents in enumerate(np.bincount(codes, minlength=len(REASONS)).tolist()):
+                if documents and code != PASSED:
+                    self._count(_LANGUAGE_NAMES[language], REASONS[code], documents)
+        self._write(chunk, verdict)
+
+    def _rule(self, chunk: Chunk) -> "_Verdict":
+        """The rule on every row of a chunk, language by language."""
+        import numpy as np
+        import pyarrow
+
+        rows = len(chunk.texts)
+        verdict = _Verdict(np.zeros(rows, np.uint8), np.zeros(rows, np.int32), np.zeros(rows, np.float64),
+                           np.zeros(rows, np.uint8), {})
+        scores = None
+        if self.settings["from_scores"]:
+            scores = (_numbers(chunk, "distinct_keywords", np.int32), _numbers(chunk, "density", np.float64))
+        if self.unit.language:
+            parts = verdict.codes, verdict.distinct, verdict.density
+            for into, values in zip(parts, self.judge.decide_column(chunk.texts, self.unit.language, scores),
+                                    strict=True):
+                into[:] = values
+            verdict.languages[:] = _LANGUAGE_NAMES.index(self.unit.language)
+            return verdict
+        names = self._languages(chunk, verdict)
+        for language in sorted(set(names)):
+            places = np.array([i for i, name in enumerate(names) if name == language])
+            verdict.languages[places] = _LANGUAGE_NAMES.index(language)
+            if language == UNDETERMINED:
+                verdict.codes[places] = [self._reason_without_language(chunk.texts[int(i)].as_py()) for i in places]
+                continue
+            chosen = scores and tuple(values[places] for values in scores)
+            found = self.judge.decide_column(chunk.texts.take(pyarrow.array(places)), language, chosen)
+            verdict.codes[places], verdict.distinct[places], verdict.density[places] = found
+        return verdict
+
+    def _languages(self, chunk: Chunk, verdict: "_Verdict") -> list[str]:
+        """Each row's language: that of the column `language`, else of the text; "und" where it is none of ours."""
+        rows = len(chunk.texts)
+        given = chunk.columns["language"].to_pylist() if "language" in chunk.columns else [None] * rows
+        names = [_iso(value) for value in given]
+        for place, name in enumerate(names):
+            if name == "":
+                text = chunk.texts[place].as_py()
+                found = detect_language(text, self.judge.detector) if text and text.strip() else None
+                names[place] = found.code if found and found.code in LANGUAGES else UNDETERMINED
+                if found:
+                    verdict.found[place] = found
+        return names
+
+    @staticmethod
+    def _reason_without_language(text: str | None) -> int:
+        return CODES["null" if text is None else "unknown_language" if text.strip() else "empty"]
+
+    def _finish(self, chunk: Chunk, verdict: "_Verdict", places: list[int]) -> None:
+        """Language and cleaning of the rows that passed the rule; writes what stays and what is set aside."""
+        import pyarrow
+
+        texts = chunk.texts.take(pyarrow.array(places)).to_pylist()
+        goes_to: dict[str, list[tuple[int, Decision]]] = {}
+        for place, text in zip(places, texts, strict=True):
+            language = _LANGUAGE_NAMES[verdict.languages[place]]
+            decision = self.judge.finish(text, language, int(verdict.distinct[place]), float(verdict.density[place]),
+                                         verdict.found.get(place))
+            verdict.found[place] = decision
+            verdict.codes[place] = CODES[decision.reason]
+            if decision.language != language:
+                self.tally["relabelled"] += 1
+                verdict.languages[place] = _LANGUAGE_NAMES.index(decision.language)
+                verdict.distinct[place], verdict.density[place] = decision.distinct, decision.density
+            if decision.reason == "kept":
+                self._count(decision.language, "kept", 1, len(decision.text))
+                self.tally["kept"] += 1
+                for step, changes in decision.changes.items():
+                    row = self.changes.setdefault(decision.language, {}).setdefault(
+                        step, {"documents": 0, "changes": 0})
+                    row["documents"] += 1
+                    row["changes"] += changes
+                goes_to.setdefault(decision.language, []).append((place, decision))
+        for name, rows in goes_to.items():
+            self._write_rows(name, chunk, verdict, [place for place, _ in rows], [d.text for _, d in rows])
+
+    def _write(self, chunk: Chunk, verdict: "_Verdict") -> None:
+        """Write what is set aside: other languages, the rejected where asked for, the scores where asked for."""
+        import numpy as np
+
+        other = verdict.codes == CODES["other_language"]
+        asides = {"other_language": other}
+        if self.settings["keep_rejected"]:
+            asides["rejected"] = ~other & (verdict.codes != PASSED)
+        for kind, chosen in asides.items():
+            for language in np.unique(verdict.languages[chosen]):
+                places = np.flatnonzero(chosen & (verdict.languages == language)).tolist()
+                self._write_rows(f"{kind}/{_LANGUAGE_NAMES[language]}", chunk, verdict, places)
+        if self.settings["keep_scores"]:
+            self._write_scores(chunk, verdict)
+
+    def _write_rows(self, name: str, chunk: Chunk, verdict: "_Verdict", places: list[int],
+                    cleaned: list[str] | None = None) -> None:
+        """cleaned: the texts to write; without them those that came, and the reason."""
+        import pyarrow
+        import pyarrow.compute as pc
+
+        taken = chunk.texts.take(pyarrow.array(places, pyarrow.int64()))
+        characters = pc.fill_null(pc.utf8_length(taken), 0)
+        if self.settings["from_scores"] and "characters" in chunk.columns:
+            characters = chunk.columns["characters"].take(pyarrow.array(places, pyarrow.int64()))
+        texts = cleaned or taken.to_pylist()
+        if cleaned is None and chunk.not_text:
+            texts = [chunk.not_text.get(place, text) for place, text in zip(places, texts, strict=True)]
+        found = [verdict.found.get(place) for place in places]
+        own = {
+            self.settings["text_column"]: pyarrow.array(texts, pyarrow.string()),
+            "distinct_keywords": pyarrow.array(verdict.distinct[places]),
+            "density": pyarrow.array(verdict.density[places]),
+            "characters": characters.cast(pyarrow.int32()),
+            "rule": pyarrow.array([self.settings["rule"]] * len(places), pyarrow.string()),
+            "language": pyarrow.array([_LANGUAGE_NAMES[i] for i in verdict.languages[places]], pyarrow.string()),
+            "detected_language": pyarrow.array([_detected(f)[0] for f in found], pyarrow.string()),
+            "detected_probability": pyarrow.array([_detected(f)[1] for f in found], pyarrow.float64()),
+        }
+        if cleaned is None:
+            own["reason"] = pyarrow.array([REASONS[code] for code in verdict.codes[places]], pyarrow.string())
+        others = chunk.rows(places)
+        if others is not None:
+            others = others.drop_columns([column for column in ADDED if column in others.column_names])
+        others = with_ids(others, self._ids(chunk, places), self.unit.id_as_text)
+        self.outputs.add(name, joined(pyarrow.table(own), others).replace_schema_metadata(None))
+
+    def _ids(self, chunk: Chunk, places: list[int]) -> list[str]:
+        return [f"{self.unit.files[0].name}#{chunk.first_row + place}" for place in places]
+
+    def _write_scores(self, chunk: Chunk, verdict: "_Verdict") -> None:
+        """A row for every document: its id (or file and row), language, reason and what the rule measured."""
+        import numpy as np
+        import pyarrow
+        import pyarrow.compute as pc
+
+        rows = len(chunk.texts)
+        ids = chunk.columns.get("id")
+        names = pyarrow.array(list(_LANGUAGE_NAMES)), pyarrow.array(list(REASONS))
+        columns = {
+            "id": ids.cast(pyarrow.string()) if ids is not None else pyarrow.nulls(rows, pyarrow.string()),
+            "file": pyarrow.array([self.unit.files[0].name] * rows, pyarrow.string()).dictionary_encode(),
+            "row": pyarrow.array(np.arange(chunk.first_row, chunk.first_row + rows)),
+            "language": pyarrow.DictionaryArray.from_arrays(pyarrow.array(verdict.languages, pyarrow.int32()), names[0]),
+            "reason": pyarrow.DictionaryArray.from_arrays(pyarrow.array(verdict.codes, pyarrow.int32()), names[1]),
+            "distinct_keywords": pyarrow.array(verdict.distinct),
+            "density": pyarrow.array(verdict.density.astype(np.float32)),
+            "characters": pc.fill_null(pc.utf8_length(chunk.texts), 0).cast(pyarrow.int32()),
+        }
+        self.outputs.add("scores", pyarrow.table(columns))
+
+    def close(self) -> dict:
+        """Finish the files; returns what done.json tells."""
+        if self.bad_lines > FAILURES_LISTED:
+            self.failures.append({"file": self.unit.files[0].name,
+                                  "reason": f"{self.bad_lines - FAILURES_LISTED} more lines or files cannot be read"})
+        return self.tally | {"counts": self.counts, "cleaning": self.changes, "failures": self.failures,
+                             "outputs": self.outputs.close()}
 
 
-def _is_text(arrow_type) -> bool:
+class _Verdict(NamedTuple):
+    """What is decided of the rows of a chunk, as numpy arrays of its length."""
+
+    codes: object  # uint8: see CODES
+    distinct: object  # int32
+    density: object  # float64
+    languages: object  # uint8: places in _LANGUAGE_NAMES
+    found: dict  # {row: Detected or Decision}, where the language of the text was told
+
+
+_LANGUAGE_NAMES = (*LANGUAGES, UNDETERMINED)
+
+
+def _detected(found) -> tuple[str, float]:
+    if found is None:
+        return "", 0.0
+    return (found.detected, found.probability) if isinstance(found, Decision) else (found.code, found.probability)
+
+
+def _numbers(chunk: Chunk, name: str, kind):
+    import numpy as np
+    import pyarrow.compute as pc
+
+    if name not in chunk.columns:
+        raise InputError(f"no column {name!r}; --from-scores reads an output of filter.py")
+    return np.asarray(pc.fill_null(chunk.columns[name], 0)).astype(kind)
+
+
+def is_text(arrow_type) -> bool:
     import pyarrow
 
     if pyarrow.types.is_dictionary(arrow_type):
@@ -70,62 +306,7 @@ def _is_text(arrow_type) -> bool:
     return str(arrow_type) in ("string", "large_string", "string_view", "null")
 
 
-def _iso(value) -> str | None:
-    """A value of the column `language`: an ISO code of the eight, "" for none given, None for another language."""
+def _iso(value) -> str:
+    """A value of the column `language`: an ISO code of the eight, "" for none given, "und" for another language."""
     code = str(value or "").strip().lower().replace("_", "-").split("-")[0]
-    return code if code in LANGUAGES or not code else None
-
-
-class _Sink:
-    """Writers for kept, other-language and rejected rows, one per language, opened when first needed."""
-
-    def __init__(self, folder: Path, settings: dict):
-        self.folder, self.settings = folder, settings
-        self.writers: dict = {}
-        self.counts: dict[str, dict] = {}
-        self.read = 0
-
-    def add(self, batch, texts: list, decisions: list[Decision]) -> None:
-        goes_to: dict[str, list[int]] = {}
-        for i, decision in enumerate(decisions):
-            row = self.counts.setdefault(decision.language, dict.fromkeys((*REASONS, "read", "kept_characters"), 0))
-            row[decision.reason] += 1
-            row["read"] += 1
-            self.read += 1
-            if decision.reason == "kept":
-                row["kept_characters"] += len(texts[i])
-                goes_to.setdefault(decision.language, []).append(i)
-            elif decision.reason == "other_language":
-                goes_to.setdefault(f"other_language/{decision.language}", []).append(i)
-            elif self.settings["keep_rejected"]:
-                goes_to.setdefault(f"rejected/{decision.language}", []).append(i)
-        for name, rows in goes_to.items():
-            self._write(name, batch, rows, [decisions[i] for i in rows])
-
-    def _write(self, name: str, batch, rows: list[int], decisions: list[Decision]) -> None:
-        import pyarrow
-        import pyarrow.parquet
-
-        table = pyarrow.Table.from_batches([batch]).take(rows)
-        added = {
-            "distinct_keywords": pyarrow.array([d.distinct for d in decisions], pyarrow.int32()),
-            "density": pyarrow.array([d.density for d in decisions], pyarrow.float64()),
-            "rule": pyarrow.array([self.settings["rule"]] * len(rows), pyarrow.string()),
-            "language": pyarrow.array([d.language for d in decisions], pyarrow.string()),
-        }
-        if "/" in name:
-            added["reason"] = pyarrow.array([d.reason for d in decisions], pyarrow.string())
-            added["detected_language"] = pyarrow.array([d.detected for d in decisions], pyarrow.string())
-        table = table.drop_columns([column for column in added if column in table.column_names])
-        for column, values in added.items():
-            table = table.append_column(column, values)
-        table = table.replace_schema_metadata(None)
-        if name not in self.writers:
-            target = self.folder / f"{name}.parquet"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.writers[name] = pyarrow.parquet.ParquetWriter(target, table.schema, compression="zstd")
-        self.writers[name].write_table(table)
-
-    def close(self) -> None:
-        for writer in self.writers.values():
-            writer.close()
+    return code if code in LANGUAGES or not code else UNDETERMINED

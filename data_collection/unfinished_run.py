@@ -4,8 +4,12 @@ A killed run leaves it behind; the same command goes on from there, another comm
 writes `manifest.json` and calls `close_run`.
 """
 
+import contextlib
+import errno
+import fcntl
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from corpus_record import InputError, read_json, write_json
@@ -39,6 +43,46 @@ def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
 def close_run(out: Path) -> None:
     """Remove what only an unfinished run needs (after the manifest is written)."""
     shutil.rmtree(out / "parts", ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_run(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
+    """Hold the unfinished run in `out` for this process alone, or for this shard (i, n) beside the others of n.
+
+    The locks go with the process, also when it is killed. Errors: InputError where another run is at work.
+    """
+    wanted = [("run.lock", fcntl.LOCK_SH if shard else fcntl.LOCK_EX)]
+    if shard:
+        wanted.append((f"shards-of-{shard[1]}.lock", fcntl.LOCK_SH))
+        wanted.append((f"shard-{shard[0]}-of-{shard[1]}.lock", fcntl.LOCK_EX))
+    with contextlib.ExitStack() as stack:
+        for name, kind in wanted:
+            file = stack.enter_context(open(out / "parts" / name, "a", encoding="utf-8"))
+            if not _lock(file, kind):
+                raise InputError(f"another run is at work in {out}; wait for it, or give another --out")
+        others = (p for p in (out / "parts").glob("shards-of-*.lock") if p.name != wanted[1][0]) if shard else ()
+        for path in others:
+            with open(path, "a", encoding="utf-8") as file:
+                if not _lock(file, fcntl.LOCK_EX):
+                    raise InputError(f"a run with another number of shards is at work in {out}; wait for it")
+        yield
+
+
+@contextlib.contextmanager
+def one_at_a_time(out: Path) -> Iterator[None]:
+    """Wait until no other process is in this block for the same `out`."""
+    with open(out / "parts" / "publish.lock", "a", encoding="utf-8") as file:
+        _lock(file, fcntl.LOCK_EX, wait=True)
+        yield
+
+
+def _lock(file, kind: int, wait: bool = False) -> bool:
+    """Whether the lock was got; a file system that has no locks (some networks') gives every lock."""
+    try:
+        fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def refuse_nesting(source: Path, out: Path) -> None:
