@@ -212,7 +212,7 @@ def _whole_characters(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-class open_lines:  # noqa: N801 (used as a function)
+class open_lines:
     """Context: (a binary stream of lines, the raw stream below it, whose place tells how much was read)."""
 
     def __init__(self, file: InputFile):

@@ -39,7 +39,7 @@ from corpus_record import (
     write_text,
 )
 from document_files import InputFile, fingerprint, input_files
-from filter_document import REASONS, THRESHOLDS_FILE, load_thresholds
+from filter_document import THRESHOLDS_FILE, load_thresholds
 from filter_plan import input_bytes, parse_shard, plan_units
 from filter_run import run_units
 from filter_shard import Unit

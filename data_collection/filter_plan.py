@@ -5,12 +5,13 @@ text files are taken together up to --unit-mb. Unit u belongs to the shard i/n w
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
 from corpus_record import InputError
 from document_chunks import Span, open_lines
-from document_files import InputFile, file_errors, is_json_lines, open_parquet
+from document_files import InputFile, file_errors, open_parquet
 from filter_shard import Unit, declared_language, is_text
 
 TEXT_FILE_BYTES = 1000  # what a text file counts in a unit at least, so that none holds endless tiny ones
@@ -75,7 +76,7 @@ def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes:
         as_text = as_text or statistics is None or not statistics.has_null_count or statistics.null_count > 0
     bounds.append(facts.num_row_groups)
     return [Unit((file,), Span(first, last), declared, as_text, first == 0 and not file.on_hub)
-            for first, last in zip(bounds, bounds[1:], strict=False)]
+            for first, last in itertools.pairwise(bounds)]
 
 
 def _check_first_line(file: InputFile, text_column: str) -> None:

@@ -247,13 +247,12 @@ class _UnitWork:
 
         rows = len(chunk.texts)
         ids = chunk.columns.get("id")
-        names = pyarrow.array(list(_LANGUAGE_NAMES)), pyarrow.array(list(REASONS))
         columns = {
             "id": ids.cast(pyarrow.string()) if ids is not None else pyarrow.nulls(rows, pyarrow.string()),
             "file": pyarrow.array([self.unit.files[0].name] * rows, pyarrow.string()).dictionary_encode(),
             "row": pyarrow.array(np.arange(chunk.first_row, chunk.first_row + rows)),
-            "language": pyarrow.DictionaryArray.from_arrays(pyarrow.array(verdict.languages, pyarrow.int32()), names[0]),
-            "reason": pyarrow.DictionaryArray.from_arrays(pyarrow.array(verdict.codes, pyarrow.int32()), names[1]),
+            "language": _named(verdict.languages, _LANGUAGE_NAMES),
+            "reason": _named(verdict.codes, REASONS),
             "distinct_keywords": pyarrow.array(verdict.distinct),
             "density": pyarrow.array(verdict.density.astype(np.float32)),
             "characters": pc.fill_null(pc.utf8_length(chunk.texts), 0).cast(pyarrow.int32()),
@@ -286,6 +285,12 @@ def _detected(found) -> tuple[str, float]:
     if found is None:
         return "", 0.0
     return (found.detected, found.probability) if isinstance(found, Decision) else (found.code, found.probability)
+
+
+def _named(codes, names: tuple[str, ...]):
+    import pyarrow
+
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes, pyarrow.int32()), pyarrow.array(list(names)))
 
 
 def _numbers(chunk: Chunk, name: str, kind):

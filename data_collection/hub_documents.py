@@ -49,7 +49,7 @@ def find_hub_files(repository: str, configuration: str | None, split: str, revis
         raise InputError(f"--hub {repository} cannot be read ({reason}); look at the network and run the same "
                          "command again, or download the files and give their folder") from None
     if wrong := [name for name in names if not name.endswith(HUB_SUFFIXES)]:
-        raise InputError(f"--hub {repository}: {wrong[0]} is none of {', '.join(HUB_SUFFIXES)}; download and convert it")
+        raise InputError(f"--hub {repository}: {wrong[0]} is none of {', '.join(HUB_SUFFIXES)}; convert it first")
     files = [InputFile(name, hf_hub_url(repository, name, repo_type="dataset", revision=commit), sizes[name])
              for name in sorted(names)]
     return HubFiles(commit, files)

@@ -31,9 +31,8 @@ def test_medical_documents_are_kept_with_all_their_columns(run, made, web, tmp_p
         assert 0.1 < row["density"] <= 1
     manifest = made.manifest(tmp_path / "out")
     assert manifest["stage"] == "data_collection/filter.py"
-    assert manifest["counts"]["en"] == {
-        "kept": 1, "too_few_keywords": 1, "low_density": 0, "other_language": 0, "empty": 0, "null": 0,
-        "unknown_language": 0, "read": 2, "kept_characters": len(made.medical["en"])}
+    assert {k: v for k, v in manifest["counts"]["en"].items() if v} == {
+        "kept": 1, "too_few_keywords": 1, "read": 2, "kept_characters": len(made.medical["en"])}
     assert set(manifest["files"]) == {"en/part-00000.parquet", "fr/part-00000.parquet", "zh/part-00000.parquet",
                                       "failures.jsonl"}
     assert not (tmp_path / "out" / "parts").exists()
@@ -91,8 +90,8 @@ def test_json_lines_are_read_plain_and_compressed_with_their_columns(run, made, 
     done = run("filter.py", tmp_path / name, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     kept = made.table(tmp_path / "out" / "en" / "part-00000.parquet")
-    assert [(r["id"], r["score"], r["tags"], r["mixed"]) for r in kept] == [(7, 0.5, '["a"]', "1"),
-                                                                          (None, None, None, "x")]
+    assert [(r["id"], r["score"], r["tags"], r["mixed"]) for r in kept] == [
+        ("7", 0.5, '["a"]', "1"), (f"{name}#1", None, None, "x")]
 
 
 def test_the_language_comes_from_the_name_the_folder_the_column_or_detection(run, made, tmp_path):
