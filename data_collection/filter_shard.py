@@ -14,6 +14,7 @@ from document_chunks import Chunk, Span, read_chunks
 from document_files import InputFile, document_stem
 from filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter
 from filter_output import ADDED, Outputs, joined, with_ids
+from filter_rows import LANGUAGE_NAMES, Verdict, rows_table, scores_table
 from keyword_match import LANGUAGES
 from language import UNDETERMINED, detect_language
 
@@ -110,16 +111,16 @@ class _UnitWork:
             codes = verdict.codes[verdict.languages == language]
             for code, documents in enumerate(np.bincount(codes, minlength=len(REASONS)).tolist()):
                 if documents and code != PASSED:
-                    self._count(_LANGUAGE_NAMES[language], REASONS[code], documents)
+                    self._count(LANGUAGE_NAMES[language], REASONS[code], documents)
         self._write(chunk, verdict)
 
-    def _rule(self, chunk: Chunk) -> "_Verdict":
+    def _rule(self, chunk: Chunk) -> Verdict:
         """The rule on every row of a chunk, language by language."""
         import numpy as np
         import pyarrow
 
         rows = len(chunk.texts)
-        verdict = _Verdict(np.zeros(rows, np.uint8), np.zeros(rows, np.int32), np.zeros(rows, np.float64),
+        verdict = Verdict(np.zeros(rows, np.uint8), np.zeros(rows, np.int32), np.zeros(rows, np.float64),
                            np.zeros(rows, np.uint8), {})
         scores = None
         if self.settings["from_scores"]:
@@ -129,12 +130,12 @@ class _UnitWork:
             for into, values in zip(parts, self.judge.decide_column(chunk.texts, self.unit.language, scores),
                                     strict=True):
                 into[:] = values
-            verdict.languages[:] = _LANGUAGE_NAMES.index(self.unit.language)
+            verdict.languages[:] = LANGUAGE_NAMES.index(self.unit.language)
             return verdict
         names = self._languages(chunk, verdict)
         for language in sorted(set(names)):
             places = np.array([i for i, name in enumerate(names) if name == language])
-            verdict.languages[places] = _LANGUAGE_NAMES.index(language)
+            verdict.languages[places] = LANGUAGE_NAMES.index(language)
             if language == UNDETERMINED:
                 verdict.codes[places] = [self._reason_without_language(chunk.texts[int(i)].as_py()) for i in places]
                 continue
@@ -143,7 +144,7 @@ class _UnitWork:
             verdict.codes[places], verdict.distinct[places], verdict.density[places] = found
         return verdict
 
-    def _languages(self, chunk: Chunk, verdict: "_Verdict") -> list[str]:
+    def _languages(self, chunk: Chunk, verdict: Verdict) -> list[str]:
         """Each row's language: that of the column `language`, else of the text; "und" where it is none of ours."""
         rows = len(chunk.texts)
         given = chunk.columns["language"].to_pylist() if "language" in chunk.columns else [None] * rows
@@ -161,21 +162,21 @@ class _UnitWork:
     def _reason_without_language(text: str | None) -> int:
         return CODES["null" if text is None else "unknown_language" if text.strip() else "empty"]
 
-    def _finish(self, chunk: Chunk, verdict: "_Verdict", places: list[int]) -> None:
+    def _finish(self, chunk: Chunk, verdict: Verdict, places: list[int]) -> None:
         """Language and cleaning of the rows that passed the rule; writes what stays and what is set aside."""
         import pyarrow
 
         texts = chunk.texts.take(pyarrow.array(places)).to_pylist()
         goes_to: dict[str, list[tuple[int, Decision]]] = {}
         for place, text in zip(places, texts, strict=True):
-            language = _LANGUAGE_NAMES[verdict.languages[place]]
+            language = LANGUAGE_NAMES[verdict.languages[place]]
             decision = self.judge.finish(text, language, int(verdict.distinct[place]), float(verdict.density[place]),
                                          verdict.found.get(place))
             verdict.found[place] = decision
             verdict.codes[place] = CODES[decision.reason]
             if decision.language != language:
                 self.tally["relabelled"] += 1
-                verdict.languages[place] = _LANGUAGE_NAMES.index(decision.language)
+                verdict.languages[place] = LANGUAGE_NAMES.index(decision.language)
                 verdict.distinct[place], verdict.density[place] = decision.distinct, decision.density
             if decision.reason == "kept":
                 self._count(decision.language, "kept", 1, len(decision.text))
@@ -189,7 +190,7 @@ class _UnitWork:
         for name, rows in goes_to.items():
             self._write_rows(name, chunk, verdict, [place for place, _ in rows], [d.text for _, d in rows])
 
-    def _write(self, chunk: Chunk, verdict: "_Verdict") -> None:
+    def _write(self, chunk: Chunk, verdict: Verdict) -> None:
         """Write what is set aside: other languages, the rejected where asked for, the scores where asked for."""
         import numpy as np
 
@@ -200,64 +201,20 @@ class _UnitWork:
         for kind, chosen in asides.items():
             for language in np.unique(verdict.languages[chosen]):
                 places = np.flatnonzero(chosen & (verdict.languages == language)).tolist()
-                self._write_rows(f"{kind}/{_LANGUAGE_NAMES[language]}", chunk, verdict, places)
+                self._write_rows(f"{kind}/{LANGUAGE_NAMES[language]}", chunk, verdict, places)
         if self.settings["keep_scores"]:
-            self._write_scores(chunk, verdict)
+            self.outputs.add("scores", scores_table(chunk, verdict, self.unit.files[0].name))
 
-    def _write_rows(self, name: str, chunk: Chunk, verdict: "_Verdict", places: list[int],
+    def _write_rows(self, name: str, chunk: Chunk, verdict: Verdict, places: list[int],
                     cleaned: list[str] | None = None) -> None:
-        """cleaned: the texts to write; without them those that came, and the reason."""
-        import pyarrow
-        import pyarrow.compute as pc
-
-        taken = chunk.texts.take(pyarrow.array(places, pyarrow.int64()))
-        characters = pc.fill_null(pc.utf8_length(taken), 0)
-        if self.settings["from_scores"] and "characters" in chunk.columns:
-            characters = chunk.columns["characters"].take(pyarrow.array(places, pyarrow.int64()))
-        texts = cleaned or taken.to_pylist()
-        if cleaned is None and chunk.not_text:
-            texts = [chunk.not_text.get(place, text) for place, text in zip(places, texts, strict=True)]
-        found = [verdict.found.get(place) for place in places]
-        own = {
-            self.settings["text_column"]: pyarrow.array(texts, pyarrow.string()),
-            "distinct_keywords": pyarrow.array(verdict.distinct[places]),
-            "density": pyarrow.array(verdict.density[places]),
-            "characters": characters.cast(pyarrow.int32()),
-            "rule": pyarrow.array([self.settings["rule"]] * len(places), pyarrow.string()),
-            "language": pyarrow.array([_LANGUAGE_NAMES[i] for i in verdict.languages[places]], pyarrow.string()),
-            "detected_language": pyarrow.array([_detected(f)[0] for f in found], pyarrow.string()),
-            "detected_probability": pyarrow.array([_detected(f)[1] for f in found], pyarrow.float64()),
-        }
-        if cleaned is None:
-            own["reason"] = pyarrow.array([REASONS[code] for code in verdict.codes[places]], pyarrow.string())
+        first = self.unit.files[0].name
+        ids = [f"{first}#{chunk.first_row + place}" for place in places]
+        table = rows_table(chunk, verdict, places, cleaned, self.settings["text_column"], self.settings["rule"])
         others = chunk.rows(places)
         if others is not None:
             others = others.drop_columns([column for column in ADDED if column in others.column_names])
-        others = with_ids(others, self._ids(chunk, places), self.unit.id_as_text)
-        self.outputs.add(name, joined(pyarrow.table(own), others).replace_schema_metadata(None))
-
-    def _ids(self, chunk: Chunk, places: list[int]) -> list[str]:
-        return [f"{self.unit.files[0].name}#{chunk.first_row + place}" for place in places]
-
-    def _write_scores(self, chunk: Chunk, verdict: "_Verdict") -> None:
-        """A row for every document: its id (or file and row), language, reason and what the rule measured."""
-        import numpy as np
-        import pyarrow
-        import pyarrow.compute as pc
-
-        rows = len(chunk.texts)
-        ids = chunk.columns.get("id")
-        columns = {
-            "id": ids.cast(pyarrow.string()) if ids is not None else pyarrow.nulls(rows, pyarrow.string()),
-            "file": pyarrow.array([self.unit.files[0].name] * rows, pyarrow.string()).dictionary_encode(),
-            "row": pyarrow.array(np.arange(chunk.first_row, chunk.first_row + rows)),
-            "language": _named(verdict.languages, _LANGUAGE_NAMES),
-            "reason": _named(verdict.codes, REASONS),
-            "distinct_keywords": pyarrow.array(verdict.distinct),
-            "density": pyarrow.array(verdict.density.astype(np.float32)),
-            "characters": pc.fill_null(pc.utf8_length(chunk.texts), 0).cast(pyarrow.int32()),
-        }
-        self.outputs.add("scores", pyarrow.table(columns))
+        others = with_ids(others, ids, self.unit.id_as_text)
+        self.outputs.add(name, joined(table, others).replace_schema_metadata(None))
 
     def close(self) -> dict:
         """Finish the files; returns what done.json tells."""
@@ -266,31 +223,6 @@ class _UnitWork:
                                   "reason": f"{self.bad_lines - FAILURES_LISTED} more lines or files cannot be read"})
         return self.tally | {"counts": self.counts, "cleaning": self.changes, "failures": self.failures,
                              "outputs": self.outputs.close()}
-
-
-class _Verdict(NamedTuple):
-    """What is decided of the rows of a chunk, as numpy arrays of its length."""
-
-    codes: object  # uint8: see CODES
-    distinct: object  # int32
-    density: object  # float64
-    languages: object  # uint8: places in _LANGUAGE_NAMES
-    found: dict  # {row: Detected or Decision}, where the language of the text was told
-
-
-_LANGUAGE_NAMES = (*LANGUAGES, UNDETERMINED)
-
-
-def _detected(found) -> tuple[str, float]:
-    if found is None:
-        return "", 0.0
-    return (found.detected, found.probability) if isinstance(found, Decision) else (found.code, found.probability)
-
-
-def _named(codes, names: tuple[str, ...]):
-    import pyarrow
-
-    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes, pyarrow.int32()), pyarrow.array(list(names)))
 
 
 def _numbers(chunk: Chunk, name: str, kind):

@@ -50,7 +50,7 @@ def test_web_text_and_books_become_one_corpus_without_exact_duplicates(run, made
                     "source": "textbook", "origin": "b/book.pdf", "licence": "unstated", "distinct_keywords": None,
                     "density": None}
     (web,) = made.table(corpus / "en" / "web" / "part-00000.parquet")
-    assert web["origin"] == "en/part-00000.parquet#3"  # no address: the place it came from
+    assert web["origin"] == "en.parquet#2"  # no address: the file and row it came from
     (chinese,) = made.table(corpus / "zh" / "web" / "part-00000.parquet")
     assert (chinese["licence"], chinese["origin"]) == ("CC0", "https://example.org/zh")
     assert chinese["distinct_keywords"] >= 5
