@@ -53,9 +53,6 @@ from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_
 STAGE = "data_collection/filter.py"
 FORMAT_VERSION = 2
 SOURCES = ("web", "website", "existing", "textbook")
-# Flags that decide what is written; --workers, --shard and the like do not.
-DECIDING = ("rule", "language", "text_column", "source", "keep_rejected", "keep_scores", "from_scores", "detector",
-            "skip_steps", "relabel", "unit_mb")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,9 +107,8 @@ def main(argv: list[str] | None = None) -> int:
     files, inputs = find_input(args)
     units = plan_units(files, args.language, args.text_column, args.unit_mb * 1_000_000)
     own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
-    arguments = {name: getattr(args, name) for name in DECIDING}
-    arguments["skip_steps"] = sorted(set(args.skip_steps))
-    print_plan(args, files, units, own)
+    arguments = deciding(args)
+    print_plan(args, arguments, files, units, own)
     if args.dry_run:
         return 0
     manifest_path = args.out / "manifest.json"
@@ -136,6 +132,14 @@ def main(argv: list[str] | None = None) -> int:
                                                                                      len(units), argv)
             close_run(args.out)
     return report(manifest)
+
+
+def deciding(args: argparse.Namespace) -> dict:
+    """The flags that decide what is written; --workers, --shard and the like do not."""
+    return {"rule": args.rule, "language": args.language, "text_column": args.text_column, "source": args.source,
+            "detector": args.detector, "relabel": args.relabel, "skip_steps": sorted(set(args.skip_steps)),
+            "keep_rejected": args.keep_rejected, "keep_scores": args.keep_scores, "from_scores": args.from_scores,
+            "unit_mb": args.unit_mb}
 
 
 def _terminated(signal_number: int, frame: object) -> None:
@@ -174,9 +178,10 @@ def find_input(args: argparse.Namespace) -> tuple[list[InputFile], dict]:
     return files, inputs
 
 
-def print_plan(args: argparse.Namespace, files: list[InputFile], units: list[Unit], own: dict[int, Unit]) -> None:
-    for name in ("input", "hub", "out", *DECIDING, "workers"):
-        print(f"{name}: {getattr(args, name)}")
+def print_plan(args: argparse.Namespace, arguments: dict, files: list[InputFile], units: list[Unit],
+               own: dict[int, Unit]) -> None:
+    for name, value in {"input": args.hub or args.input, "out": args.out, **arguments, "workers": args.workers}.items():
+        print(f"{name}: {value}")
     print(f"files: {len(files)}, {sum(file.size for file in files) / 1e6:.1f} MB, in {len(units)} units")
     if args.shard:
         print(f"shard {args.shard[0]}/{args.shard[1]}: {len(own)} units")
@@ -192,9 +197,7 @@ def filter_units(args: argparse.Namespace, own: dict[int, Unit], parts: Path) ->
         print(f"{len(own) - len(waiting)} of {len(own)} units were done before")
     if not waiting:
         return
-    names = ("rule", "text_column", "keep_rejected", "keep_scores", "from_scores", "detector", "relabel", "keywords",
-             "thresholds", "skip_steps")
-    settings = {name: getattr(args, name) for name in names}
+    settings = deciding(args) | {"keywords": args.keywords, "thresholds": args.thresholds}
     try:
         run_units(waiting, {u: parts / f"{u:05d}" for u in waiting}, settings, args.workers,
                   sum(map(input_bytes, waiting.values())))

@@ -23,6 +23,7 @@ def commands(text: str) -> list[list[str]]:
 def test_every_command_of_the_readme_runs_in_its_order(readme, made, run, tmp_path, monkeypatch):
     for folder in ("sample", "recipes"):
         shutil.copytree(made.stage / folder, tmp_path / "data_collection" / folder)
+    shutil.copy(made.stage / "thresholds.json", tmp_path / "data_collection")
     monkeypatch.chdir(tmp_path)
     ran = []
     for program, script, *arguments in commands(readme):
