@@ -25,27 +25,49 @@ NOUN = _any(
 # What announces an answer whatever follows.
 SAID = _any(
     r"\b(?:(?:correct|right|best) (?:options?|choices?|letters?|ones?)|my (?:choice|pick|answer|selection)"
-    r"|leav(?:es|ing)(?: us)?(?: only)?(?: with)?|i(?:'d| would|'ll| will)? (?:choose|pick|select|go (?:with|for)))\b",
-    r"正确(?:的)?选项|正确的(?=是|为|有)|(?<![不能可])选(?:择)?(?![项择])",
+    r"|leav(?:es|ing)(?: us)?(?: only)?(?: with)?|i(?:'d| would|'ll| will)? (?:choose|pick|select|go (?:with|for))"
+    r"|lean(?:ing)? towards?|my (?:best )?guess)\b|\b(?:correct|right)\s*:",
+    r"正确(?:的)?选项|正确的(?=是|为|有)|(?<![不能可])选(?:择)?(?![项择])|倾向于|正确\s*:",
     r"正しい(?:の|選択肢|もの|記号)|適切な(?:の|選択肢|もの)|適当な(?:の|もの)",
     r"\b(?:propositions? (?:exactes?|correctes?|justes?)|il faut (?:répondre|cocher|choisir)"
-    r"|je (?:choisis|réponds|dirais|coche))\b",
+    r"|je (?:choisis|réponds|dirais|coche|penche(?:rais)? pour))\b|\b(?:vraie?s?|exacte?s?|justes?)\s*:",
     r"\b(?:(?:opci[oó]n(?:es)?|alternativas?) (?:correctas?|verdaderas?)|(?:la|las) correctas?|elijo|escojo"
-    r"|elegir[ií]a|me quedo con)\b",
+    r"|elegir[ií]a|me quedo con|me inclino por)\b|\b(?:correct[oa]s?|verdader[oa]s?)\s*:",
     r"\b(?:(?:правильн|верн)\w+ (?:вариант\w*|букв\w*)|(?:правильн|верн)\w+ (?:явля\w+ся|буд\w+)|верны|правильны"
-    r"|я выбираю|я выберу)\b",
-    r"\b(?:richtig (?:ist|sind|wäre)|ich (?:wähle|entscheide mich für|würde .{0,20}wählen))\b",
-    r"الاختيار الصحيح|الخيار الصحيح|الخيارات الصحيحة|أختار|اخترت",
+    r"|я выбираю|я выберу|склоняюсь к)\b|\b(?:верно|правильно)\s*[:—–-]",
+    r"\b(?:richtig (?:ist|sind|wäre)|ich (?:wähle|entscheide mich für|würde .{0,20}wählen)|tippe auf"
+    r"|würde auf(?= \S+ tippen))\b|\b(?:richtig|korrekt)\s*:",
+    r"الاختيار الصحيح|الخيار الصحيح|الخيارات الصحيحة|أختار|اخترت|أميل إلى|صحيح\s*:",
 )
 # What announces an answer only where nothing but a mark or a reason follows the letters ("It's B.").
 LOOSE = _any(
-    r"\b(?:it(?:'s| is| must be| has to be)|therefore|thus|hence)\b",
+    r"\b(?:it(?:'s| is| must be| has to be)|therefore|thus|hence|most likely)\b",
     r"\b(?:c'est|il s'agit (?:de|des|du)|donc)\b",
-    r"\b(?:(?:es|son) (?=(?:la|las|el|los)\b)|por (?:lo )?tanto|entonces)",
+    r"\b(?:(?:es|son|ser[íi]an?|será) (?=(?:la|las|el|los)\b)|por (?:lo )?tanto|entonces)",
     r"\b(?:это|поэтому|следовательно)\b",
-    r"\b(?:(?:es|das) (?:ist|sind)|daher|somit|folglich)\b",
+    r"\b(?:(?:es|das) (?:ist|sind)|daher|somit|folglich|am ehesten)\b",
+    # "Not A but B" at the start of a line.
+    r"^(?=\W*(?:not|pas|no|не|nicht)\b\W+(?:la |le |die )?[A-HА-Е]\b)",
+    r"^(?=\W*(?:我?(?:认为|觉得))?(?:不是|ليس|ليست)\s*[A-Hأ-ي])",
 )
-ANNOUNCEMENT = re.compile(rf"(?P<said>{SAID})|(?P<noun>{NOUN})|(?P<loose>{LOOSE})", re.IGNORECASE)
+ANNOUNCEMENT = re.compile(
+    rf"(?P<said>{SAID})|(?P<noun>{NOUN})|(?P<loose>{LOOSE})", re.IGNORECASE | re.MULTILINE
+)
+# "I don't think that the answer is A": what follows in the same clause is denied.
+DOUBTED = re.compile(
+    _any(
+        r"\b(?:do not|does not|don't|doesn't|would not|wouldn't|cannot|can't) (?:\w+ )?"
+        r"(?:think|believe|say|pick|choose|select|mean|be)\b",
+        r"不认为|不觉得|不相信",
+        r"\bne (?:pense|crois|dirais|choisirais) pas\b",
+        r"\bno (?:creo|pienso|elegir[ií]a|dir[ií]a)\b",
+        r"\bне (?:думаю|считаю|выбрал\w* бы|уверен\w*)",
+        r"\b(?:glaube|denke|meine) nicht\b",
+        r"لا (?:أعتقد|أظن|أرى)",
+    )
+    + r"(?:,? ?(?:that|que|что|dass)\b)?[^,.;:!?。،\n]*$",
+    re.IGNORECASE,
+)
 # "Wrong answers: A, C" announces what is not the answer.
 WRONG_BEFORE = re.compile(
     _any(
@@ -70,17 +92,18 @@ NAMES_ONLY = re.compile(
 )
 # What may stand between an announcement and its letters.
 FILLER = re.compile(
-    r"(?:[\s:：=\-–—>*\"'“”„«»「」『』(（\[【<,，]"
+    r"(?:[\s:：=\-–—>*\"'“”„«»「」『』(（\[【】\]<,，]"
     r"|\b(?:is|are|was|were|would be|should be|must be|to this question|here|therefore|clearly|thus|most likely"
-    r"|probably|both|either"
+    r"|probably|rather|both|either"
     r"|the|correct|right|best|final|one|letters?|options?|choices?|answers?|number"
     r"|est|sont|serait|seraient|donc|la|le|les|l|lettres?|propositions?|bonnes?|réponses?|exactes?|correctes?"
-    r"|justes?|finales?|à"
+    r"|justes?|finales?|à|items?|plutôt|probablement"
     r"|es|son|sería|serían|el|los|las|letras?|opci[oó]n(?:es)?|respuestas?|correctas?|verdaderas?|finales|por tanto"
+    r"|más bien|probablemente"
     r"|это|является|являются|будет|будут|под|буквой|буквы|буква|варианты?|номер|пункты?|правильный|верный"
-    r"|правильные|верные"
+    r"|правильные|верные|скорее(?: всего)?|вероятно"
     r"|ist|sind|lautet|lauten|wäre|wären|der|die|das|buchstaben?|option(?:en)?|antwort(?:en)?|richtige|richtig"
-    r"|somit|also|daher"
+    r"|somit|also|daher|eher|wohl|wahrscheinlich"
     r")\b"
     r"|应该|应当|应|为|就是|是|选项|项|选|的|は|が|として|選択肢|記号|番号|番"
     r"|الصحيحتان|الصحيحة|الصحيح|النهائية|النهائي|هي|هو|هما|هم|تكون|يكون|الخيارات|الخيار|الحرف|حرف|رقم"
@@ -111,11 +134,11 @@ WRONG_AFTER = re.compile(
     + _any(
         r"(?:wrong|incorrect|false)\b|not\b(?! [A-H]\b)|n't|(?:excluded|ruled out)\b",
         r"错|不正确|不对|不是",
-        r"誤|間違|不適|不正解",
+        r"誤|間違|不適|不正解|正しくな|正解では|適切では|違",
         r"faux\b|fausses?\b|inexact|incorrect|n'est|ne sont",
         r"fals[ao]s?\b|no (?:es|son)",
         r"неверн|неправильн|ошибоч|не явля",
-        r"falsch|nicht(?! [A-H]\b)",
+        r"falsch|(?:treffen|trifft|stimm(?:t|en)) nicht|nicht(?! [A-H]\b)",
         r"خاطئ|خطأ|غير|ليس",
     ),
     re.IGNORECASE,
@@ -126,15 +149,39 @@ RIGHT_AFTER = re.compile(
     rf"^\W{{0,3}}{SUMMED}(?:{COPULA}\s*)?(?:(?:the|la|les|las|el|die|das|both|all) )*"
     r"(?:(?:most|best|one|only|seule|la plus|am|ال|最も|もっとも|一番|最)\s*)?"
     + _any(
-        r"correct|right|true|best|appropriate",
+        r"correct|right|true|best|appropriate|fits (?:best|better)",
         r"正确|对的",
-        r"正解|正しい|適切|を選(?:び|ぶ|択)",
+        r"正解(?!では|じゃ)|正し(?!くな|いとは)|適切(?!では|でな)|を選(?:び|ぶ|択)",
         r"exacte?s?\b|just|bonnes?\b|vraie?s?\b",
         r"verdader",
         r"верн|правильн",
-        r"richtig|korrekt",
+        r"richtig|korrekt|(?:treffen|trifft) zu|stimm(?:t|en)(?! nicht)\b",
         r"الصحيح|صحيح",
     ),
+    re.IGNORECASE,
+)
+# A verdict that ends the line of an option ("B) Hepatitis: ja", "C ×").
+VERDICTS = {
+    True: r"[✅✓✔☑○◯〇⭕]|\b(?:true|correct|right|yes|vraie?|exacte?|juste|oui|verdader[oa]|correct[oa]|sí|верно"
+    r"|правильно|да|wahr|richtig|korrekt|ja)\b|正确|对|正しい|正解|صحيح(?:ة)?|نعم",
+    False: r"[❌✗✘✖×☒❎]|\b(?:false|incorrect|wrong|no|faux|fausse|inexacte?|non|fals[oa]|incorrect[oa]|неверно"
+    r"|неправильно|нет|falsch|nein)\b|错误|不正确|不对|错|誤り|誤|間違い|خاطئة?|خطأ",
+}
+VERDICT_AT_END = re.compile(
+    rf"(?:(?P<wrong>{VERDICTS[False]})|(?P<right>{VERDICTS[True]}))[\s.。!)\]|️]*$", re.IGNORECASE
+)
+OPTION_NAMED = re.compile(
+    r"(?:(?:the |la |die )?(?:options?|choices?|answers?|propositions?|items?|réponses?|opción|вариант|ответ|antwort"
+    r"|aussage)\s+|选项\s*|選択肢\s*|الخيار\s+)?",
+    re.IGNORECASE,
+)
+# "All are correct except C and E"; "all of the following ... except" only repeats the question.
+ALL_BUT = re.compile(
+    r"\b(?:all|toutes|tous|todas|todos|все|alle)\b"
+    r"(?![^.\n]{0,40}(?:following|suivant|siguiente|следующ|folgend))[^.,:\n]{0,40}?"
+    r"(?:correct|right|true|exact|juste|vrai|verdader|верн|правильн|richtig|korrekt)\w*,?\s+"
+    r"(?:except|but|sauf|hormis|excepto|salvo|menos|кроме|außer|bis auf)\b(?: for)?"
+    r"|除了?(?=[^。\n]{1,20}外[^。\n]{0,8}(?:均|都|全)[^。\n]{0,3}(?:正确|对))",
     re.IGNORECASE,
 )
 # "A is the best choice for night blindness": right, but for another question.
@@ -146,7 +193,8 @@ RIGHT_FOR = re.compile(
 # Where a judged option may begin ("- B: false", "; option C is true").
 JUDGED_START = re.compile(
     r"(?:^|[\n;,.。、،])[\s\-*•(]*"
-    r"(?:(?:(?:the |la |die )?(?:options?|choices?|answers?|propositions?|réponses?|opción|вариант|ответ|antwort)\b"
+    r"(?:(?:and|et|y|и|und)\s+)?(?:the |l[ae]s? |die |el )?"
+    r"(?:(?:(?:options?|choices?|answers?|propositions?|items?|réponses?|opción|вариант|ответ|antwort|aussagen?)\b"
     r"|选项|選択肢|الخيار|الإجابة)\s*)?(?=[A-HА-Е])",
     re.IGNORECASE,
 )

@@ -75,7 +75,10 @@ def clean(text: str) -> str:
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     text = re.sub(r"\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\\(?:boxed|text|textbf)\s*\{([^{}]*)\}", r"\1", text)
-    return re.sub(r"\*\*|__|`|\$", "", text).strip()
+    text = re.sub(r"\*\*|__|`|\$|\\[\[\]()]", "", text)
+    text = re.sub(r"(?m)\b([A-H])\.[ \t]+(?=(?:[A-H]\.[ \t]+)*[A-H]\.?[ \t]*$)", r"\1, ", text)  # "A. C. D."
+    # The numbers of a list whose items are letters alone: "(1) B".
+    return re.sub(r"(?m)^\s*\(?\d{1,2}[).、:]\s*(?=[A-HА-Е]\W*$)", "", text).strip()
 
 
 def _plain(text: str) -> str:
@@ -93,11 +96,13 @@ class _Reader:
 
     def announced(self, text: str) -> tuple[list[str] | None, list[str] | None]:
         """Letters of the last plain announcement and of the last doubtful one; [] for a hedge, None for none."""
+        table, until = self.table(text)
         judged = self.judged(text)
-        claims = self._said(text) + self._called_right(text, plain=not judged)
+        claims = self._said(text) + self._called_right(text, plain=not judged) + self._all_but(text)
+        claims = [claim for claim in claims if claim[0] >= until]
         plain = [claim for claim in claims if claim[1]]
-        if judged and not plain:
-            return judged, None
+        if (table or judged) and not plain:
+            return table or judged, None
         last = [max(some, key=lambda claim: claim[0])[2] if some else None for some in (plain, claims)]
         return last[0], last[1]
 
@@ -108,6 +113,8 @@ class _Reader:
             start, near = match.end(), text[match.end() : match.end() + 60]
             before = text[max(0, match.start() - 25) : match.start()]
             if words.WRONG_BEFORE.search(before) or re.search(rf"(?:{words.NOT})\W*$", before, re.IGNORECASE):
+                continue
+            if words.DOUBTED.search(text[max(0, match.start() - 60) : match.start()]):
                 continue
             contrast = words.CONTRAST.search(near)
             if contrast and re.search(words.NOT, near[: contrast.end()], re.IGNORECASE):
@@ -134,12 +141,40 @@ class _Reader:
             if match.start() < covered:  # the list was read from its first letter on
                 continue
             letters, covered = self.letters(text, match.start(), announced=True)
+            if words.DOUBTED.search(text[max(0, match.start() - 60) : match.start()]):
+                continue
             before = words.CONTRAST.split(text[max(0, match.start() - 25) : match.start()])[-1]
             right = words.RIGHT_AFTER.match(text[covered : covered + 60])
             if letters and right and not re.search(rf"(?:{words.NOT})\W*(?:\w+\W+)?$", before, re.IGNORECASE):
                 elsewhere = words.RIGHT_FOR.match(text[covered + right.end() :][:40])
                 found.append((match.start(), plain and not elsewhere, letters))
         return found
+
+    def _all_but(self, text: str) -> list[tuple[int, bool, list[str]]]:
+        """The same of "all are correct except C and E": the letters that are left."""
+        found = []
+        for match in words.ALL_BUT.finditer(text):
+            start = words.FILLER.match(text, match.end()).end()
+            letters, _ = self.letters(text, start, announced=True)
+            if letters:
+                found.append((start, True, sorted(set(self.options) - set(letters))))
+        return found
+
+    def table(self, text: str) -> tuple[list[str] | None, int]:
+        """(letters called right, where it ends) of lines that each begin with an option and end with a verdict."""
+        verdicts: dict[str, bool] = {}
+        place, until = 0, 0
+        for line in text.splitlines(keepends=True):
+            start = re.match(r"[\s\-*•|(#]*(?:\d+[.)]\s*)?", line).end()
+            start = words.OPTION_NAMED.match(line, start).end()
+            found, verdict = self.element(line, start, True), words.VERDICT_AT_END.search(line)
+            letters = self._latin(found[0]) if found else []
+            if verdict and len(letters) == 1 and verdict.start() >= found[1]:
+                verdicts[letters[0]] = verdict["right"] is not None
+                until = place + len(line)
+            place += len(line)
+        right = sorted(letter for letter, verdict in verdicts.items() if verdict)
+        return (right, until) if right and len(verdicts) > max(1, len(self.options) // 2) else (None, 0)
 
     def judged(self, text: str) -> list[str] | None:
         """Letters called right where options are judged one by one and one of them is wrong ("A: true, B: false")."""
@@ -163,6 +198,8 @@ class _Reader:
         if not letters:
             return None
         rest = text[end:]
+        if words.WRONG_AFTER.match(rest[:40]):
+            return None
         if re.match(r"^[\s.)\]）】>。,，;:：\"'”»」』-]*$", rest):
             return letters
         # An explanation may follow after a mark, a line or "because"; a word right after the letter makes it a word.
@@ -207,6 +244,10 @@ class _Reader:
             opened = re.fullmatch(r"[ \t]*[-•*(\[]+\s*", joint) and text[end - 1] not in ")]"
             if begin == end or opened:
                 break
+        line = next((i for i, part in enumerate(parts) if i and "\n" in part[2]), None)
+        if line and set(self._latin([mark for part in parts[line:] for mark in part[0]])) == set(self.options):
+            parts = parts[:line]  # the lines below repeat the question's options
+            end = parts[-1][1]
         if cut and len(parts) > 1 and words.WRONG_AFTER.match(text[end : end + 40]):
             parts = parts[: self._wrong_from(parts, text[end:])]
             end = parts[-1][1] if parts else start
@@ -261,7 +302,7 @@ class _Reader:
         if re.match(r"\.\s?[a-z]", after):
             return False
         if mark.islower():
-            return bool(re.match(r"\s*(?:[)\]）.,;:]|$|\n)", after)) and (
+            return bool(re.match(r"\s*(?:[)\]）.,;:、。]|$|\n|[ぁ-ん和及与])", after)) and (
                 announced or bool(closed) or not after.strip()
             )
         # "A patient", "В данном случае", "A mon avis": an article or a preposition.

@@ -19,8 +19,9 @@ def test_a_difficult_answer_reads_as_a_careful_person_reads_it(answer):
     assert read_answer(answer["output"], answer["options"]).letters == answer["letters"]
 
 
-def test_there_are_twenty_difficult_answers_in_each_of_the_six_languages():
-    assert all(sum(a["language"] == language for a in HARD) >= 20 for language in ("en", "zh", "ja", "fr", "ru", "es"))
+def test_there_are_twenty_difficult_answers_in_each_of_the_eight_languages():
+    languages = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
+    assert all(sum(a["language"] == language for a in HARD) >= 20 for language in languages)
 
 
 @given(st.sets(st.sampled_from("ABCDE"), min_size=1), st.sampled_from([", ", ",", " and ", "、", "", " "]))
@@ -35,6 +36,20 @@ def test_any_text_has_a_reading(text):
     assert answer.status in STATUSES and (answer.letters is None or set(answer.letters) <= set(OPTIONS))
 
 
+PIECES = [*"ABCE", "F", "a", "А", "В", "Б", "ب", " ", "\n", ", ", ". ", ": ", "(", ")", "**", "not ", "wrong", "true", "×",
+          "○", "answer ", "Answer: ", "the answer is ", "or ", "and ", "正解は", "选", "Ответ: ", "Antwort ", "but ", "Fever",
+          "all are correct except ", "<think>", "</think>", "\\boxed{", "}", "is ", "I don't think "]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+def test_any_text_of_the_words_of_answers_has_a_reading_among_the_options(text):
+    answer = read_answer(text, OPTIONS)
+    assert answer.status in STATUSES
+    assert answer.letters is None or (set(answer.letters) <= set(OPTIONS) and answer.letters == sorted(answer.letters))
+    assert (answer.letters is None) == (answer.status in ("refused", "unparsed"))
+
+
 @pytest.mark.parametrize(
     ("text", "status"),
     [("Answer: B", "announced"), ("B", "letters"), ("It is a rash.", "option text"), ("none", "none"),
@@ -44,7 +59,11 @@ def test_the_status_says_how_it_was_read(text, status):
     assert read_answer(text, OPTIONS).status == status
 
 
-@pytest.mark.parametrize("piece", ["A, ", "A: true; ", "A\n", "the answer is ", "Answer: A and B are wrong. "])
+@pytest.mark.parametrize(
+    "piece",
+    ["A, ", "A: true; ", "A\n", "the answer is ", "Answer: A and B are wrong. ", "A. ", "A: true\n", "I don't think A ",
+     "all are correct except ", "\\boxed{A", "not A but "],
+)  # fmt: skip
 def test_a_long_text_is_read_in_a_moment(piece):
     start = time.process_time()
     read_answer((piece * 10000)[:10000], OPTIONS)
