@@ -2,12 +2,14 @@
 
 `read_answer(text, options)` gives (letters, status), by the first of these that finds something:
 
-1. The last announcement of an answer: "Answer: B and D", "答案是B", "Правильный ответ: В", "B is correct", also with an
-   option's text in the letter's place. An earlier announcement was a thought; a negated one ("the answer is not B",
-   "B is wrong") announces nothing.
+1. The last announcement of an answer: "Answer: B and D", "答案是B", "Правильный ответ: В", "B is correct", "not A but B",
+   "all are correct except C" (the others), also with an option's text in the letter's place. An earlier announcement
+   was a thought; a negated or doubted one ("the answer is not B", "B is wrong", "I don't think it is B") announces
+   nothing. The question is not seen: what is only called wrong is no answer.
 2. The whole text, its first line or its last line, where that is letters, alone or with their options' texts: "B",
    "(B)", "B) Vitamin C", "Option B", "B、D", or opens with an option's text.
-   Where options are judged one by one ("A: true, B: false") and nothing is announced, the right ones are the answer.
+   Where options are judged one by one ("A: true, B: false") and nothing is announced, the right ones are the answer;
+   a table of verdicts, a line an option ("A) Fever: no", "B ○"), also stands above announcements before its end.
    "Answer A" with neither colon nor verb, or "the best choice for something else", counts last, after 2. Where the
    last letters of a list are said to be wrong ("B, A and C are wrong"), the list ends before them; "wrong answers: A"
    announces nothing. "It's B" announces only where a mark or a reason follows. Words: answer_words.py.
@@ -76,7 +78,8 @@ def clean(text: str) -> str:
     text = re.sub(r"\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\\(?:boxed|text|textbf)\s*\{([^{}]*)\}", r"\1", text)
     text = re.sub(r"\*\*|__|`|\$|\\[\[\]()]", "", text)
-    text = re.sub(r"(?m)\b([A-H])\.[ \t]+(?=(?:[A-H]\.[ \t]+)*[A-H]\.?[ \t]*$)", r"\1, ", text)  # "A. C. D."
+    listed = r"(?m)\b(?:[A-H]\.[ \t]+){1,7}[A-H]\.?[ \t]*$"  # "A. C. D."
+    text = re.sub(listed, lambda match: ", ".join(re.findall("[A-H]", match.group())), text)
     # The numbers of a list whose items are letters alone: "(1) B".
     return re.sub(r"(?m)^\s*\(?\d{1,2}[).、:]\s*(?=[A-HА-Е]\W*$)", "", text).strip()
 
@@ -119,9 +122,9 @@ class _Reader:
             contrast = words.CONTRAST.search(near)
             if contrast and re.search(words.NOT, near[: contrast.end()], re.IGNORECASE):
                 start += contrast.end()
-            elif words.NEGATED.match(near) and not self.element(text, words.FILLER.match(text, start).end()):
+            elif words.NEGATED.match(near) and not self.element(text, _skip_filler(text, start)):
                 continue
-            start = words.FILLER.match(text, start).end()
+            start = _skip_filler(text, start)
             between = text[match.end() : start]
             named = match["noun"] and words.NAMES_ONLY.fullmatch(between) and not words.RIGHT_BEFORE.search(before)
             letters, end = self.letters(text, start, announced=True, cut=not named)
@@ -154,7 +157,7 @@ class _Reader:
         """The same of "all are correct except C and E": the letters that are left."""
         found = []
         for match in words.ALL_BUT.finditer(text):
-            start = words.FILLER.match(text, match.end()).end()
+            start = _skip_filler(text, match.end())
             letters, _ = self.letters(text, start, announced=True)
             if letters:
                 found.append((start, True, sorted(set(self.options) - set(letters))))
@@ -193,7 +196,7 @@ class _Reader:
 
     def whole(self, text: str) -> list[str] | None:
         """Letters where the text is nothing but them and their options' texts, or opens with one."""
-        start = words.FILLER.match(text).end()
+        start = _skip_filler(text, 0)
         letters, end = self.letters(text, start)
         if not letters:
             return None
@@ -327,6 +330,11 @@ class _Reader:
         table = ORDER if set(marks) & set("БГД") else LOOKS
         letters = [table.get(mark, ARABIC.get(mark, mark.upper())) for mark in marks]
         return [letter for letter in letters if letter in self.options]
+
+
+def _skip_filler(text: str, start: int) -> int:
+    """Where the letters may begin that an announcement ending at start announces; 200 characters on at most."""
+    return words.FILLER.match(text, start, start + 200).end()
 
 
 def _bounded(option: str, loose: bool = False) -> re.Pattern:

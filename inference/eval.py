@@ -53,8 +53,9 @@ from rationale_bertscore import describe_encoder
 from scoring import PARSERS, question_of, rationale_scores, read_answers, score
 
 # Of what accuracy.py counts and of how letters are read; a change makes a new version. 1: the prompt's pattern alone;
-# 2: free answers of foreign models are read by the policy of answers.py.
-METRIC_VERSION = 2
+# 2: free answers of foreign models are read by the policy of answers.py. 3: that policy reads tables of verdicts,
+# doubts ("I don't think it is A") and "all but C"; a letter that is only called wrong is no answer.
+METRIC_VERSION = 3
 FREE_ARGUMENTS = {
     "out",
     "recipe",
