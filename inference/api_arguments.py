@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from inference_record import InputError, read_json, sha256_of_file
+from vllm_server import check_vllm
 
 DEFAULTS = {
     "api_base": None,
@@ -26,6 +27,8 @@ DEFAULTS = {
     "price_output": None,
     "cache": None,
     "ask_again": True,
+    "vllm": None,
+    "vllm_arguments": None,
 }
 # These change what is asked. Of the others, the address is part of the model's fingerprint (`endpoint_fingerprint`).
 DECISIVE = ("api_mode", "request_fields", "top_logprobs")
@@ -72,6 +75,10 @@ def add_endpoint_arguments(parser: argparse.ArgumentParser) -> None:
         "--ask-again",
         action=argparse.BooleanOptionalAction,
         help="ask again what timed out or was cut off by a kill, though it may be paid twice (default: yes)",
+    )
+    add("--vllm", metavar="PATH", help="vLLM's command in an environment of its own: serve --model at --api-base first")
+    add(
+        "--vllm-arguments", metavar="TEXT", help="more of `vllm serve`, such as --vllm-arguments='--max-model-len 4096'"
     )
 
 
@@ -133,6 +140,10 @@ def check_endpoint(args: argparse.Namespace) -> None:
     if args.mode == "option-logprob" and args.api_mode == "chat":
         raise InputError("a chat endpoint cannot tell how likely an option's text is; use --api-mode completions on a "
                          "server that echoes the prompt's log-probabilities, such as vLLM")  # fmt: skip
+    if args.vllm_arguments is not None and args.vllm is None:
+        raise InputError("--vllm-arguments goes with --vllm")
+    if args.vllm is not None:
+        check_vllm(args)
     if args.max_cost is not None and None in (args.price_input, args.price_output):
         raise InputError("--max-cost needs --price-input and --price-output (US dollars for a million tokens)")
     ours = sorted(OURS & set(args.request_fields or {}))

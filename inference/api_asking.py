@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from api_arguments import read_key
 from api_client import Endpoint, Gate, Request, Stopped
@@ -25,6 +25,7 @@ from asking import place_of, read_partials
 from inference_record import InputError, write_json, write_text
 from prompt_reader import Prompt
 from variants import gather
+from vllm_server import vllm_server
 
 LONGEST_BACKOFF_S = 60.0
 MOST_IN_A_ROW = 10  # questions without an answer, one after the other, before the run stops
@@ -101,7 +102,6 @@ def send_all(requests: list[Request], asker: Asker) -> tuple[dict[str, dict], di
 
     replies, failures, said = {}, {}, time.monotonic()
     with (
-        sigterm_as_ctrl_c(),
         ThreadPoolExecutor(asker.args.concurrency) as pool,
         tqdm(total=len(requests), unit="request", disable=None, file=sys.stderr) as bar,
     ):
@@ -159,7 +159,8 @@ def ask_endpoint(prompt: Prompt, test: dict, shots: dict, args: argparse.Namespa
         if to_ask:
             asker = Asker(args, ledger)
             try:
-                fresh, failed = send_all(to_ask, asker)
+                with sigterm_as_ctrl_c(), vllm_server(args) if args.vllm else nullcontext():
+                    fresh, failed = send_all(to_ask, asker)
             finally:
                 asker.endpoint.close()
                 write_json(path.with_suffix(".json"), ledger.summary())

@@ -126,6 +126,9 @@ class ModelHandler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments) -> None:
         """Nothing to the terminal."""
 
+    def do_GET(self) -> None:  # http.server's name; /v1/models
+        self.send(200, b"{}", "application/json", {})
+
     def do_POST(self) -> None:  # http.server's name
         server = self.server_side
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
