@@ -5,6 +5,7 @@ killed, or dealt out over several processes, ends with the same bytes.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import sys
@@ -34,7 +35,11 @@ def read_partials(out: Path) -> dict[tuple[str, int, int], dict]:
     """Finished predictions of all shards by (key, number, variant); a last line cut off by a kill is dropped."""
     done = {}
     for path in sorted(out.glob("predictions.partial*.jsonl")):
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:  # another shard has just scored all and removed it
+            continue
+        for line in text.split("\n")[:-1]:
             row = json.loads(line)
             done[place_of(row)] = row
     return done
@@ -203,6 +208,13 @@ def ask(
             done.update({place_of(row): row for row in rows})
             bar.update(len(rows))
     if args.shard:
+        # Held until this process ends, so that of two shards that end together one is the last, and scores alone.
+        args.last_lock = open(args.out / ".lock-scoring", "w")  # noqa: SIM115
+        fcntl.flock(args.last_lock, fcntl.LOCK_EX)
+        if (args.out / "result.json").exists():
+            partial.unlink(missing_ok=True)
+            print(f"shard {index} of {shards} is done; another shard has scored all")
+            return None
         done = read_partials(args.out)
     missing = len(items) - len(done)
     if missing:

@@ -22,6 +22,7 @@ from export_model import (
     publish,
     quiet_bars,
     refuse_other_models,
+    refuse_untrusted_code,
     write_model_folder,
 )
 from lm_card import known_facts, pretrained_card
@@ -138,6 +139,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, nargs="+", help="of the run: the checkpoints of these steps")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--dtype", choices=sorted(TOLERANCE), help="of the weights (default: as the first one's)")
+    parser.add_argument(
+        "--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the models' own code"
+    )
     add_card_flags(parser.add_argument)
     args = parse_arguments(parser, argv)
     sources = find_sources(args)
@@ -152,7 +156,8 @@ def main(argv: list[str] | None = None) -> int:
     quiet_bars()
     aside = args.out / ".export.tmp"
     weights = write_model_folder(Mean(sources), sources[0].description, aside, dtype, SHARD_BYTES)
-    check_by_reloading(aside, dtype, None)
+    refuse_untrusted_code(aside, args.trust_remote_code)
+    check_by_reloading(aside, dtype, None, args.trust_remote_code)
     files = weights | describe_files(aside, [p for p in aside.iterdir() if p.name not in weights])
     record = {
         "format_version": 1,

@@ -44,9 +44,26 @@ def save_model_description(model, tokenizer, folder: Path) -> None:
     """What a checkpoint needs beside its tensors to become a model: configuration, generation defaults, tokenizer."""
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
+    save_own_code(model, folder)
     if getattr(model, "generation_config", None) is not None:
         model.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def save_own_code(model, folder: Path) -> None:
+    """The Python files of a model that came with its code (--trust-remote-code), so that the folder needs no other."""
+    from transformers.dynamic_module_utils import get_relative_import_files
+
+    own = {type(part).__module__ for part in (model, model.config)}
+    for module in sorted(name for name in own if name.startswith("transformers_modules.")):
+        file = sys.modules[module].__file__
+        for path in (file, *get_relative_import_files(file)):
+            shutil.copyfile(path, folder / Path(path).name)
+    names = getattr(model.config, "auto_map", None)
+    if names:  # of a model of the hub they begin with its repository, "org/name--"
+        config = read_json(folder / "config.json")
+        config["auto_map"] = {key: str(name).rpartition("--")[2] for key, name in names.items()}
+        write_json(folder / "config.json", config)
 
 
 def write_model_folder(source, description: Path, folder: Path, dtype: str, shard_bytes: int) -> dict:
@@ -87,13 +104,14 @@ def logits_of(model, vocabulary: int):
     return logits
 
 
-def source_logits(source, folder: Path, dtype: str):
+def source_logits(source, folder: Path, dtype: str, trust_remote_code: bool = False):
     """The logits of the source's own tensors, put into a model made from the configuration."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+    own = {"trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(folder, **own)
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype), **own)
     own = dict(model.named_parameters())
     if own.keys() != source.shapes.keys():
         raise InputError(f"{folder}/config.json makes other parameters than the checkpoint has")
@@ -103,7 +121,7 @@ def source_logits(source, folder: Path, dtype: str):
     return logits_of(model, config.vocab_size)
 
 
-def check_by_reloading(folder: Path, dtype: str, reference) -> float:
+def check_by_reloading(folder: Path, dtype: str, reference, trust_remote_code: bool = False) -> float:
     """Load the folder as anyone would; returns the largest difference of a logit from `reference` (None: only load).
 
     Errors: InputError when weights are missing or left over, or the difference is above the tolerance.
@@ -112,7 +130,11 @@ def check_by_reloading(folder: Path, dtype: str, reference) -> float:
     from transformers import AutoModelForCausalLM
 
     model, found = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), output_loading_info=True, local_files_only=True
+        folder,
+        dtype=getattr(torch, dtype),
+        output_loading_info=True,
+        local_files_only=True,
+        trust_remote_code=trust_remote_code,
     )
     wrong = {kind: sorted(found[kind])[:3] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     if any(wrong.values()):
@@ -144,6 +166,12 @@ def quiet_bars() -> None:
         logging.disable_progress_bar()
 
 
+def refuse_untrusted_code(folder: Path, trust_remote_code: bool) -> None:
+    """Errors: InputError for a model that brings code of its own, which nobody has allowed to run."""
+    if read_json(folder / "config.json").get("auto_map") and not trust_remote_code:
+        raise InputError("this model brings Python code of its own; read it, then allow it with --trust-remote-code")
+
+
 def publish(aside: Path, out: Path) -> None:
     """Move the files of a checked folder into `out`, which may hold `training/` too; run.json is written after.
 
@@ -155,7 +183,14 @@ def publish(aside: Path, out: Path) -> None:
 
 
 def export_checkpoint(
-    run: Path, step: int, out: Path, dtype: str, record: dict, reference=None, shard_bytes: int = SHARD_BYTES
+    run: Path,
+    step: int,
+    out: Path,
+    dtype: str,
+    record: dict,
+    reference=None,
+    shard_bytes: int = SHARD_BYTES,
+    trust_remote_code: bool = False,
 ) -> float:
     """Write, check and publish <out> from the run's checkpoint, `record` completed as its run.json.
 
@@ -167,9 +202,10 @@ def export_checkpoint(
     if aside.exists():
         shutil.rmtree(aside)
     weights = write_model_folder(reader, run / "training" / "model", aside, dtype, shard_bytes)
+    refuse_untrusted_code(aside, trust_remote_code)
     if reference is None:
-        reference = source_logits(reader, aside, dtype)
-    difference = check_by_reloading(aside, dtype, reference)
+        reference = source_logits(reader, aside, dtype, trust_remote_code)
+    difference = check_by_reloading(aside, dtype, reference, trust_remote_code)
     others = describe_files(aside, [p for p in aside.iterdir() if p.name not in weights])
     record = (
         {"format_version": 1, "card": known_facts(run / "training" / "card.json")}
@@ -202,6 +238,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--max-shard-gigabytes", type=float, default=SHARD_BYTES / 1e9, help="a weight file (default %(default)s)"
     )
+    parser.add_argument(
+        "--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code"
+    )
     add_card_flags(parser.add_argument)
     args = parse_arguments(parser, argv)
     steps = complete_checkpoints(args.run / "training")
@@ -229,7 +268,10 @@ def main(argv: list[str] | None = None) -> int:
         "card": known_facts(args.run / "training" / "card.json", args),
         "provenance": provenance(argv),
     }
-    export_checkpoint(args.run, step, args.out, dtype, record, shard_bytes=int(args.max_shard_gigabytes * 1e9))
+    size = int(args.max_shard_gigabytes * 1e9)
+    export_checkpoint(
+        args.run, step, args.out, dtype, record, shard_bytes=size, trust_remote_code=args.trust_remote_code
+    )
     return 0
 
 

@@ -209,7 +209,7 @@ class Training:
         out = self.args.out / "training" / "exports" / f"step-{done:08d}"
         record = {"stage": "pretrain/train_lm.py", "training": self.checkpoints.identity, "provenance": provenance()}
         record["tokens_seen"] = self.log.tokens
-        export_model(self.checkpoints, self.args.out, done, out, record)
+        export_model(self.checkpoints, self.args, done, out, record)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -336,7 +336,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
             "validation": validation.record(steps),
             "provenance": provenance(argv),
         }
-        export_model(checkpoints, args.out, steps, args.out, record)
+        export_model(checkpoints, args, steps, args.out, record)
     # Leave together: a rank that exits early can abort the others in their last collective.
     dist.barrier()
     dist.destroy_process_group()
@@ -353,12 +353,13 @@ def picture(folder: Path) -> str:
         return f"warning: no loss picture: {error}"
 
 
-def export_model(checkpoints: Checkpoints, run: Path, step: int, out: Path, record: dict) -> None:
+def export_model(checkpoints: Checkpoints, args: argparse.Namespace, step: int, out: Path, record: dict) -> None:
     """Rank 0 makes a Hugging Face folder of a checkpoint and compares it with the model in training; all ranks call."""
     reference = logits_of(checkpoints.engine, checkpoints.engine.module.config.vocab_size)
 
     def export() -> None:
-        export_checkpoint(run, step, out, checkpoints.dtype, record, reference)
+        trusted = {"trust_remote_code": args.trust_remote_code}
+        export_checkpoint(args.out, step, out, checkpoints.dtype, record, reference, **trusted)
 
     checkpoints.on_rank_0(f"the model of step {step} could not be written to {out}; its checkpoint is whole", export)
 
