@@ -70,6 +70,16 @@ def macro_average(scores: dict[str, dict]) -> dict:
     }
 
 
+def group_averages(scores: dict[str, dict]) -> dict[str, dict]:
+    """{"MMLU": the plain mean over its subjects}, as `macro_average`, where several of them were asked; else {}.
+
+    The paper's table of English benchmarks has each subject as a column; its average is the plain mean over all
+    columns, which is `macro_average` of all (58.03 for its first row, MedAlpaca).
+    """
+    subjects = {key: score for key, score in scores.items() if key.startswith("MMLU_")}
+    return {"MMLU": macro_average(subjects)} if len(subjects) > 1 else {}
+
+
 def micro_average(scores: dict[str, dict]) -> dict:
     """All questions in one pot, with Wilson's interval, in per cent."""
     n, right = sum(s["n"] for s in scores.values()), sum(s["right"] for s in scores.values())
@@ -84,21 +94,26 @@ def micro_average(scores: dict[str, dict]) -> dict:
 
 def score_table(scores: dict[str, dict], macro: dict, micro: dict) -> str:
     """The scores as aligned text lines, one a language, with n, interval, format and the letters' shares."""
-    lines = ["        n  right  accuracy %   95 % interval  in the format  letters predicted"]
+    width = max(4, *map(len, scores))
+    lines = [" " * width + "    n  right  accuracy %   95 % interval  in the format  letters predicted"]
     for name, s in scores.items():
         total = sum(s["predicted_letters"].values()) or 1
         letters = " ".join(f"{k} {100 * v / total:.0f}%" for k, v in s["predicted_letters"].items())
         lines.append(
-            f"{name:4}{s['n']:>5}  {s['right']:>5}  {s['accuracy']:>10.2f}  {s['ci95'][0]:>6.2f} - {s['ci95'][1]:>5.2f}"
-            f"  {100 * (1 - s['unparsed'] / s['n']):>11.1f} %  {letters or '-'}"
+            f"{name:{width}}{s['n']:>5}  {s['right']:>5}  {s['accuracy']:>10.2f}  {s['ci95'][0]:>6.2f} - "
+            f"{s['ci95'][1]:>5.2f}  {100 * (1 - s['unparsed'] / s['n']):>11.1f} %  {letters or '-'}"
         )
     for name, s in scores.items():
         if circle := s.get("circular"):
             lines.append(
-                f"{name:4} options turned: {circle['right_in_every_turn']} of {circle['n']} right in every turn, "
+                f"{name:{width}} options turned: {circle['right_in_every_turn']} of {circle['n']} right in every turn, "
                 f"{circle['same_answer_in_every_turn']} with one answer in every turn, "
                 f"mean accuracy {circle['mean_accuracy_over_turns']:.2f} %"
             )
+    lines += [
+        f"mean of {g['languages']} {name} subjects: {g['accuracy']:.2f} % ({g['ci95'][0]:.2f} - {g['ci95'][1]:.2f})"
+        for name, g in group_averages(scores).items()
+    ]
     lines += [
         f"mean of {macro['languages']}: {macro['accuracy']:.2f} % ({macro['ci95'][0]:.2f} - {macro['ci95'][1]:.2f})",
         f"all questions: {micro['right']} of {micro['n']} = {micro['accuracy']:.2f} % "

@@ -18,7 +18,7 @@ import json
 import sys
 from pathlib import Path
 
-from accuracy import score_table
+from accuracy import group_averages, score_table
 from api_arguments import (
     DECISIVE,
     DEFAULTS,
@@ -340,6 +340,7 @@ def evaluate(
             "scores": scores,
             "macro": macro,
             "micro": micro,
+            "groups": group_averages(scores),
             "clean": clean,
             "rationales": rationales,
             "scoring": scoring,

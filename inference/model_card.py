@@ -71,6 +71,10 @@ def result_section(result: dict) -> str:
         inside = f"{100 * (1 - s['unparsed'] / s['n']):.1f} %"
         lines.append(f"| {shown(key)} | {s['n']:,} | {s['right']:,} | {with_interval(s)} | {inside} |")
     macro, micro = result["macro"], result["micro"]
+    lines += [
+        f"| mean of {group['languages']} {shown(name)} subjects | | | {with_interval(group)} | |"
+        for name, group in result.get("groups", {}).items()
+    ]
     lines += [f"| mean of {macro['languages']} | | | {with_interval(macro)} | |",
               f"| all questions | {micro['n']:,} | {micro['right']:,} | {with_interval(micro)} | |"]  # fmt: skip
     lines += ["", *collapse_warnings(result["scores"]), *rationale_lines(result.get("rationales"))]

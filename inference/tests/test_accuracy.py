@@ -1,6 +1,6 @@
 import pytest
 
-from accuracy import macro_average, micro_average, score_answers, wilson_interval
+from accuracy import group_averages, macro_average, micro_average, score_answers, score_table, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,20 @@ def test_averages_over_languages_and_over_questions_differ_as_they_should():
     # en has no variance, ru p = 0.1 and n = 10: half width 1.96 * sqrt(0.09 / 10) / 2
     low, high = macro_average(scores)["ci95"]
     assert (high - low) / 2 == pytest.approx(100 * 1.96 * (0.009**0.5) / 2, abs=0.01)
+
+
+def test_the_english_benchmarks_average_as_the_papers_table_with_its_six_subjects():
+    """MedAlpaca's row as published: nine columns, printed average 58.03."""
+    published = {"MedQA": 41.7, "MedMCQA": 37.5, "PubMedQA": 72.8, "MMLU_clinical_knowledge": 57.4,
+                 "MMLU_medical_genetics": 69.0, "MMLU_anatomy": 57.0, "MMLU_professional_medicine": 67.3,
+                 "MMLU_college_biology": 65.3, "MMLU_college_medicine": 54.3}  # fmt: skip
+    right = {name: round(10 * share) for name, share in published.items()}
+    scores = {name: score_answers(rows(*"B" * n, *"A" * (1000 - n))) for name, n in right.items()}
+    assert macro_average(scores)["accuracy"] == 58.03
+    subjects = group_averages(scores)["MMLU"]
+    assert (subjects["languages"], subjects["accuracy"]) == (6, 61.72)
+    assert group_averages({"en": scores["MedQA"], "MMLU_anatomy": scores["MMLU_anatomy"]}) == {}
+    table = score_table(scores, macro_average(scores), micro_average(scores))
+    assert "mean of 6 MMLU subjects: 61.72 %" in table and "mean of 9: 58.03 %" in table
+    places = {line.index("%", 20) if "letters" in line else line.rindex(" - ") for line in table.splitlines()[1:10]}
+    assert len(places) == 1, "the columns must stand under each other, however long the names"
