@@ -65,6 +65,7 @@ def _documents(texts) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     width = numpy.int64 if pyarrow.types.is_large_string(texts.type) else numpy.int32
     bounds = numpy.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1].astype(numpy.int64)
     data = numpy.frombuffer(values, numpy.uint8) if values is not None and values.size else numpy.zeros(1, numpy.uint8)
+    data.setflags(write=False)  # as Arrow's buffers are, most of them: one compiled version serves all
     begins, ends = bounds[:-1].copy(), bounds[1:].copy()
     if texts.null_count:
         missing = texts.is_null().to_numpy(zero_copy_only=False)
@@ -101,8 +102,8 @@ def _load_kernel(automaton):
     try:
         from keyword_kernel import score_documents
 
-        nothing = numpy.zeros(0, numpy.int64)
-        score_documents(automaton, numpy.zeros(1, numpy.uint8), nothing, nothing.copy(), *_zeros(0))
+        nothing = _documents(pyarrow.array([], pyarrow.string()))
+        score_documents(automaton, *nothing, *_zeros(0))
     finally:
         notice.cancel()
     return score_documents

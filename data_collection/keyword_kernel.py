@@ -31,6 +31,7 @@ from text_folding import CODE_POINTS
 
 LATIN_LETTERS_END, LATIN_END = FIRST_LETTER + 26, FIRST_LETTER + 36
 START, SPAN, LENGTH, KEYWORD, END = range(5)  # columns of a candidate: where, how many words, letters, which, up to
+COLUMNS = 5
 LETTERS, WORDS_OF, FLAGS = range(3)  # columns of Automaton.keywords
 
 
@@ -201,24 +202,22 @@ def cover_words(symbol_of, data, at, end, words):
 
 
 @compiled
-def add_candidate(
-    way, keywords, proclitics, symbol_of, data, begin, end, at, index, characters, keyword, row, memory, n
-):
-    """Write the keyword that ends at a place to row if it may stand there, and return n + 1, else n."""
+def add_candidate(way, keywords, proclitics, symbol_of, data, begin, end, at, index, characters, keyword, row, memory):
+    """Write the keyword that ends at a place to row; returns whether it may stand there."""
     letters, words, flags = keywords[keyword, LETTERS], keywords[keyword, WORDS_OF], keywords[keyword, FLAGS]
     if flags & (WHOLE | LATIN_RIGHT):
         follows = letter_after(symbol_of, data, at, index, end)
         if flags & WHOLE and follows != BOUNDARY:
-            return n
+            return False
         if flags & LATIN_RIGHT and FIRST_LETTER <= follows < LATIN_LETTERS_END:
-            return n
+            return False
     at, index, length = go_back(symbol_of, data, at, index, letters)
     if flags & LATIN_LEFT and FIRST_LETTER <= letter_before(symbol_of, data, at, index, begin) < LATIN_END:
-        return n
+        return False
     if flags & PROCLITIC:
         fits, at = after_proclitic(symbol_of, proclitics, data, at, index, begin)
         if not fits:
-            return n
+            return False
     elif flags & INSIDE:
         at = word_start(symbol_of, data, at, begin, memory)
     row[START] = characters - length if way == ANYWHERE else at
@@ -226,33 +225,30 @@ def add_candidate(
     row[LENGTH] = letters
     row[KEYWORD] = keyword
     row[END] = characters
-    return n + 1
+    return True
 
 
 @compiled
-def comes_before(one, other):
-    """Whether a candidate goes first: the earlier; of more words; of more letters; earlier in the list."""
-    if one[START] != other[START]:
-        return one[START] < other[START]
-    if one[SPAN] != other[SPAN]:
-        return one[SPAN] > other[SPAN]
-    if one[LENGTH] != other[LENGTH]:
-        return one[LENGTH] > other[LENGTH]
-    return one[KEYWORD] < other[KEYWORD]
+def comes_before(found, i, j):
+    """Whether candidate i goes before j: the earlier; of more words; of more letters; earlier in the list."""
+    if found[i, START] != found[j, START]:
+        return found[i, START] < found[j, START]
+    if found[i, SPAN] != found[j, SPAN]:
+        return found[i, SPAN] > found[j, SPAN]
+    if found[i, LENGTH] != found[j, LENGTH]:
+        return found[i, LENGTH] > found[j, LENGTH]
+    return found[i, KEYWORD] < found[j, KEYWORD]
 
 
 @compiled
 def settle(way, symbol_of, data, end, found, n, seen, stamp):
     """(distinct keywords, characters covered) of a document's candidates, each place counted once."""
-    held = numpy.empty(5, numpy.int64)
     for i in range(1, n):  # sorts by insertion: they come nearly in order
-        if comes_before(found[i], found[i - 1]):
-            held[:] = found[i]
-            j = i
-            while j > 0 and comes_before(held, found[j - 1]):
-                found[j] = found[j - 1]
-                j -= 1
-            found[j] = held
+        j = i
+        while j > 0 and comes_before(found, j, j - 1):
+            for column in range(COLUMNS):
+                found[j, column], found[j - 1, column] = found[j - 1, column], found[j, column]
+            j -= 1
     distinct, covered, free = 0, 0, 0
     for i in range(n):
         if found[i, START] < free:
@@ -286,6 +282,15 @@ def count_published(keywords, symbol_of, data, end, at, index, characters, keywo
 
 
 @compiled
+def twice_as_long(found):
+    longer = numpy.empty((2 * len(found), COLUMNS), numpy.int64)
+    for row in range(len(found)):
+        for column in range(COLUMNS):
+            longer[row, column] = found[row, column]
+    return longer
+
+
+@compiled
 def look_up(edge_starts, edge_symbols, edge_states, fallback, root_row, state, symbol):
     """The next state, where there is no table."""
     while state != 0:
@@ -313,7 +318,7 @@ def scan(a, data, at, end, state, hits):
         a.edge_starts, a.edge_symbols, a.edge_states, a.fallback, a.root_row)  # fmt: skip
     first_hit = numpy.uint32(a.first_hit * (a.symbols if dense else 1))
     n, characters, full = 0, 0, len(hits) - 8  # a sequence has at most 7 letters
-    while at < end and n < full:
+    while at < end:
         code, after = code_point(data, at)
         symbol = symbol_of[code]
         if symbol < FIRST_SEQUENCE:
@@ -325,6 +330,9 @@ def scan(a, data, at, end, state, hits):
             if state >= first_hit and symbol != SKIP:
                 hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = at, 0, characters, state
                 n += 1
+                if n >= full:
+                    at = after
+                    break
         else:
             for index in range(width(symbol_of, numpy.int64(symbol))):
                 letter = numpy.uint16(part(symbol_of, numpy.int64(symbol), index))
@@ -336,6 +344,9 @@ def scan(a, data, at, end, state, hits):
                 if state >= first_hit:
                     hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = at, index, characters, state
                     n += 1
+            if n >= full:
+                at = after
+                break
         at = after
     return n, at, state, characters
 
@@ -343,12 +354,12 @@ def scan(a, data, at, end, state, hits):
 @compiled
 def score_documents(a, data, begins, ends, distinct, density):
     """Fill distinct (int32) and density (float64) of the documents data[begins[i]:ends[i]]."""
-    symbol_of, hit_starts, hit_keywords, way = a.symbol_of, a.hit_starts, a.hit_keywords, a.way
+    symbol_of, hit_starts, hit_keywords, keywords, way = a.symbol_of, a.hit_starts, a.hit_keywords, a.keywords, a.way
     hits = numpy.empty((4096, 4), numpy.int64)
-    found = numpy.empty((1024, 5), numpy.int64)
+    found = numpy.empty((1024, COLUMNS), numpy.int64)
     memory = numpy.empty(2, numpy.int64)
-    seen = numpy.zeros(len(a.keywords), numpy.int64)
-    free = numpy.zeros(len(a.keywords), numpy.int64)
+    seen = numpy.zeros(len(keywords), numpy.int64)
+    free = numpy.zeros(len(keywords), numpy.int64)
     scale = a.symbols if a.dense else 1
     for document in range(len(begins)):
         begin, end, stamp = begins[document], ends[document], document + 1
@@ -362,30 +373,15 @@ def score_documents(a, data, begins, ends, distinct, density):
                 for i in range(hit_starts[hit], hit_starts[hit + 1]):
                     keyword = numpy.int64(hit_keywords[i])
                     if way == PUBLISHED:
-                        new, letters = count_published(
-                            a.keywords, symbol_of, data, end, place, index, length, keyword, seen, free, stamp
-                        )
+                        new, letters = count_published(keywords, symbol_of, data, end, place, index, length, keyword,
+                                                       seen, free, stamp)  # fmt: skip
                         total += new
                         covered += letters
                     else:
                         if n == len(found):
-                            found = numpy.concatenate((found, numpy.empty_like(found)))
-                        n = add_candidate(
-                            way,
-                            a.keywords,
-                            a.proclitics,
-                            symbol_of,
-                            data,
-                            begin,
-                            end,
-                            place,
-                            index,
-                            length,
-                            keyword,
-                            found[n],
-                            memory,
-                            n,
-                        )
+                            found = twice_as_long(found)
+                        n += add_candidate(way, keywords, a.proclitics, symbol_of, data, begin, end, place, index,
+                                           length, keyword, found[n], memory)  # fmt: skip
             characters += more
         if way != PUBLISHED:
             total, covered = settle(way, symbol_of, data, end, found, n, seen, stamp)

@@ -15,6 +15,7 @@ them: `folding_table` is that table for the compiled matcher. Example:
 """
 
 import unicodedata
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def lower(text: str) -> str:
     return text.replace("Σ", "σ").lower()
 
 
+@cache
 def folding_table(rule: str) -> FoldingTable:
     """`fold` ("bounded") or `lower` ("published") of all code points; 0.1 s."""
     import numpy
