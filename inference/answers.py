@@ -4,8 +4,8 @@
 
 1. The last announcement of an answer: "Answer: B and D", "答案是B", "Правильный ответ: В", "B is correct",
    "not A but B", "all are correct except C" (the others), also with an option's text in the letter's place. An earlier
-   announcement was a thought; a negated or doubted one ("the answer is not B", "B is wrong", "I don't think it is B") announces
-   nothing. The question is not seen: what is only called wrong is no answer.
+   announcement was a thought; a negated or doubted one ("the answer is not B", "B is wrong", "I don't think it is B")
+   announces nothing. The question is not seen: what is only called wrong is no answer.
 2. The whole text, its first line or its last line, where that is letters, alone or with their options' texts: "B",
    "(B)", "B) Vitamin C", "Option B", "B、D", or opens with an option's text.
    Where options are judged one by one ("A: true, B: false") and nothing is announced, the right ones are the answer;

@@ -19,7 +19,7 @@ from exam_questions import LANGUAGE_FILES
 from finished_run import FinishedRun, read_finished_run
 from inference_record import InputError, parse_arguments, run_command, write_text
 from rationale import METRICS
-from scoring import written_rationale
+from scoring import rationales_that_count, written_rationale
 
 NAMES = {code: Path(name).stem for code, name in LANGUAGE_FILES.items()}
 COLUMNS = ["Language", "ModelInput", "ModelOutput", "GT_Answer"]
@@ -42,11 +42,11 @@ def rationales_table(run: FinishedRun) -> tuple[list[list[str]], bool]:
     """(rationale_results.csv, whether the questions say which rationales passed the human check)."""
     rows, said = [], False
     for key, records in run.test.items():
-        checked = any(record.get("human_check_passed") is not None for record in records)
+        checked, counted = rationales_that_count(records)
         said = said or checked
         for row in (row for row in run.rows if row["key"] == key):
             record = run.question(row)
-            if record.get("rationale") and (not checked or record.get("human_check_passed") is True):
+            if record.get("rationale") and row["number"] in counted:
                 written = written_rationale(run.model_output(row), run.prompt)
                 rows.append([NAMES[key], run.model_input(row), written, record["rationale"]])
     return [COLUMNS, *rows], said

@@ -26,7 +26,8 @@ from rationale_bertscore import BERT_METRICS, PAPERS_LAYER, bert_scores, describ
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
 MODES = ("default", "paper")
-RATIONALE_METRIC_VERSION = 1
+# 2: a benchmark whose every mark says false was checked by nobody, so that all its rationales count.
+RATIONALE_METRIC_VERSION = 2
 # How a text becomes words, by language; every language not named here is split by NLTKWordTokenizer.
 WORDS = {"zh": "jieba.cut", "ja": "janome surfaces"}
 SPACED = "nltk NLTKWordTokenizer, no sentence splitting"
@@ -145,7 +146,7 @@ def score_pair(text: str, reference: str, language: str) -> dict[str, float]:
 
 
 def score_rationales(items: list[dict], mode: str = "default") -> dict:
-    """Scores of one language: {"n", "empty", "no_reference", "tokenizer", and each metric in per cent, 4 decimals}.
+    """Scores of one language: {"n", "empty", "no_reference", "tokenizer", and each metric in per cent, 8 decimals}.
 
     items: {"language", "rationale", "reference"}, and "bertscore" where that was measured (`add_bert_scores`). `n` is
     the number of scored items, `empty` those without a rationale (scored 0 in mode default, left out in mode paper).
@@ -169,10 +170,10 @@ def score_rationales(items: list[dict], mode: str = "default") -> dict:
             "n": len(scored),
             "empty": len(empty),
             "no_reference": len(items) - len(usable),
-            "tokenizer": WORDS.get(language, SPACED),
+            "tokenizer": WORDS.get(language, SPACED) if items else None,
         }
         | measured
-        | {m: round(100 * sum(row[m] for row in rows) / len(rows), 4) if rows else None for m in metrics}
+        | {m: round(100 * sum(row[m] for row in rows) / len(rows), 8) if rows else None for m in metrics}
     )
 
 
@@ -188,16 +189,16 @@ def add_bert_scores(items: list[dict], name: str, encoder: dict, out: Path | Non
 
 
 def metrics_of(scores: dict[str, dict]) -> tuple[str, ...]:
-    """The metrics that every language has."""
-    return METRICS + BERT_METRICS if all(m in s for s in scores.values() for m in BERT_METRICS) else METRICS
+    """The metrics that were measured."""
+    return METRICS + BERT_METRICS if any(m in s for s in scores.values() for m in BERT_METRICS) else METRICS
 
 
 def mean_over_languages(scores: dict[str, dict]) -> dict[str, float | None]:
     """The plain mean of each metric over the languages that have one, as the paper averages."""
     averages = {}
     for metric in metrics_of(scores):
-        values = [s[metric] for s in scores.values() if s[metric] is not None]
-        averages[metric] = round(sum(values) / len(values), 4) if values else None
+        values = [s[metric] for s in scores.values() if s.get(metric) is not None]
+        averages[metric] = round(sum(values) / len(values), 8) if values else None
     return averages
 
 
@@ -206,7 +207,7 @@ def rationale_table(scores: dict[str, dict]) -> str:
     metrics = metrics_of(scores)
     lines = ["        n  empty  " + "  ".join(metrics)]
     for name, s in [*scores.items(), ("mean", mean_over_languages(scores))]:
-        cells = "  ".join(f"{'-' if s[m] is None else format(s[m], '.2f'):>{len(m)}}" for m in metrics)
+        cells = "  ".join(f"{'-' if s.get(m) is None else format(s[m], '.2f'):>{len(m)}}" for m in metrics)
         lines.append(f"{name:4}{s.get('n', ''):>5}  {s.get('empty', ''):>5}  {cells}")
     return "\n".join(lines)
 

@@ -93,6 +93,25 @@ def written_rationale(output: str, prompt: Prompt) -> str:
     return (output[: match.start()] if match else output).strip()
 
 
+def rationales_that_count(records: list[dict]) -> tuple[bool, set[int]]:
+    """(whether people checked any of a language's questions, the places of those whose rationale counts).
+
+    Where anybody checked, those that passed count; else all do. A benchmark that says false of every question was
+    checked by nobody. Errors: InputError for a mark that is neither true nor false.
+    """
+    marks = []
+    for record in records:
+        for field in ("human_checked", "human_check_passed"):
+            if record.get(field) not in (None, True, False):
+                raise InputError(
+                    f"question {record['id']} (line {record.get('line', '?')} of its file): {field}: "
+                    f"{record[field]!r:.40} is neither true nor false; see mmedbench/FORMAT.md"
+                )
+        marks.append((bool(record.get("human_checked")), bool(record.get("human_check_passed"))))
+    checked = any(any(mark) for mark in marks)
+    return checked, {place for place, (_, passed) in enumerate(marks) if passed or not checked}
+
+
 def rationale_scores(
     rows: list[dict],
     test: dict[str, list[dict]],
@@ -102,14 +121,14 @@ def rationale_scores(
 ) -> dict | None:
     """Rationale scores by language, or None where the test set has no rationale.
 
-    In a language whose questions say whether a human check passed, only those that passed count; else all do. `on` says
-    which, `questions` how many were answered. bert: for BERTScore its encoder's name and description, and the folder
-    that keeps each pair's score.
+    In a language where people checked questions only those that passed count (`rationales_that_count`); `on` says so,
+    `questions` how many were answered. A language whose every check failed has n 0. bert: for BERTScore its encoder's
+    name and description, and the folder that keeps each pair's score.
     """
     items, said = {}, {}
     for key, records in test.items():
         mine = [(row, question_of(row, test)) for row in rows if row["key"] == key]
-        checked = any(record.get("human_check_passed") is not None for record in records)
+        checked, counted = rationales_that_count(records)
         said[key] = {"on": "human-checked" if checked else "all", "questions": len(mine)}
         items[key] = [
             {
@@ -118,9 +137,9 @@ def rationale_scores(
                 "reference": record.get("rationale") or "",
             }
             for row, record in mine
-            if not checked or record.get("human_check_passed") is True
+            if row["number"] in counted
         ]
-    items = {key: mine for key, mine in items.items() if any(item["reference"] for item in mine)}
+    items = {key: mine for key, mine in items.items() if any(record.get("rationale") for record in test[key])}
     if not items:
         return None
     if bert:

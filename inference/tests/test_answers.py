@@ -38,8 +38,8 @@ def test_any_text_has_a_reading(text):
 
 PIECES = [
     *"ABCE", "F", "a", "А", "В", "Б", "ب", " ", "\n", ", ", ". ", ": ", "(", ")", "**", "not ", "wrong", "true",
-    "×", "○", "answer ", "Answer: ", "the answer is ", "or ", "and ", "正解は", "选", "Ответ: ", "Antwort ", "but ", "Fever",
-    "is ", "all are correct except ", "<think>", "</think>", "\\boxed{", "}", "I don't think ",
+    "×", "○", "answer ", "Answer: ", "the answer is ", "or ", "and ", "正解は", "选", "Ответ: ", "Antwort ",
+    "but ", "Fever", "is ", "all are correct except ", "<think>", "</think>", "\\boxed{", "}", "I don't think ",
 ]  # fmt: skip
 
 

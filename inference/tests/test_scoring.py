@@ -43,6 +43,24 @@ def test_rationales_count_on_human_checked_questions_where_the_key_is_present(pr
     assert rationale_scores(rows, {"en": [RECORD | {"id": str(n)} for n in range(3)]}, prompt, "paper") is None
 
 
+def test_marks_that_say_false_of_everything_mean_that_nobody_checked(prompt_folder):
+    prompt = Prompt(prompt_folder)
+    rows = [{"key": "en", "number": n, "id": str(n), "output": "Cough.\nrationale ends\nB"} for n in range(3)]
+
+    def scores(*marks: dict) -> dict:
+        records = [RECORD | {"id": str(n), "rationale": "Cough."} | mark for n, mark in enumerate(marks)]
+        found = rationale_scores(rows, {"en": records}, prompt, "default")["scores"]["en"]
+        return {name: found[name] for name in ("on", "n", "questions")}
+
+    unchecked = {"human_checked": False, "human_check_passed": False}
+    failed, passed = unchecked | {"human_checked": True}, {"human_checked": True, "human_check_passed": True}
+    assert scores(unchecked, unchecked, unchecked) == {"on": "all", "n": 3, "questions": 3}
+    assert scores(unchecked, failed, passed) == {"on": "human-checked", "n": 1, "questions": 3}
+    assert scores(unchecked, failed, failed) == {"on": "human-checked", "n": 0, "questions": 3}
+    with pytest.raises(InputError, match="human_check_passed: 'False' is neither true nor false"):
+        scores(unchecked, unchecked, {"human_check_passed": "False"})
+
+
 def test_answers_to_another_test_set_are_refused():
     with pytest.raises(InputError, match="does not have there"):
         question_of({"key": "en", "number": 0, "id": "other"}, {"en": [RECORD]})
