@@ -77,6 +77,10 @@ def result_section(result: dict) -> str:
     ]
     lines += [f"| mean of {macro['languages']} | | | {with_interval(macro)} | |",
               f"| all questions | {micro['n']:,} | {micro['right']:,} | {with_interval(micro)} | |"]  # fmt: skip
+    clean = (result.get("clean") or {}).get("micro")
+    if clean:
+        n = f"{clean['n']:,} | {clean['right']:,}"
+        lines.append(f"| those not found in the training corpus | {n} | {with_interval(clean)} | |")
     lines += ["", *collapse_warnings(result["scores"]), *rationale_lines(result.get("rationales"))]
     facts = result.get("provenance", {})
     lines.append(f"Measured {shown(facts.get('finished_at'))} at commit {shown(facts.get('commit'))}.")

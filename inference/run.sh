@@ -35,8 +35,8 @@ if [[ ! $ranks =~ ^[1-9][0-9]*$ ]]; then
   exit 2
 fi
 for argument in "$@"; do
-  case $argument in # asked for a share, or for nothing that could be shared
-    --shard | --shard=* | --score-only | --dry-run | --help | -h) ranks=1 nodes=1 ;;
+  case $argument in # asked for a share, of a server, or for nothing that could be shared
+    --api-base | --api-base=* | --vllm | --vllm=* | --shard | --shard=* | --score-only | --dry-run | --help | -h) ranks=1 nodes=1 ;;
   esac
 done
 shards=$((nodes * ranks))
