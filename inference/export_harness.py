@@ -19,6 +19,7 @@ import shutil
 from pathlib import Path
 
 from asking import find_examples
+from eval import build_parser as build_eval_parser
 from eval import find_prompt, read_test
 from few_shot import render_with_examples
 from harness_files import dataset_card, lm_eval_files, read_me
@@ -181,10 +182,13 @@ def make_settings(args: argparse.Namespace, prompt: Prompt, tokenizer, rows: dic
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     check_arguments(args)
-    test = read_test(args)
-    prompt, own = find_prompt(args)
+    # With eval.py's own defaults for the flags that are not asked for here.
+    asked = argparse.Namespace(**vars(build_eval_parser().parse_args([])) | vars(args))
+    test = read_test(asked)
+    prompt, own = find_prompt(asked)
+    args.chat_template = asked.chat_template
     args.parse = args.parse or ("strict" if own else "policy")
-    shots = find_examples(test, args)
+    shots = find_examples(test, asked)
     tokenizer, longest, base = load_tokenizer(args.model, args.trust_remote_code)
     rows = make_rows(test, shots, prompt, tokenizer, args.form)
     settings, otherwise = make_settings(args, prompt, tokenizer, rows)
