@@ -13,19 +13,31 @@ from typing import NamedTuple
 import numpy
 
 from corpus_record import InputError
+from keyword_kernel import (
+    ANYWHERE,
+    BOUNDARY,
+    CODE_POINTS,
+    FIRST_LETTER,
+    FIRST_SEQUENCE,
+    INSIDE,
+    LATIN,
+    LATIN_LEFT,
+    LATIN_RIGHT,
+    MAX_LETTERS,
+    OTHER,
+    PROCLITIC,
+    PROCLITIC_BASE,
+    PUBLISHED,
+    SKIP,
+    SPACE,
+    TOKEN,
+    WHOLE,
+    WORDS,
+)
 from keyword_match import LATIN_END, LATIN_START, PROCLITICS, UNSPACED, Keyword, is_long
-from text_folding import CODE_POINTS, folding_table
+from text_folding import folding_table
 
-SKIP, BOUNDARY, OTHER, FIRST_LETTER = 0, 1, 2, 3
-LATIN = "abcdefghijklmnopqrstuvwxyz0123456789"  # in zh and ja the first letters: FIRST_LETTER and on, in this order
-SPACE = FIRST_LETTER  # rule `published`: the plain space, which long keywords hold; other white space is a BOUNDARY
-# Flags of a keyword.
-WHOLE, LATIN_LEFT, LATIN_RIGHT, INSIDE, PROCLITIC, TOKEN = 1, 2, 4, 8, 16, 32
-PUBLISHED, WORDS, ANYWHERE = 0, 1, 2  # ways to count
-PROCLITIC_BASE = 1 << 15  # proclitics (at most 4 letters) as numbers of this base
 TABLE_BYTES = 64 << 20  # a larger table of transitions is replaced by lists, several times slower
-# Symbols are 16 bits wide: some 12,000 go to sequences.
-MAX_LETTERS, FIRST_SEQUENCE = 50_000, 53_000
 
 
 class Automaton(NamedTuple):

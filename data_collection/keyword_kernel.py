@@ -10,25 +10,18 @@ second is 0 but for such as sharp s (ss). The bytes must be valid UTF-8: nothing
 import numba
 import numpy
 
-from keyword_automaton import (
-    ANYWHERE,
-    BOUNDARY,
-    FIRST_LETTER,
-    FIRST_SEQUENCE,
-    INSIDE,
-    LATIN_LEFT,
-    LATIN_RIGHT,
-    PROCLITIC,
-    PROCLITIC_BASE,
-    PUBLISHED,
-    SKIP,
-    SPACE,
-    TOKEN,
-    WHOLE,
-    WORDS,
-)
-from text_folding import CODE_POINTS
-
+# Numbers stand here and not in keyword_automaton.py, because a change of this file is what renews numba's cache.
+# Symbols, which `keyword_automaton.py` explains.
+SKIP, BOUNDARY, OTHER, FIRST_LETTER = 0, 1, 2, 3
+LATIN = "abcdefghijklmnopqrstuvwxyz0123456789"  # in zh and ja the first letters: FIRST_LETTER and on, in this order
+SPACE = FIRST_LETTER  # rule `published`: the plain space, which long keywords hold; other white space is a BOUNDARY
+# Flags of a keyword.
+WHOLE, LATIN_LEFT, LATIN_RIGHT, INSIDE, PROCLITIC, TOKEN = 1, 2, 4, 8, 16, 32
+PUBLISHED, WORDS, ANYWHERE = 0, 1, 2  # ways to count
+PROCLITIC_BASE = 1 << 15  # proclitics (at most 4 letters) as numbers of this base
+CODE_POINTS = 0x110000
+# Symbols are 16 bits wide: some 12,000 go to sequences.
+MAX_LETTERS, FIRST_SEQUENCE = 50_000, 53_000
 LATIN_LETTERS_END, LATIN_END = FIRST_LETTER + 26, FIRST_LETTER + 36
 START, SPAN, LENGTH, KEYWORD, END = range(5)  # columns of a candidate: where, how many words, letters, which, up to
 COLUMNS = 5
@@ -144,7 +137,7 @@ def word_start(symbol_of, data, at, begin, memory):
         symbol = symbol_at(symbol_of, data, here)[0]
         if symbol == BOUNDARY:
             break
-        if memory[1] <= here <= memory[0]:
+        if here <= memory[0]:  # questions come in the order of where keywords end: the same word
             first = memory[1]
             break
         if symbol != SKIP:

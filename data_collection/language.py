@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 UNDETERMINED = "und"
-DETECTORS = ("py3langid", "langdetect")  # the first is the default
+DETECTORS = ("py3langid", "langdetect", "none")  # the first is the default; none: nothing is detected
 MINIMUM_LETTERS = 20  # under this many letters (CJK characters count double) no answer is given
 CLEAR_SHARE = 0.85  # of the letters in one script; from here on other scripts do not make the answer less sure
 KANA_SHARE = 0.05  # Japanese prose holds over a third kana; Chinese none but a quoted name
@@ -98,6 +98,8 @@ def detect_language(text: str, detector: str = DETECTORS[0]) -> Detected:
     detector: one of DETECTORS, asked where the script leaves several languages. A Russian text with more Latin than
     Cyrillic letters may be taken for another language, but never surely: the script's share lowers the probability.
     """
+    if detector == "none":
+        return Detected(UNDETERMINED, 0.0)
     script, code, share = _leading_script(text)
     if code:
         return Detected(code, round(share, 4))

@@ -22,8 +22,8 @@ STAGE = Path(__file__).resolve().parents[1]
 # Keywords that overlap, nest, repeat themselves, span words, and hold letters that change when folded.
 KEYWORDS = {
     "en": ["a", "aa", "aba", "ababa", "=ab", "-ba", "*bab", "ab a", "=a ab", "ab ab ab", "straße", "st", "σοφος", "ισ",
-           "istanbul", "x-ray", "e", "l'eau", "*ss", "_b", "aaaaaaaaaaaa", "ab ababab", "naïve", "ﬁx", "ij"],
-    "zh": ["肺", "肺炎", "炎", "炎肺", "ct", "b超", "x 線", "covid-19", "1a", "ハ", "バ", "ｶﾞﾝ", "パパパ", "aa", "が"],
+           "istanbul", "x-ray", "e", "l'eau", "*ss", "_b", "aaaaaaaaaaaa", "ab ababab", "naïve", "ﬁx", "ij", "=rs", "=f", "-es"],
+    "zh": ["肺", "肺炎", "炎", "炎肺", "ct", "b超", "x 線", "covid-19", "1a", "ハ", "バ", "ｶﾞﾝ", "パパパ", "aa", "が", "m", "超x", "線肺"],
     "ar": ["علاج", "=سكر", "دم", "ضغط الدم", "-ات", "*مرض", "الم", "ب", "لا"],
 }  # fmt: skip
 LETTERS = {
