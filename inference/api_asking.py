@@ -55,7 +55,9 @@ class Asker:
             elif reason != "budget_spent":
                 self._in_a_row += 1
                 never = not self._answered
-                if self._in_a_row >= MOST_IN_A_ROW or (never and "unreachable" in detail):
+                if never and "unreachable" in detail:
+                    self.gate.stop(f"no connection to {self.args.api_base}: {detail}", denied=True)
+                if self._in_a_row >= MOST_IN_A_ROW:
                     shown = f"{self._in_a_row} questions in a row without an answer; the last: {reason}, {detail}"
                     self.gate.stop(shown, denied=never)
         return reply, reason, detail
@@ -66,7 +68,7 @@ class Asker:
             if attempt:
                 # Jitter below a doubling bound: workers that failed together do not come back together.
                 bound = min(LONGEST_BACKOFF_S, args.backoff * 2 ** (attempt - 1))
-                self.gate.wait(max(random.uniform(bound / 2, bound), exchange.retry_after_s or 0.0))
+                self.gate.wait(random.uniform(bound / 2, bound))
             self.gate.wait()
             number = self.ledger.begin(request.key, request.question, *request.most_tokens())
             if number is None:

@@ -24,6 +24,7 @@ DENIED_STATUS = {
     405: "the address takes no questions (it mostly ends in /v1)",
 }
 REFUSAL_CODES = ("content_filter", "content_policy_violation")  # in a 400: the question, or the answer, was filtered
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MOST_BYTES = 1 << 26  # of an answer
 
 
@@ -120,6 +121,7 @@ class Endpoint:
             headers=headers,
             timeout=timeout_s,
             follow_redirects=False,
+            trust_env=urlsplit(base).hostname not in LOOPBACK,  # a proxy cannot reach this machine's own servers
             limits=httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
         )
 

@@ -90,11 +90,14 @@ def checkpoint(tmp_path_factory, prompt_folder) -> Path:
     return folder
 
 
+BREAKS = ("hang-up", "half", "drip")
+
+
 class ModelServer:
     """An OpenAI-compatible server on loopback that answers as it is told, and the log of what it was asked.
 
     faults: {question: what comes of its 1st, 2nd ... request}: a text; {"text", "finish", "refusal", "delay", "usage",
-    "logprobs"}; or {"status", "body", "type", "headers"}; or "hang-up" or "half". Then, and elsewhere, `brain(body)`.
+    "logprobs"}; or {"status", "body", "type", "headers"}; or one of BREAKS. Then, and elsewhere, `brain(body)`.
     """
 
     def __init__(self):
@@ -137,12 +140,13 @@ class ModelHandler(http.server.BaseHTTPRequestHandler):
         with server.lock:
             left = server.faults.get(question, [])
             answer = left.pop(0) if left else None
-            server.requests.append({"question": question, "headers": self.headers, "body": body, "path": self.path})
+            server.requests.append({"question": question, "headers": self.headers, "body": body, "path": self.path,
+                                    "began": time.monotonic()})  # fmt: skip
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:
             answer = server.brain(body) if answer is None else answer
-            answer = {"text": answer} if isinstance(answer, str) and answer not in ("hang-up", "half") else answer
+            answer = {"text": answer} if isinstance(answer, str) and answer not in BREAKS else answer
             time.sleep(answer.get("delay", server.delay_s) if isinstance(answer, dict) else 0)
             self.reply(body, answer)
         except OSError:
@@ -154,6 +158,12 @@ class ModelHandler(http.server.BaseHTTPRequestHandler):
     def reply(self, body: dict, answer) -> None:
         if answer == "hang-up":
             self.close_connection = True
+            return
+        if answer == "drip":
+            self.send(200, b"", "application/json", {}, 100)
+            for _ in range(50):
+                self.wfile.write(b" ")
+                time.sleep(0.1)
             return
         if isinstance(answer, dict) and "status" in answer:
             kind = answer.get("type", "application/json")

@@ -38,8 +38,9 @@ def rows_of(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 
-def test_a_chat_endpoint_is_asked_and_the_result_says_what_it_was(ask, model_server, tmp_path, capsys):
+def test_a_chat_endpoint_is_asked_and_the_result_says_what_it_was(ask, model_server, tmp_path, capsys, monkeypatch):
     model_server.delay_s = 0.05
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # a proxy that is not there, and not for this machine
     code, result, rows = ask("--concurrency", "4", "--price-input", "2.5", "--price-output", "10")
     assert code == 0 and len(model_server.requests) == 22 and model_server.most_at_once == 4
     assert [row["letters"] for row in rows] == [["A"]] * 22
@@ -99,6 +100,25 @@ def test_every_bad_answer_is_a_counted_outcome(ask, model_server, tmp_path):
     assert rows_of(tmp_path / "out/failures.jsonl")[-1]["failure"] == "refused"
 
 
+def test_a_rate_limit_holds_for_all_requests_and_a_key_that_is_sent_back_is_not_written_down(
+    ask, model_server, tmp_path
+):
+    model_server.faults = {"number 0": [{"status": 429, "headers": {"Retry-After": "1"}}]}
+    model_server.brain, model_server.delay_s = (lambda body: f"A, said {SECRET}"), 0.05
+    assert ask("--languages", "en", "--concurrency", "2")[0] == 0
+    times = sorted(request["began"] for request in model_server.requests)
+    assert len(times) == 10 and times[3] - times[0] > 0.9, "two were on their way, and the third waited"
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert SECRET.encode() not in written and b"A, said [key]" in written
+
+
+def test_an_answer_that_drips_ends_at_the_time_limit(ask, model_server):
+    model_server.faults = {"number 0": ["drip"]}
+    began = time.monotonic()
+    code, result, _ = ask("--languages", "en", "--timeout", "0.5", "--no-ask-again")
+    assert code == 3 and result["endpoint"]["outcomes"]["timed_out"] == 1 and time.monotonic() - began < 4
+
+
 def test_a_question_that_times_out_is_asked_again_unless_that_is_forbidden(ask, model_server, tmp_path):
     slow = {"text": "A", "delay": 0.6}
     model_server.faults = {"number 0": [slow, slow], "number 1": [slow]}
@@ -136,7 +156,7 @@ def test_what_no_further_request_can_mend_ends_the_run_at_once(ask, model_server
 
 def test_an_endpoint_that_is_not_there_is_said_to_be_out_of_reach(ask, model_server):
     model_server.close()
-    with pytest.raises(InputError, match="unreachable, ConnectError"):
+    with pytest.raises(InputError, match=r"no connection to http://127\.0\.0\.1:\d+/v1: 2 tries; the last: unreachable, ConnectError"):
         ask("--retries", "1")
 
 
@@ -214,6 +234,24 @@ def test_a_run_killed_half_way_asks_no_answered_question_again_and_ends_with_the
     assert cut == whole
 
 
+@pytest.mark.slow
+def test_a_run_that_is_told_to_end_waits_for_what_is_on_its_way(model_server, prompt_folder, test_folder, tmp_path):
+    command = [sys.executable, STAGE / "eval.py", "--model", "chatty", "--api-base", model_server.base, "--prompt",
+               prompt_folder, "--data", test_folder, "--concurrency", "3", "--out", tmp_path / "out"]  # fmt: skip
+    model_server.delay_s = 0.3
+    process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(model_server.requests) < 5:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130 and "interrupted" in said
+    summary = read_json(tmp_path / "out/requests.json")
+    assert summary["outcomes"] == {"answered": len(model_server.requests)} and len(model_server.requests) < 22
+    assert subprocess.run(command, check=True, capture_output=True) and len(model_server.requests) == 22
+
+
 def test_two_shards_end_as_one_run(ask, model_server, tmp_path, capsys):
     model_server.brain = lambda body: "ABCD"[len(body["messages"][0]["content"]) % 4]
     ask(out="one")
@@ -227,7 +265,7 @@ def test_two_shards_end_as_one_run(ask, model_server, tmp_path, capsys):
 
 
 def test_samples_are_requests_of_their_own_and_may_fail_one_by_one(ask, model_server):
-    model_server.brain = lambda body: "AAB"[body["seed"] - 7]
+    model_server.brain = lambda body: "AAB"[body.get("seed", 7) - 7]
     model_server.faults = {"номер 0": [{"refusal": "no"}]}
     flags = ("--samples", "3", "--seed", "7", "--languages", "ru", "--concurrency", "1")
     code, result, rows = ask(*flags, "--request-fields", '{"reasoning_effort": "low"}')
@@ -236,6 +274,8 @@ def test_samples_are_requests_of_their_own_and_may_fail_one_by_one(ask, model_se
     assert body["temperature"] == 0.7 and body["reasoning_effort"] == "low"
     assert rows[1]["letters"] == ["A"] and rows[1]["agreement"] == 0.6667
     assert rows[0]["variants"][0]["failure"] == "refused" and rows[0]["letters"] == ["A"]
+    ask(*flags, "--request-fields", '{"seed": null}', out="unseeded")
+    assert len(model_server.requests) == 42, "samples are requests of their own without a seed too"
 
 
 def test_options_are_turned_and_examples_shown_as_for_a_local_model(ask, model_server, test_folder, tmp_path):
