@@ -156,7 +156,9 @@ def test_what_no_further_request_can_mend_ends_the_run_at_once(ask, model_server
 
 def test_an_endpoint_that_is_not_there_is_said_to_be_out_of_reach(ask, model_server):
     model_server.close()
-    with pytest.raises(InputError, match=r"no connection to http://127\.0\.0\.1:\d+/v1: 2 tries; the last: unreachable, ConnectError"):
+    with pytest.raises(
+        InputError, match=r"no connection to http://127\.0\.0\.1:\d+/v1: 2 tries; the last: unreachable, ConnectError"
+    ):
         ask("--retries", "1")
 
 
@@ -223,8 +225,9 @@ def test_a_run_killed_half_way_asks_no_answered_question_again_and_ends_with_the
     again = model_server.asked()[len(before) :]
     summary = read_json(tmp_path / "cut/requests.json")
     assert 1 <= len(summary["interrupted"]) <= 3 and "cut off by a kill" in done.stdout
-    assert len(model_server.requests) == 22 + len(summary["interrupted"]) == summary["requests"]
-    assert len(set(before) & set(again)) == len(summary["interrupted"])
+    # One that is written down may not have left yet when the kill comes.
+    assert 22 <= len(model_server.requests) <= 22 + len(summary["interrupted"]) == summary["requests"]
+    assert len(set(before) & set(again)) <= len(summary["interrupted"])
     subprocess.run([*command, tmp_path / "whole"], env=environment, capture_output=True, check=True)
     cut, whole = ((tmp_path / name / "predictions.jsonl").read_bytes() for name in ("cut", "whole"))
     assert cut == whole
