@@ -54,16 +54,17 @@ def save_own_code(model, folder: Path) -> None:
     """The Python files of a model that came with its code (--trust-remote-code), so that the folder needs no other."""
     from transformers.dynamic_module_utils import get_relative_import_files
 
-    own = {type(part).__module__ for part in (model, model.config)}
-    for module in sorted(name for name in own if name.startswith("transformers_modules.")):
+    modules = {type(part).__module__ for part in (model, model.config)}
+    own = sorted(name for name in modules if name.startswith("transformers_modules."))
+    for module in own:
         file = sys.modules[module].__file__
         for path in (file, *get_relative_import_files(file)):
             shutil.copyfile(path, folder / Path(path).name)
     names = getattr(model.config, "auto_map", None)
-    if names:  # of a model of the hub they begin with its repository, "org/name--"
+    if names:  # hub models name their repository too, "org/name--"; useless where the library's own code ran
         config = read_json(folder / "config.json")
-        config["auto_map"] = {key: str(name).rpartition("--")[2] for key, name in names.items()}
-        write_json(folder / "config.json", config)
+        here = {"auto_map": {key: str(name).rpartition("--")[2] for key, name in names.items()}} if own else {}
+        write_json(folder / "config.json", {k: v for k, v in config.items() if k != "auto_map"} | here)
 
 
 def write_model_folder(source, description: Path, folder: Path, dtype: str, shard_bytes: int) -> dict:
@@ -168,8 +169,16 @@ def quiet_bars() -> None:
 
 def refuse_untrusted_code(folder: Path, trust_remote_code: bool) -> None:
     """Errors: InputError for a model that brings code of its own, which nobody has allowed to run."""
-    if read_json(folder / "config.json").get("auto_map") and not trust_remote_code:
-        raise InputError("this model brings Python code of its own; read it, then allow it with --trust-remote-code")
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except ValueError as error:
+        if trust_remote_code or "trust_remote_code" not in str(error):
+            raise
+        raise InputError(
+            "this model brings Python code of its own; read it, then allow it with --trust-remote-code"
+        ) from None
 
 
 def publish(aside: Path, out: Path) -> None:

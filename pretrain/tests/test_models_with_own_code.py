@@ -95,3 +95,14 @@ def test_a_model_with_its_own_code_is_trained_exported_and_averaged(base, store_
         model = AutoModelForCausalLM.from_pretrained(folder, **{"trust_remote_code": bool(folder)})
         assert type(model).__name__ == "OwnModel" and "louder" in dict(model.named_parameters())
     assert (out / "model.safetensors").read_bytes() == (exported / "model.safetensors").read_bytes()
+
+
+def test_a_model_that_the_library_knows_is_exported_without_a_pointer_to_code(tokenizer_folder, tmp_path):
+    """Published folders often name code of their own beside what the library has by now; nobody needs it then."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=448, auto_map={"AutoConfig": "org/name--old.OldConfig"}, **sizes))
+    export_model.save_model_description(model, AutoTokenizer.from_pretrained(tokenizer_folder), tmp_path)
+    assert "auto_map" not in read_json(tmp_path / "config.json") and not list(tmp_path.glob("*.py"))
+    export_model.refuse_untrusted_code(tmp_path, False)
