@@ -17,7 +17,7 @@ from document_files import InputFile, file_errors, is_json_lines, open_bytes, op
 
 CHUNK_BYTES = 4_000_000  # of text in one chunk, about
 MOST_ROWS = 10_000
-BUFFER_BYTES = {"hub": 8_000_000, "disk": 1_000_000}  # one read of a column; larger where every read is a request
+BUFFER_BYTES = 1_000_000  # of a column read at once
 ROW_JSON = "_row_as_json"  # a JSON line's other values, until the types of the columns are known (see filter_output.py)
 
 
@@ -42,7 +42,7 @@ def parquet_chunks(file: InputFile, span: Span, text_column: str, also: tuple[st
 
     Other columns are opened at a row group's first row that is asked for: a row group without one is never read.
     """
-    parquet = open_parquet(file, BUFFER_BYTES["hub" if file.on_hub else "disk"])
+    parquet = open_parquet(file, BUFFER_BYTES)
     names = list(dict.fromkeys(parquet.schema_arrow.names))
     also = tuple(name for name in also if name in names)
     others = [name for name in names if name != text_column]

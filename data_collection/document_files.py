@@ -99,7 +99,7 @@ def open_bytes(file: InputFile) -> io.BufferedIOBase:
     if file.on_hub:
         from hub_documents import HubReader
 
-        return io.BufferedReader(HubReader(file.place, file.size), 8_000_000)
+        return io.BufferedReader(HubReader(file.place, file.size), 1 << 18)
     return open(file.place, "rb")
 
 

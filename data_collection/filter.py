@@ -40,7 +40,7 @@ from corpus_record import (
 )
 from document_files import InputFile, fingerprint, input_files
 from filter_document import THRESHOLDS_FILE, load_thresholds
-from filter_plan import input_bytes, parse_shard, plan_units
+from filter_plan import parse_shard, plan_units
 from filter_run import run_units
 from filter_shard import Unit
 from filter_summary import add_cleaning, add_counts, count_repeated_ids, report
@@ -104,6 +104,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return filter_documents(args, argv)
+    except HubUnreachable as error:
+        raise InputError(f"the hub does not answer ({error}); the same command goes on from what is done") from None
+
+
+def filter_documents(args: argparse.Namespace, argv: list[str] | None) -> int:
+    """The whole command; returns its exit code."""
     files, inputs = find_input(args)
     units = plan_units(files, args.language, args.text_column, args.unit_mb * 1_000_000)
     own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
@@ -198,11 +206,8 @@ def filter_units(args: argparse.Namespace, own: dict[int, Unit], parts: Path) ->
     if not waiting:
         return
     settings = deciding(args) | {"keywords": args.keywords, "thresholds": args.thresholds}
-    try:
-        run_units(waiting, {u: parts / f"{u:05d}" for u in waiting}, settings, args.workers,
-                  sum(map(input_bytes, waiting.values())))
-    except HubUnreachable as error:
-        raise InputError(f"the hub does not answer ({error}); the same command goes on from what is done") from None
+    run_units(waiting, {u: parts / f"{u:05d}" for u in waiting}, settings, args.workers,
+              sum(unit.input_bytes for unit in waiting.values()))
 
 
 def read_done(parts: Path, unit: int) -> dict:

@@ -5,8 +5,9 @@ text files are taken together up to --unit-mb. Unit u belongs to the shard i/n w
 """
 
 import argparse
-import itertools
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from corpus_record import InputError
@@ -14,6 +15,7 @@ from document_chunks import Span, open_lines
 from document_files import InputFile, file_errors, open_parquet
 from filter_shard import Unit, declared_language, is_text
 
+PLANNED_AT_ONCE = 16
 TEXT_FILE_BYTES = 1000  # what a text file counts in a unit at least, so that none holds endless tiny ones
 
 
@@ -27,56 +29,66 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def plan_units(files: list[InputFile], language: str, text_column: str, unit_bytes: int) -> list[Unit]:
     """The units of all files, in order. Errors: InputError for a file without the column, or with no text in it."""
-    units: list[Unit] = []
-    waiting: list[InputFile] = []
-    for file in files:
+    def plan(file: InputFile) -> list[Unit]:
         declared = declared_language(Path(file.name), language)
-        if waiting and (not file.name.endswith(".txt") or _full(waiting, declared, language, unit_bytes)):
-            units.append(_text_unit(waiting, language))
-            waiting = []
         if file.name.endswith(".txt"):
-            waiting.append(file)
-        elif file.name.endswith(".parquet"):
-            units += _parquet_units(file, declared, text_column, unit_bytes)
+            return [Unit((file,), Span(0, 0), declared, True, True, max(TEXT_FILE_BYTES, file.size))]
+        if file.name.endswith(".parquet"):
+            return _parquet_units(file, declared, text_column, unit_bytes)
+        _check_first_line(file, text_column)
+        return [Unit((file,), Span(0, 0), declared, True, not file.on_hub, file.size)]
+
+    with ThreadPoolExecutor(PLANNED_AT_ONCE) as pool:  # on the hub most of the time is waiting
+        return list(_texts_together([unit for units in pool.map(plan, files) for unit in units], unit_bytes))
+
+
+def _texts_together(units: list[Unit], unit_bytes: int) -> Iterator[Unit]:
+    """Text files that follow each other in one language become one unit of up to unit_bytes."""
+    waiting: list[Unit] = []
+
+    def together() -> Unit:
+        files = tuple(unit.files[0] for unit in waiting)
+        return waiting[0]._replace(files=files, input_bytes=sum(unit.input_bytes for unit in waiting))
+
+    for unit in units:
+        is_text_file = unit.files[0].name.endswith(".txt")
+        if waiting and (not is_text_file or unit.language != waiting[0].language
+                        or sum(u.input_bytes for u in waiting) >= unit_bytes):
+            yield together()
+            waiting = []
+        if is_text_file:
+            waiting.append(unit)
         else:
-            _check_first_line(file, text_column)
-            units.append(Unit((file,), Span(0, 0), declared, True, not file.on_hub))
-    return [*units, _text_unit(waiting, language)] if waiting else units
-
-
-def _full(waiting: list[InputFile], declared: str, language: str, unit_bytes: int) -> bool:
-    other = declared_language(Path(waiting[0].name), language) != declared
-    return other or sum(max(TEXT_FILE_BYTES, file.size) for file in waiting) >= unit_bytes
-
-
-def _text_unit(files: list[InputFile], language: str) -> Unit:
-    return Unit(tuple(files), Span(0, 0), declared_language(Path(files[0].name), language), True, True)
+            yield unit
+    if waiting:
+        yield together()
 
 
 def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes: int) -> list[Unit]:
     try:
         parquet = open_parquet(file)
     except InputError:
-        return [Unit((file,), Span(0, 0), declared, False, False)]  # listed in failures.jsonl when its turn comes
+        # Listed in failures.jsonl when its turn comes.
+        return [Unit((file,), Span(0, 0), declared, False, False, file.size)]
     schema, facts = parquet.schema_arrow, parquet.metadata
     _check_columns(file.name, schema.names, text_column)
     if not is_text(schema.field(text_column).type):
         raise InputError(f"{file.name}: column {text_column!r} holds {schema.field(text_column).type}, not text; "
                          "name the right one with --text-column")
     as_text = "id" not in schema.names or str(schema.field("id").type) in ("string", "large_string")
-    bounds, size = [0], 0
+    spans, first, text, stored = [], 0, 0, 0
     for group in range(facts.num_row_groups):
-        columns = {facts.row_group(group).column(i).path_in_schema: facts.row_group(group).column(i)
-                   for i in range(facts.num_columns)}
-        if size >= unit_bytes:
-            bounds.append(group)
-            size = 0
-        size += columns[text_column].total_uncompressed_size
+        row_group = facts.row_group(group)
+        columns = {row_group.column(i).path_in_schema: row_group.column(i) for i in range(facts.num_columns)}
+        text += columns[text_column].total_uncompressed_size
+        stored += sum(column.total_compressed_size for column in columns.values())
         statistics = columns["id"].statistics if "id" in columns else None
         as_text = as_text or statistics is None or not statistics.has_null_count or statistics.null_count > 0
-    bounds.append(facts.num_row_groups)
-    return [Unit((file,), Span(first, last), declared, as_text, first == 0 and not file.on_hub)
-            for first, last in itertools.pairwise(bounds)]
+        if text >= unit_bytes or group == facts.num_row_groups - 1:
+            spans.append((Span(first, group + 1), stored))
+            first, text, stored = group + 1, 0, 0
+    return [Unit((file,), span, declared, as_text, span.first == 0 and not file.on_hub, size)
+            for span, size in spans or [(Span(0, 0), file.size)]]
 
 
 def _check_first_line(file: InputFile, text_column: str) -> None:
@@ -95,12 +107,3 @@ def _check_columns(name: str, columns: list[str], text_column: str) -> None:
     if text_column not in columns:
         raise InputError(f"{name}: no column {text_column!r}; it has {', '.join(columns) or 'none'}; "
                          "name the right one with --text-column")
-
-
-def input_bytes(unit: Unit) -> int:
-    """Bytes of input that a unit stands for, as stored: for the progress bar."""
-    if unit.files[0].name.endswith(".txt") or unit.span == Span(0, 0):
-        return sum(file.size for file in unit.files)
-    facts = open_parquet(unit.files[0]).metadata
-    groups = (facts.row_group(group) for group in range(unit.span.first, unit.span.last))
-    return sum(g.column(i).total_compressed_size for g in groups for i in range(g.num_columns))

@@ -29,6 +29,7 @@ class Unit(NamedTuple):
     language: str  # declared, or ""
     id_as_text: bool  # the column `id` is text, or is written as text because some rows have none
     hash_input: bool  # whether to take the file's SHA-256 (once a file)
+    input_bytes: int  # as stored, about
 
 
 def declared_language(path: Path, setting: str) -> str:

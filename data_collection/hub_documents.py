@@ -7,12 +7,17 @@ HF_ENDPOINT and HF_TOKEN work as everywhere. Failing requests are repeated with 
 
 import io
 import os
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from corpus_record import InputError
 from document_files import HUB_SUFFIXES, InputFile
 
 HUB_RETRIES = int(os.environ.get("HUB_RETRIES", "8"))  # waits of 1, 2, 4, 8, 8 ... seconds
+BLOCK_BYTES = 8_000_000  # of one request
+BLOCKS_KEPT = 4
+BUSY = (429, 500, 502, 503, 504)  # HTTP answers after which to ask again
 
 
 class HubUnreachable(Exception):
@@ -30,12 +35,12 @@ def find_hub_files(repository: str, configuration: str | None, split: str, revis
 
     api = HfApi()
     try:
-        commit = api.dataset_info(repository, revision=revision).sha
-        addresses = _addresses(repository, configuration, split, commit)
+        commit = _retried(lambda: api.dataset_info(repository, revision=revision).sha)
+        addresses = _retried(lambda: _addresses(repository, configuration, split, commit))
         names = [address.split(f"@{commit}/", 1)[-1] for address in addresses]
         sizes = {entry.path: entry.size for start in range(0, len(names), 500)
-                 for entry in api.get_paths_info(repository, names[start : start + 500], repo_type="dataset",
-                                                 revision=commit)}
+                 for entry in _retried(lambda some=names[start : start + 500]: api.get_paths_info(
+                     repository, some, repo_type="dataset", revision=commit))}
     except errors.GatedRepoError:
         raise InputError(f"--hub {repository} is gated: accept its terms on the hub and set HF_TOKEN") from None
     except errors.RevisionNotFoundError:
@@ -70,6 +75,21 @@ def _addresses(repository: str, configuration: str | None, split: str, commit: s
     return [str(address) for address in found[split]]
 
 
+def _retried(ask: Callable):
+    """What ask() gives; asked again after a growing wait while the hub is busy or the network is down."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for tries in range(HUB_RETRIES + 1):
+        try:
+            return ask()
+        except (HfHubHTTPError, *_network_errors()) as error:
+            status = getattr(getattr(error, "response", None), "status_code", 503)
+            if tries == HUB_RETRIES or status not in BUSY:
+                raise
+            time.sleep(min(8, 2**tries / 2))
+    return None
+
+
 def _network_errors() -> tuple:
     import httpx2
 
@@ -77,10 +97,14 @@ def _network_errors() -> tuple:
 
 
 class HubReader(io.RawIOBase):
-    """A file of the hub as a stream that can be sought in; every read is one request for a range of bytes."""
+    """A file of the hub as a stream that can be sought in, read in blocks; the last few blocks are remembered.
+
+    Small columns and row groups that stand together so come with one request.
+    """
 
     def __init__(self, address: str, size: int):
         self.address, self.size, self.place = address, size, 0
+        self.blocks: dict[int, bytes] = {}
 
     def readable(self) -> bool:
         return True
@@ -96,13 +120,25 @@ class HubReader(io.RawIOBase):
         return self.place
 
     def readinto(self, buffer) -> int:
-        wanted = min(len(buffer), self.size - self.place)
-        if wanted <= 0:
-            return 0
-        content = fetch(self.address, self.place, self.place + wanted)
-        buffer[: len(content)] = content
-        self.place += len(content)
-        return len(content)
+        wanted = min(len(buffer), max(0, self.size - self.place))
+        done = 0
+        while done < wanted:
+            number, offset = divmod(self.place, BLOCK_BYTES)
+            piece = self._block(number)[offset : offset + wanted - done]
+            buffer[done : done + len(piece)] = piece
+            done += len(piece)
+            self.place += len(piece)
+        return done
+
+    def _block(self, number: int) -> bytes:
+        block = self.blocks.pop(number, None)
+        if block is None:
+            first = number * BLOCK_BYTES
+            block = fetch(self.address, first, min(self.size, first + BLOCK_BYTES))
+        self.blocks[number] = block  # the one used last stands last
+        if len(self.blocks) > BLOCKS_KEPT:
+            del self.blocks[next(iter(self.blocks))]
+        return block
 
 
 def fetch(address: str, first: int, last: int) -> bytes:
@@ -112,7 +148,7 @@ def fetch(address: str, first: int, last: int) -> bytes:
     headers = build_hf_headers() | {"Range": f"bytes={first}-{last - 1}", "Accept-Encoding": "identity"}
     try:
         answer = http_backoff("GET", address, headers=headers, timeout=60, max_retries=HUB_RETRIES,
-                              retry_on_status_codes=(429, 500, 502, 503, 504))
+                              retry_on_status_codes=BUSY)
         hf_raise_for_status(answer)
         if len(answer.content) != last - first:
             raise OSError(f"{len(answer.content)} bytes came in place of {last - first}")
