@@ -29,10 +29,10 @@ class Span(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    texts: object  # pyarrow string or large_string Array, valid UTF-8; null where there is no text
+    texts: object  # pyarrow string or large_string Array, null where there is no text; see `valid_texts`
     first_row: int  # the number of its first row in the file, from 0
     columns: dict  # {name: pyarrow Array}: the further columns asked for, of all rows
-    not_text: dict  # {place in this chunk: text made readable} of rows that are null above for being no UTF-8 text
+    not_text: dict  # {place in this chunk: value made readable} of rows that are null above for being no text
     rows: Callable  # (ascending places in this chunk) -> pyarrow.Table without the text column
     input_bytes: int  # bytes of the input file that this chunk stands for, about
 
@@ -62,9 +62,8 @@ def parquet_chunks(file: InputFile, span: Span, text_column: str, also: tuple[st
                 batch = next(batches, None)
             if batch is None:
                 break
-            texts, not_text = _valid_texts(batch.column(text_column))
             first = row - group_first
-            yield Chunk(texts, row, {name: batch.column(name) for name in also}, not_text,
+            yield Chunk(_as_strings(batch.column(text_column)), row, {name: batch.column(name) for name in also}, {},
                         lambda places, first=first, rest=rest: rest.take([first + p for p in places]),
                         stored * batch.num_rows // facts.num_rows)
             row += batch.num_rows
@@ -106,31 +105,35 @@ class _Rows:
             return pyarrow.Table.from_batches(pieces)
 
 
-def _valid_texts(array) -> tuple:
-    """(array as string or large_string with nulls where the bytes are no UTF-8, {place: such a text made readable})."""
+def _as_strings(array):
     import pyarrow
 
-    kind = array.type
-    if pyarrow.types.is_dictionary(kind):
+    if pyarrow.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-        kind = array.type
-    if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-        array = array.cast(pyarrow.large_string())
+    if pyarrow.types.is_string(array.type) or pyarrow.types.is_large_string(array.type):
+        return array
+    return array.cast(pyarrow.large_string())
+
+
+def valid_texts(chunk: Chunk) -> Chunk:
+    """The chunk with null, and an entry in not_text, for every text that is no UTF-8: parquet files may hold such."""
+    import pyarrow
+
     try:
-        array.validate(full=True)
-        return array, {}
+        chunk.texts.validate(full=True)
+        return chunk
     except pyarrow.ArrowInvalid:
         pass
-    wide = pyarrow.types.is_large_string(array.type)
-    values = array.view(pyarrow.large_binary() if wide else pyarrow.binary()).to_pylist()
-    not_text = {}
+    wide = pyarrow.types.is_large_string(chunk.texts.type)
+    values = chunk.texts.view(pyarrow.large_binary() if wide else pyarrow.binary()).to_pylist()
+    not_text = dict(chunk.not_text)
     for place, value in enumerate(values):
         try:
             (value or b"").decode("utf-8")
         except UnicodeDecodeError:
             not_text[place] = value.decode("utf-8", "replace")
             values[place] = None
-    return pyarrow.array(values, array.type), not_text
+    return chunk._replace(texts=pyarrow.array(values, chunk.texts.type), not_text=not_text)
 
 
 def json_chunks(file: InputFile, text_column: str, also: tuple[str, ...], report: Callable[[str], None]

@@ -17,12 +17,13 @@ Order: the rule on the text as it came, then, for what passes only, language, th
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from clean_text import CLEANING_REASONS, clean
-from corpus_record import InputError, read_json
-from keyword_match import KEYWORD_FOLDER, LANGUAGES, load_matcher
+from corpus_record import InputError, read_json, sha256_of_file
+from keyword_match import KEYWORD_FOLDER, LANGUAGES, NOT_TEXT, load_matcher
 from language import DETECTORS, UNDETERMINED, Detected, detect_language
 
 RULE_REASONS = ("too_few_keywords", "low_density", "empty", "null", "not_text", "unreadable", "unknown_language")
@@ -65,6 +66,16 @@ def load_thresholds(rule: str, path: Path = THRESHOLDS_FILE) -> dict[str, Thresh
     return thresholds
 
 
+@lru_cache(maxsize=2 * len(LANGUAGES))
+def _loaded(language: str, rule: str, folder: Path, digest: str):
+    """The matcher of a keyword file of that SHA-256."""
+    return load_matcher(language, rule, folder)
+
+
+class NotUtf8(Exception):
+    """A column holds texts that are no UTF-8."""
+
+
 class DocumentFilter:
     """One rule with its keyword lists and thresholds; matchers are loaded when their language first comes."""
 
@@ -78,8 +89,17 @@ class DocumentFilter:
 
     def matcher(self, language: str):
         if language not in self.matchers:
-            self.matchers[language] = load_matcher(language, self.rule, self.keyword_folder)
+            digest = sha256_of_file(self.keyword_folder / f"{language}.txt")
+            self.matchers[language] = _loaded(language, self.rule, self.keyword_folder, digest)
         return self.matchers[language]
+
+    def warm_up(self, languages: Collection[str]) -> None:
+        """Load what deciding takes now, so that processes forked from this one have it."""
+        import pyarrow
+
+        for language in languages:
+            self.matcher(language).score_column(pyarrow.array([""]))
+        detect_language("Which language this text is in does not matter.", self.detector)
 
     def decide(self, text: str | None, declared: str) -> Decision:
         """One document, every step. declared: an ISO code of the eight, or "" for "find out"."""
@@ -92,6 +112,8 @@ class DocumentFilter:
         if language not in LANGUAGES:
             return Decision("unknown_language", UNDETERMINED, 0, 0.0, language)
         distinct, density = self.matcher(language).score(text)
+        if distinct == NOT_TEXT.distinct:
+            return Decision("not_text", language, 0, 0.0)
         if reason := self._fails(distinct, density, language):
             return Decision(reason, language, distinct, density)
         return self.finish(text, language, distinct, density, found)
@@ -105,13 +127,16 @@ class DocumentFilter:
     def decide_column(self, texts, language: str, scores: tuple | None = None) -> tuple:
         """The rule on a column: (codes uint8, distinct int32, density float64), numpy arrays of its length.
 
-        texts: a pyarrow string or large_string Array of valid UTF-8. language: one of the eight. scores: (distinct,
-        density) arrays to use in place of matching. A code is PASSED, or that of the reason why not (see CODES).
+        texts: a pyarrow string or large_string Array. language: one of the eight. scores: (distinct, density) arrays
+        to use in place of matching. A code is PASSED, or that of the reason why not (see CODES).
+        Errors: NotUtf8 where a text is none; null those and ask again.
         """
         import numpy as np
         import pyarrow.compute as pc
 
         distinct, density = scores or self.matcher(language).score_column(texts)
+        if NOT_TEXT.distinct in distinct:
+            raise NotUtf8
         limits = self.thresholds[language]
         codes = np.where(density >= limits.min_density, PASSED, CODES["low_density"]).astype(np.uint8)
         codes[distinct < limits.min_distinct_keywords] = CODES["too_few_keywords"]

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from corpus_record import InputError
-from filter_shard import Unit, filter_unit
+from filter_shard import Unit, document_filter, filter_unit
 from unfinished_run import die_with_parent
 
 LOOK_EVERY_SECONDS = 0.5
@@ -24,6 +24,7 @@ def run_units(units: dict[int, Unit], folders: dict[int, Path], settings: dict, 
     """
     from tqdm import tqdm
 
+    document_filter(settings).warm_up(sorted({unit.language for unit in units.values()} - {""}))
     # Input bytes, text bytes, documents, kept documents: of all processes together.
     progress = multiprocessing.Array("q", 4)
     with (

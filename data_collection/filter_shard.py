@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corpus_record import InputError, sha256_of_file, write_json
-from document_chunks import Chunk, Span, read_chunks
+from document_chunks import Chunk, Span, read_chunks, valid_texts
 from document_files import InputFile, document_stem
-from filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter
+from filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter, NotUtf8
 from filter_output import ADDED, Outputs, joined, with_ids
 from filter_rows import LANGUAGE_NAMES, Verdict, rows_table, scores_table
 from keyword_match import LANGUAGES
@@ -38,6 +38,11 @@ def declared_language(path: Path, setting: str) -> str:
         return setting
     names = (document_stem(path), *reversed(path.parent.parts))
     return next((name for name in names if name in LANGUAGES), "")
+
+
+def document_filter(settings: dict) -> DocumentFilter:
+    return DocumentFilter(settings["rule"], settings["keywords"], settings["thresholds"], settings["detector"],
+                          settings["skip_steps"], settings["relabel"])
 
 
 def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[int, int, int, int], None]) -> dict:
@@ -73,8 +78,7 @@ class _UnitWork:
 
     def __init__(self, unit: Unit, folder: Path, settings: dict):
         self.unit, self.settings = unit, settings
-        self.judge = DocumentFilter(settings["rule"], settings["keywords"], settings["thresholds"],
-                                    settings["detector"], settings["skip_steps"], settings["relabel"])
+        self.judge = document_filter(settings)
         self.outputs = Outputs(folder)
         self.counts: dict[str, dict] = {}
         self.changes: dict[str, dict] = {}
@@ -103,7 +107,12 @@ class _UnitWork:
         import numpy as np
 
         self.tally["text_bytes"] += chunk.texts.nbytes
-        verdict = self._rule(chunk)
+        chunk = chunk if self.unit.language else valid_texts(chunk)
+        try:
+            verdict = self._rule(chunk)
+        except NotUtf8:
+            chunk = valid_texts(chunk)
+            verdict = self._rule(chunk)
         verdict.codes[list(chunk.not_text)] = CODES["not_text"]
         passed = np.flatnonzero(verdict.codes == PASSED)
         if len(passed):

@@ -267,3 +267,126 @@ def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made
     done = run("filter.py", tmp_path / "once", "--out", tmp_path / "twice")
     assert done.returncode == 0, done.stderr
     assert made.table(tmp_path / "twice/en/part-00000.parquet") == made.table(tmp_path / "once/en/part-00000.parquet")
+
+
+def test_what_is_no_text_is_counted_and_kept_readable(run, made, tmp_path):
+    texts = [made.medical["en"].encode(), b"caf\xe9 " + made.medical["en"].encode(), None, b"\xff\xfe"]
+    column = pyarrow.array(texts, pyarrow.binary()).view(pyarrow.string())
+    for name in ("en", "unnamed"):  # declared, and to be detected
+        pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / f"{name}.parquet")
+        done = run("filter.py", tmp_path / f"{name}.parquet", "--out", tmp_path / name, "--keep-rejected",
+                   "--keep-scores")
+        assert done.returncode == 0, done.stderr
+        counts = made.manifest(tmp_path / name)["counts"]
+        total = {reason: sum(row[reason] for row in counts.values()) for reason in ("kept", "not_text", "null", "read")}
+        assert total == {"kept": 1, "not_text": 2, "null": 1, "read": 4}
+        files = sorted((tmp_path / name / "rejected").rglob("*.parquet"))
+        rejected = [row for path in files for row in made.table(path)]
+        assert [row["text"] for row in rejected if row["reason"] == "not_text"] == [
+            "caf\ufffd " + made.medical["en"], "\ufffd\ufffd"]
+
+
+def test_json_lines_in_another_encoding_are_counted_and_the_first_are_listed(run, made, tmp_path):
+    good = json.dumps({"text": made.medical["fr"]}, ensure_ascii=False)
+    lines = [good.encode(), *[json.dumps({"text": "été " * 9}, ensure_ascii=False).encode("latin-1")] * 150]
+    lines += [b'{"text": 7}', b'{"other": "x"}', b"\xef\xbb\xbf" + good.encode()]
+    (tmp_path / "fr.jsonl").write_bytes(b"\n".join(lines))
+    done = run("filter.py", tmp_path / "fr.jsonl", "--out", tmp_path / "out")
+    assert done.returncode == 3, (done.stdout, done.stderr)
+    counts = made.manifest(tmp_path / "out")["counts"]["fr"]
+    assert {k: v for k, v in counts.items() if v and k != "kept_characters"} == {
+        "kept": 1, "unreadable": 151, "not_text": 1, "null": 1, "read": 154}
+    failures = made.lines(tmp_path / "out" / "failures.jsonl")
+    assert failures[0] == {"file": "fr.jsonl",
+                           "reason": "fr.jsonl:2: not UTF-8 text (invalid continuation byte at byte 11)"}
+    assert failures[-1]["reason"] == "51 more lines or files cannot be read"
+    assert len(failures) == 101
+
+
+def test_text_files_are_documents_with_their_path_as_id(run, made, tmp_path):
+    web = tmp_path / "web"
+    for name, text in (("fr/a/1.txt", made.medical["fr"]), ("fr/2.txt", made.general["fr"]),
+                       ("page.txt", made.medical["ru"])):
+        (web / name).parent.mkdir(parents=True, exist_ok=True)
+        (web / name).write_text(text, encoding="utf-8-sig")
+    (web / "fr" / "3.txt").write_bytes("été".encode("latin-1"))
+    done = run("filter.py", web, "--out", tmp_path / "out")
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    (row,) = made.table(tmp_path / "out" / "fr" / "part-00000.parquet")
+    assert (row["id"], row["text"]) == ("fr/a/1.txt", made.medical["fr"])
+    assert [row["id"] for row in made.table(tmp_path / "out" / "ru" / "part-00000.parquet")] == ["page.txt"]
+    assert made.manifest(tmp_path / "out")["counts"]["fr"]["not_text"] == 1
+
+
+def test_ids_are_kept_filled_in_and_repeated_ones_counted(run, made, tmp_path):
+    text = made.medical["en"]
+    for name, ids in (("text", ["a", None, " ", "a"]), ("full", [3, 4, 5, 5]), ("gaps", [3, None, 5, 6])):
+        made.parquet(tmp_path / name / "en.parquet", [{"text": f"{text} {i}", "id": i} for i in ids])
+        assert run("filter.py", tmp_path / name, "--out", tmp_path / "out" / name).returncode == 0
+    out = {name: [row["id"] for row in made.table(tmp_path / "out" / name / "en" / "part-00000.parquet")]
+           for name in ("text", "full", "gaps")}
+    assert out == {"text": ["a", "en.parquet#1", "en.parquet#2", "a"], "full": [3, 4, 5, 5],
+                   "gaps": ["3", "en.parquet#1", "5", "6"]}
+    assert made.manifest(tmp_path / "out" / "text")["repeated_ids"] == {"en": 1}
+    assert made.manifest(tmp_path / "out" / "gaps")["repeated_ids"] == {}
+
+
+def test_a_document_in_another_of_the_eight_languages_is_relabelled_when_asked(run, made, tmp_path):
+    german = ("Nach drei Tagen sank das Fieber, und die Blutwerte wurden besser. Der Arzt erklärte ihr, dass sie die "
+              "Tabletten noch eine Woche lang nehmen und sich schonen soll; bei Atemnot soll sie sofort wiederkommen.")
+    rows = [{"text": f"{made.medical['en']} {made.medical['de']} {german}"}]
+    made.parquet(tmp_path / "en.parquet", rows)
+    assert run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "aside").returncode == 0
+    assert made.manifest(tmp_path / "aside")["counts"]["en"]["other_language"] == 1
+    assert run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "moved", "--relabel").returncode == 0
+    manifest = made.manifest(tmp_path / "moved")
+    assert (manifest["counts"]["de"]["kept"], manifest["relabelled"]) == (1, 1)
+    (row,) = made.table(tmp_path / "moved" / "de" / "part-00000.parquet")
+    assert (row["language"], row["detected_language"]) == ("de", "de")
+
+
+@pytest.fixture
+def stricter(made, tmp_path):
+    """A thresholds file in which English needs more keywords; its path, and a way to say how many."""
+    def write(keywords: int, density: float):
+        table = json.loads((made.stage / "thresholds.json").read_text(encoding="utf-8"))
+        table["bounded"]["en"] = {"min_distinct_keywords": keywords, "min_density": density}
+        path = tmp_path / f"thresholds-{keywords}-{density}.json"
+        path.write_text(json.dumps(table), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_other_thresholds_decide_again_from_the_scores_as_from_the_web_text(run, made, stricter, tmp_path):
+    texts = [" ".join(made.medical["en"].split()[:n]) + " " + made.general["en"] * k
+             for n in (6, 12, 20, 26) for k in (0, 1, 2)]
+    made.parquet(tmp_path / "en.parquet", [{"text": t, "id": f"d{i}"} for i, t in enumerate(texts)])
+    strict, loose = stricter(6, 0.2), stricter(2, 0.02)
+
+    def kept(out, *arguments):
+        done = run("filter.py", *arguments, "--out", tmp_path / out)
+        assert done.returncode == 0, done.stderr
+        files = sorted((tmp_path / out / "en").glob("*.parquet"))
+        return {row["id"]: row for path in files for row in made.table(path)}
+
+    first = kept("first", tmp_path / "en.parquet", "--keep-rejected")
+    by_strict = kept("strict", tmp_path / "en.parquet", "--thresholds", strict)
+    by_loose = kept("loose", tmp_path / "en.parquet", "--thresholds", loose)
+    assert len(by_strict) < len(first) < len(by_loose)
+    assert kept("again-strict", tmp_path / "first", "--from-scores", "--thresholds", strict) == by_strict
+    assert kept("again-loose", tmp_path / "first", "--from-scores", "--thresholds", loose) == by_loose
+    kept("plain", tmp_path / "en.parquet")
+    assert kept("plain-strict", tmp_path / "plain", "--from-scores", "--thresholds", strict) == by_strict
+    refused = run("filter.py", tmp_path / "plain", "--from-scores", "--thresholds", loose, "--out", tmp_path / "no")
+    assert (refused.returncode, "looser than those of" in refused.stderr) == (2, True)
+    other = run("filter.py", tmp_path / "plain", "--from-scores", "--rule", "published", "--out", tmp_path / "no")
+    assert (other.returncode, "give --rule bounded" in other.stderr) == (2, True)
+    none = run("filter.py", tmp_path / "en.parquet", "--from-scores", "--out", tmp_path / "no")
+    assert (none.returncode, "no manifest.json" in none.stderr) == (2, True)
+
+
+def test_one_input_is_needed(run, web, tmp_path):
+    for arguments in ([], [web, "--hub", "me/web"]):
+        done = run("filter.py", *arguments, "--out", tmp_path / "out")
+        assert (done.returncode, "one of the two" in done.stderr) == (2, True)
