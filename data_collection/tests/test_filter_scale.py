@@ -86,7 +86,9 @@ def test_runs_killed_at_random_moments_end_with_the_bytes_of_an_undisturbed_one(
     killed = 0
     for _ in range(4):
         process = start(made, arguments)
-        time.sleep(random.uniform(0.4, 2.0))
+        while process.poll() is None and not (tmp_path / "out" / "parts" / "plan.json").exists():
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 1.5))  # from before the processes begin to the moving of what they made
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
