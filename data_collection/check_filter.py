@@ -1,23 +1,49 @@
-"""Measure the filter on labelled documents: recall, false-positive rate, and their 95 % intervals, per language.
+"""Measure the filter on labelled documents: recall, false-positive rate, and the precision that follows.
 
-Reads parquet or JSON lines with a text column and a label column ("medical" or anything else); prints a table and,
-with --out, writes the same numbers as JSON. The language of a file is told as `filter.py` does. Example:
+Reads parquet or JSON lines with a text column and a label column ("medical" or anything else) and, where there is one,
+a source column. Prints tables by language; by language and side: tuning (the sources of `tuning_sources.json`, on which
+keywords and thresholds were chosen) or held out (all others); and by source; then the languages that miss a target,
+with the sources that confuse the filter. --out writes the same numbers as JSON. The language of a file is told as
+`filter.py` does. --grid prints recall and false positives of the keyword rule over many thresholds instead, on the
+tuning side only. Examples:
 
     python data_collection/check_filter.py ../shared/data/filter_text
+    python data_collection/check_filter.py ../shared/data/filter_text --grid
 """
 
 import argparse
-import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from corpus_record import InputError, parse_arguments, run_command, write_json
+from corpus_record import InputError, parse_arguments, read_json, run_command, write_json
 from document_files import column_names, list_document_files, read_batches
 from filter_document import THRESHOLDS_FILE, DocumentFilter
 from filter_shard import declared_language
 from keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES
 
 Z_95 = 1.959964  # the normal distribution's 97.5 % point
+TUNING_SOURCES = Path(__file__).parent / "tuning_sources.json"
+TARGET_RECALL, TARGET_FALSE_POSITIVES = 0.90, 0.005
+MEDICAL_SHARES = (0.01, 0.05, 0.50)  # of all documents read: for the precision that follows
+SIDES = ("tuning", "held out")
+GRID_KEYWORDS = range(2, 9)
+GRID_DENSITIES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.10)
+HEADER = """| {} | recall | 95 % | n medical | false-positive rate | 95 % | n general |
+|---|---:|---|---:|---:|---|---:|"""
+
+
+class Judged(NamedTuple):
+    """One labelled document and what the filter said of it."""
+
+    language: str  # ISO 639-1, "auto" where the file does not say
+    source: str  # up to its first colon; "" without a source column
+    side: str  # one of SIDES; "" without a source column
+    medical: bool
+    kept: bool  # by the rule alone with --no-all-steps
+    distinct: int
+    density: float
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
@@ -30,70 +56,132 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def precision_at(recall: float, false_positive_rate: float, medical_share: float) -> float | None:
+    """Share of medical documents among the kept ones (Bayes' rule); None where nothing would be kept."""
+    good, bad = recall * medical_share, false_positive_rate * (1 - medical_share)
+    return good / (good + bad) if good + bad else None
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("input", type=Path, help="a labelled parquet or JSON lines file, or a folder of them")
     parser.add_argument("--rule", choices=RULES, default="bounded", help="keyword rule (default: %(default)s)")
     parser.add_argument("--language", choices=("auto", *LANGUAGES), default="auto",
                         help="language of the documents; auto: the file's or its folder's name (default: %(default)s)")
+    parser.add_argument("--all-steps", action=argparse.BooleanOptionalAction, default=True,
+                        help="language identification and cleaning count, as in filter.py; --no-all-steps: the keyword "
+                             "rule alone (default: all)")
+    parser.add_argument("--grid", action=argparse.BooleanOptionalAction, default=False,
+                        help="print recall and false positives of the rule for many thresholds, tuning side only")
     parser.add_argument("--text-column", default="text", help="column with the text (default: %(default)s)")
     parser.add_argument("--label-column", default="label", help="column with the label (default: %(default)s)")
     parser.add_argument("--medical-label", default="medical",
                         help="the label of medical documents (default: %(default)s)")
-    parser.add_argument("--by", metavar="COLUMN",
-                        help="also print a line per value of this column, up to its first colon")
+    parser.add_argument("--source-column", default="source",
+                        help="column that names the source, up to its first colon; without such a column there are "
+                             "no tables by source and side (default: %(default)s)")
+    parser.add_argument("--tuning-sources", type=Path, default=TUNING_SOURCES,
+                        help="JSON that lists the beginnings of the tuning side's sources")
     parser.add_argument("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS_FILE, help="JSON of thresholds")
-    parser.add_argument("--out", type=Path, help="JSON file to write the numbers to")
+    parser.add_argument("--out", type=Path, help="JSON file to write the numbers to (replaced)")
     parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
-    judge = DocumentFilter(args.rule, args.keywords, args.thresholds)
-    total: Counter = Counter()
-    table: dict[str, Counter] = {}
-    began = time.process_time()
-    for path in list_document_files(args.input):
-        needed = [args.text_column, args.label_column, *([args.by] if args.by else [])]
-        if missing := [name for name in needed if name not in column_names(path)]:
-            raise InputError(f"{path}: no column {', '.join(missing)}; it has {', '.join(column_names(path))}")
-        language = declared_language(path, args.language)
-        for batch in read_batches(path):
-            rows = zip(*(batch.column(name).to_pylist() for name in needed), strict=True)
-            for text, label, *group in rows:
-                kind = "medical" if label == args.medical_label else "general"
-                decision = judge.decide(text, language)
-                passed = {kind: 1, f"{kind}_kept": int(decision.reason == "kept")}
-                table.setdefault(language or "auto", Counter()).update(passed)
-                if group:
-                    name = f"{language or 'auto'} {str(group[0]).split(':')[0]}"
-                    table.setdefault(name, Counter()).update(passed)
-                total.update(bytes=len((text or "").encode("utf-8")))
-    seconds = time.process_time() - began
-    numbers = {name: summary(counts) for name, counts in sorted(table.items())}
-    print(f"rule {args.rule}")
-    print("| language | recall | 95 % | n medical | false-positive rate | 95 % | n general |")
-    print("|---|---:|---|---:|---:|---|---:|")
-    for name, row in numbers.items():
-        print(f"| {name} | {shown(row['recall'])} | {row['medical']} "
-              f"| {shown(row['false_positive_rate'])} | {row['general']} |")
-    megabytes = total["bytes"] / 1e6
-    print(f"{megabytes:.1f} MB of text at {megabytes / max(seconds, 1e-9):.1f} MB/s of processor time, "
-          "language detection of what passes included")
+    judged = list(judge_all(args))
+    print(f"rule {args.rule}, {'all steps' if args.all_steps and not args.grid else 'keyword rule alone'}")
+    if args.grid:
+        grids = {language: print_grid(language, group) for language, group in
+                 grouped([d for d in judged if d.side != "held out"], lambda d: d.language)}
+        numbers = {"rule": args.rule, "grid": grids}
+    else:
+        numbers = {"rule": args.rule, "all_steps": args.all_steps, **report(judged)}
     if args.out:
-        write_json(args.out, {"rule": args.rule, "languages": numbers})
+        write_json(args.out, numbers)
     return 0
 
 
-def summary(counts: Counter) -> dict:
-    """Recall and false-positive rate with their intervals, in shares; None where there is nothing to count."""
-    result: dict = {"medical": counts["medical"], "general": counts["general"]}
-    for name, kind in (("recall", "medical"), ("false_positive_rate", "general")):
-        n, kept = counts[kind], counts[f"{kind}_kept"]
+def judge_all(args: argparse.Namespace) -> Iterator[Judged]:
+    """Every document of the input, judged."""
+    judge = DocumentFilter(args.rule, args.keywords, args.thresholds)
+    tuning = load_tuning_sources(args.tuning_sources)
+    rule_alone = args.grid or not args.all_steps
+    for path in list_document_files(args.input):
+        names = column_names(path)
+        if missing := [n for n in (args.text_column, args.label_column) if n not in names]:
+            raise InputError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}")
+        declared = declared_language(path, args.language)
+        for batch in read_batches(path):
+            texts, labels = (batch.column(n).to_pylist() for n in (args.text_column, args.label_column))
+            known = args.source_column in names
+            sources = batch.column(args.source_column).to_pylist() if known else [None] * len(texts)
+            for text, label, source in zip(texts, labels, sources, strict=True):
+                decision = judge.decide(text, declared)
+                after_rule = rule_alone and decision.reason not in ("too_few_keywords", "low_density", "empty", "null",
+                                                                    "unknown_language")
+                yield Judged(declared or "auto", str(source or "").split(":")[0],
+                             SIDES[not str(source).startswith(tuning)] if known else "", label == args.medical_label,
+                             decision.reason == "kept" or after_rule, decision.distinct, decision.density)
+
+
+def load_tuning_sources(path: Path) -> tuple[str, ...]:
+    """The beginnings of the tuning side's sources. Errors: InputError where the file is not such a list."""
+    table = read_json(path)
+    sources = table.get("tuning") if isinstance(table, dict) else None
+    if not isinstance(sources, list) or not all(isinstance(s, str) and s for s in sources):
+        raise InputError(f'{path}: needs {{"tuning": ["owner/repository", ...]}}, a list of sources')
+    return tuple(sources)
+
+
+def grouped(judged: list[Judged], key) -> list[tuple[str, list[Judged]]]:
+    """(value of key, documents), in the languages' order, then the alphabet's."""
+    groups: dict[str, list[Judged]] = {}
+    for document in judged:
+        groups.setdefault(key(document), []).append(document)
+    return sorted(groups.items())
+
+
+def report(judged: list[Judged]) -> dict:
+    """Print the tables; returns {languages, sides, sources, misses} with the same numbers."""
+    languages = print_table("language", grouped(judged, lambda d: d.language))
+    print_precision(languages)
+    numbers = {"languages": languages}
+    if any(d.side for d in judged):
+        numbers["sides"] = print_table("side", grouped(judged, lambda d: f"{d.language} {d.side}"))
+        numbers["sources"] = print_table(
+            "source", grouped(judged, lambda d: f"{d.language} {d.side}: {d.source or '(none)'}"))
+    numbers["misses"] = print_misses(numbers)
+    return numbers
+
+
+def print_table(name: str, groups: list[tuple[str, list[Judged]]]) -> dict:
+    """Print a line per group; returns {group: summary}."""
+    rows = {group: summary(documents) for group, documents in groups}
+    print("\n" + HEADER.format(name))
+    for group, row in rows.items():
+        print(f"| {group} | {shown(row['recall'])} | {row['medical']} "
+              f"| {shown(row['false_positive_rate'])} | {row['general']} |")
+    return rows
+
+
+def summary(documents: list[Judged]) -> dict:
+    """Counts, recall and false-positive rate with their intervals and the precision that follows, in shares.
+
+    A rate is None where there is no document to count.
+    """
+    counts = Counter((d.medical, d.kept) for d in documents)
+    result: dict = {}
+    for kind, name, medical in (("medical", "recall", True), ("general", "false_positive_rate", False)):
+        kept, n = counts[medical, True], counts[medical, True] + counts[medical, False]
         low, high = wilson_interval(kept, n)
-        result[name] = {"share": kept / n, "low": low, "high": high} if n else None
+        result[kind] = n
+        result[name] = {"share": kept / n, "low": low, "high": high, "kept": kept} if n else None
+    if result["recall"] and result["false_positive_rate"]:
+        recall, rate = result["recall"]["share"], result["false_positive_rate"]["share"]
+        result["precision"] = {str(share): precision_at(recall, rate, share) for share in MEDICAL_SHARES}
     return result
 
 
@@ -102,6 +190,64 @@ def shown(rate: dict | None) -> str:
     if rate is None:
         return "- | -"
     return f"{100 * rate['share']:.1f} % | {100 * rate['low']:.1f} to {100 * rate['high']:.1f}"
+
+
+def print_precision(rows: dict) -> None:
+    """The precision that follows from the measured rates; with no false positive seen, at their interval's upper end."""
+    print("\nPrecision that follows, with the measured false-positive rate (and with the upper end of its interval):\n")
+    print("| language | " + " | ".join(f"{100 * share:.0f} % medical" for share in MEDICAL_SHARES) + " |")
+    print("|---|" + "---:|" * len(MEDICAL_SHARES))
+    for language, row in rows.items():
+        recall, rate = row["recall"], row["false_positive_rate"]
+        if not recall or not rate:
+            continue
+        cells = []
+        for share in MEDICAL_SHARES:
+            likely, least = (precision_at(recall["share"], rate[end], share) for end in ("share", "high"))
+            cells.append("-" if likely is None else f"{100 * likely:.1f} % ({100 * least:.1f} %)")
+        print(f"| {language} | " + " | ".join(cells) + " |")
+
+
+def print_misses(numbers: dict) -> list[dict]:
+    """Print and return what misses a target, each with its worst sources."""
+    misses = []
+    for group, row in {**numbers["languages"], **numbers.get("sides", {})}.items():
+        for name, kind, bad in (("recall", "medical", lambda r: r["share"] < TARGET_RECALL),
+                                ("false_positive_rate", "general", lambda r: r["share"] > TARGET_FALSE_POSITIVES)):
+            if not row[name] or not bad(row[name]):
+                continue
+            within = {s: r for s, r in numbers.get("sources", {}).items() if s.startswith(group) and r[name]}
+            wrong = {s: r[kind] - r[name]["kept"] if kind == "medical" else r[name]["kept"] for s, r in within.items()}
+            worst = [f"{s.split(': ', 1)[1]} {wrong[s]} of {within[s][kind]}"
+                     for s in sorted(wrong, key=lambda s: (-wrong[s], s)) if wrong[s]]
+            misses.append({"group": group, "target": name, "share": row[name]["share"], "sources": worst})
+    print(f"\nTargets: recall {TARGET_RECALL:.2f}, false-positive rate {100 * TARGET_FALSE_POSITIVES:.1f} %")
+    for miss in misses:
+        print(f"{miss['group']}: {miss['target'].replace('_', ' ')} {100 * miss['share']:.1f} %; "
+              f"judged wrongly: {', '.join(miss['sources'][:4]) or 'no sources known'}")
+    if not misses:
+        print("every language meets both")
+    return misses
+
+
+def print_grid(language: str, documents: list[Judged]) -> dict:
+    """Recall in per cent and the number of false positives for each pair of thresholds; returns {pair: numbers}."""
+    medical, general = ([d for d in documents if d.medical is kind] for kind in (True, False))
+    print(f"\n{language}: recall in per cent / false positives, of {len(medical)} medical and {len(general)} general "
+          "documents")
+    print("| density | " + " | ".join(f"{n} keywords" for n in GRID_KEYWORDS) + " |")
+    print("|---|" + "---:|" * len(GRID_KEYWORDS))
+    cells: dict = {}
+    for density in GRID_DENSITIES:
+        line = []
+        for least in GRID_KEYWORDS:
+            found, false = (sum(d.distinct >= least and d.density >= density for d in kind)
+                            for kind in (medical, general))
+            recall = found / len(medical) if medical else None
+            cells[f"{least} {density}"] = {"recall": recall, "false_positives": false}
+            line.append(f"{'-' if recall is None else f'{100 * recall:.1f}'} / {false}")
+        print(f"| {density:.2f} | " + " | ".join(line) + " |")
+    return cells
 
 
 if __name__ == "__main__":
