@@ -193,7 +193,7 @@ def shown(rate: dict | None) -> str:
 
 
 def print_precision(rows: dict) -> None:
-    """The precision that follows from the measured rates; with no false positive seen, at their interval's upper end."""
+    """The precision that follows from the measured rates, and from the upper end of the false positives' interval."""
     print("\nPrecision that follows, with the measured false-positive rate (and with the upper end of its interval):\n")
     print("| language | " + " | ".join(f"{100 * share:.0f} % medical" for share in MEDICAL_SHARES) + " |")
     print("|---|" + "---:|" * len(MEDICAL_SHARES))
