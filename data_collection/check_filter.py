@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from corpus_record import InputError, parse_arguments, read_json, run_command, write_json
 from document_files import column_names, list_document_files, read_batches
-from filter_document import THRESHOLDS_FILE, DocumentFilter
+from filter_document import PASSED, RULE_REASONS, THRESHOLDS_FILE, DocumentFilter
 from filter_shard import declared_language
 from keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES
 
@@ -108,23 +108,50 @@ def judge_all(args: argparse.Namespace) -> Iterator[Judged]:
     """Every document of the input, judged."""
     judge = DocumentFilter(args.rule, args.keywords, args.thresholds)
     tuning = load_tuning_sources(args.tuning_sources)
-    rule_alone = args.grid or not args.all_steps
     for path in list_document_files(args.input):
         names = column_names(path)
         if missing := [n for n in (args.text_column, args.label_column) if n not in names]:
             raise InputError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}")
         declared = declared_language(path, args.language)
         for batch in read_batches(path):
-            texts, labels = (batch.column(n).to_pylist() for n in (args.text_column, args.label_column))
+            labels = batch.column(args.label_column).to_pylist()
             known = args.source_column in names
-            sources = batch.column(args.source_column).to_pylist() if known else [None] * len(texts)
-            for text, label, source in zip(texts, labels, sources, strict=True):
-                decision = judge.decide(text, declared)
-                after_rule = rule_alone and decision.reason not in ("too_few_keywords", "low_density", "empty", "null",
-                                                                    "unknown_language")
+            sources = batch.column(args.source_column).to_pylist() if known else [None] * len(labels)
+            texts = text_column(batch, args.text_column, path)
+            judgements = judge_texts(judge, texts, declared, args.all_steps and not args.grid)
+            for label, source, judgement in zip(labels, sources, judgements, strict=True):
                 yield Judged(declared or "auto", str(source or "").split(":")[0],
-                             SIDES[not str(source).startswith(tuning)] if known else "", label == args.medical_label,
-                             decision.reason == "kept" or after_rule, decision.distinct, decision.density)
+                             SIDES[not str(source).startswith(tuning)] if known else "",
+                             label == args.medical_label, *judgement)
+
+
+def text_column(batch, name: str, path: Path):
+    """The column as Arrow strings. Errors: InputError where it holds something else."""
+    import pyarrow
+
+    column = batch.column(name)
+    kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
+    if str(kind) not in ("string", "large_string", "string_view", "null"):
+        raise InputError(f"{path}: column {name!r} holds {kind}, not text; name the right one with --text-column")
+    return column.cast(pyarrow.large_string())
+
+
+def judge_texts(judge: DocumentFilter, texts, declared: str, all_steps: bool) -> Iterator[tuple[bool, int, float]]:
+    """(kept, distinct keywords, density) of each text of an Arrow column, as filter.py decides.
+
+    declared: ISO 639-1, or "" where each text's language is to be found; all_steps: language and cleaning count too.
+    """
+    if not declared:
+        for decision in (judge.decide(text, "") for text in texts.to_pylist()):
+            passed = decision.reason == "kept" if all_steps else decision.reason not in RULE_REASONS
+            yield passed, decision.distinct, decision.density
+        return
+    scores = (column.tolist() for column in judge.decide_column(texts, declared))
+    for text, code, distinct, density in zip(texts.to_pylist(), *scores, strict=True):
+        kept = code == PASSED
+        if kept and all_steps:
+            kept = judge.finish(text, declared, distinct, density).reason == "kept"
+        yield kept, distinct, density
 
 
 def load_tuning_sources(path: Path) -> tuple[str, ...]:
