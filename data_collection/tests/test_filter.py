@@ -56,7 +56,8 @@ def test_a_second_run_is_reused_and_another_setting_is_refused(run, web, tmp_pat
 
 def test_every_document_is_counted_under_one_reason(run, made, tmp_path):
     long_text = made.medical["en"] + " " + made.general["en"] * 40
-    texts = [made.medical["en"], made.general["en"], long_text, made.medical["en"], None, "", " \n", made.medical["fr"]]
+    texts = [made.medical["en"], made.general["en"], long_text, made.medical["en"], None, "", " \n",
+             made.medical["fr"] + " (asthma, insulin, biopsy)"]
     made.parquet(tmp_path / "en.parquet", [{"text": t} for t in texts])
     done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--keep-rejected")
     assert done.returncode == 0, done.stderr
