@@ -22,8 +22,10 @@ STAGE = Path(__file__).resolve().parents[1]
 # Keywords that overlap, nest, repeat themselves, span words, and hold letters that change when folded.
 KEYWORDS = {
     "en": ["a", "aa", "aba", "ababa", "=ab", "-ba", "*bab", "ab a", "=a ab", "ab ab ab", "straße", "st", "σοφος", "ισ",
-           "istanbul", "x-ray", "e", "l'eau", "*ss", "_b", "aaaaaaaaaaaa", "ab ababab", "naïve", "ﬁx", "ij", "=rs", "=f", "-es"],
-    "zh": ["肺", "肺炎", "炎", "炎肺", "ct", "b超", "x 線", "covid-19", "1a", "ハ", "バ", "ｶﾞﾝ", "パパパ", "aa", "が", "m", "超x", "線肺"],
+           "istanbul", "x-ray", "e", "l'eau", "*ss", "_b", "aaaaaaaaaaaa", "ab ababab", "naïve", "ﬁx", "ij",
+           "=rs", "=f", "-es"],
+    "zh": ["肺", "肺炎", "炎", "炎肺", "ct", "b超", "x 線", "covid-19", "1a", "ハ", "バ", "ｶﾞﾝ", "パパパ", "aa", "が",
+           "m", "超x", "線肺"],
     "ar": ["علاج", "=سكر", "دم", "ضغط الدم", "-ات", "*مرض", "الم", "ب", "لا"],
 }  # fmt: skip
 LETTERS = {
@@ -57,8 +59,13 @@ def assert_equal_to_the_definition(matcher, texts: list, column=None) -> None:
 
 
 def documents(language: str):
-    pieces = st.sampled_from(LETTERS[language]) | st.sampled_from(SEPARATORS) | st.sampled_from(LETTERS[language])
-    return st.lists(pieces, max_size=30).map("".join)
+    """Letters, separators, and the words of keywords with runs of separators (or nothing) between them."""
+    letters, gaps = st.sampled_from(LETTERS[language]), st.lists(st.sampled_from(SEPARATORS), max_size=3).map("".join)
+    words = [word for keyword in KEYWORDS[language] for word in keyword.lstrip("=-*").split(" ")]
+    phrases = [keyword.lstrip("=").split(" ") for keyword in KEYWORDS[language] if " " in keyword]
+    spaced = st.tuples(st.sampled_from(phrases), gaps).map(lambda both: both[1].join(both[0]))
+    pieces = letters | letters | st.sampled_from(words) | gaps | gaps | spaced
+    return st.lists(pieces, max_size=20).map("".join)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -109,7 +116,7 @@ def test_generated_lists_count_as_defined_with_a_table_and_without(tmp_path, mon
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("text", [
     "ab " * 30_000, "ß" * 30_000, "a" * 30_000, "ab a-" * 9_000, "\u0301" * 30_000, "é" * 30_000, "肺炎" * 30_000,
-    "x" * 20_000 + "bab" * 3_000, " " * 30_000, "ﬁx" * 20_000, "a\u0301" * 20_000,
+    "x" * 20_000 + "bab" * 3_000, "超x  線肺" * 100, "arß aﬁ es eß" * 100, " " * 30_000, "ﬁx" * 20_000, "a\u0301" * 20_000,
 ], ids=lambda text: f"{text[:6]!a}")  # fmt: skip
 def test_long_and_crowded_texts_count_as_defined(matchers, text, rule):
     for language in KEYWORDS:
