@@ -116,7 +116,8 @@ def test_generated_lists_count_as_defined_with_a_table_and_without(tmp_path, mon
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("text", [
     "ab " * 30_000, "ß" * 30_000, "a" * 30_000, "ab a-" * 9_000, "\u0301" * 30_000, "é" * 30_000, "肺炎" * 30_000,
-    "x" * 20_000 + "bab" * 3_000, "超x  線肺" * 100, "arß aﬁ es eß" * 100, " " * 30_000, "ﬁx" * 20_000, "a\u0301" * 20_000,
+    "超x  線肺" * 100, "arß aﬁ es eß" * 100, "x" * 20_000 + "bab" * 3_000,
+    " " * 30_000, "ﬁx" * 20_000, "a\u0301" * 20_000,
 ], ids=lambda text: f"{text[:6]!a}")  # fmt: skip
 def test_long_and_crowded_texts_count_as_defined(matchers, text, rule):
     for language in KEYWORDS:
