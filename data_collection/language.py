@@ -121,28 +121,63 @@ def windows(text: str, count: int, width: int) -> str:
     return " ".join(text[start : start + width] for start in (last * i // (count - 1) for i in range(count)))
 
 
-@cache
-def _identifier(script: str):
-    """py3langid's model, cut down to the languages that are written in the script; "": the whole, read once (0.5 s)."""
-    import copy
+class _Model(NamedTuple):
+    """py3langid's model, cut down to the languages of one script; arrays as language_kernel.py takes them."""
 
-    if script:
-        identifier = copy.copy(_identifier(""))
-        identifier.set_languages(CANDIDATES[script].split())
-        for i, code in enumerate(identifier.nb_classes):
-            if SAME_LANGUAGE.get(code, code) in SCRIPTS_OF[script]:
-                identifier.nb_pc[i] += PRIOR_OF_THE_EIGHT
-        return identifier
+    walk: tuple  # next states, where each state's begin, the feature that each state ends (-1: none)
+    log_probabilities: object
+    log_priors: object
+    codes: tuple[str, ...]  # different answers
+    code_of: object  # for each of the model's languages, which of them
+
+
+@cache
+def _identifier():
+    """py3langid's whole model, read once (0.5 s)."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
+@cache
+def _walk() -> tuple:
+    import numpy
+
+    whole = _identifier()
+    return (numpy.asarray(whole.tk_nextmove), numpy.asarray(whole._rowbase, numpy.int64),
+            numpy.asarray(whole.tk_output, numpy.int64))
+
+
+@cache
+def _model(script: str) -> _Model:
+    import numpy
+
+    table, priors, names = _identifier()._full_model
+    wanted = set(CANDIDATES[script].split())
+    chosen = [i for i, name in enumerate(names) if name in wanted]
+    labels = [SAME_LANGUAGE.get(names[i], names[i]) for i in chosen]
+    raised = [PRIOR_OF_THE_EIGHT * (label in SCRIPTS_OF[script]) for label in labels]
+    codes = tuple(dict.fromkeys(labels))
+    return _Model(_walk(), numpy.ascontiguousarray(table[:, chosen], numpy.float32),
+                  numpy.asarray(priors, numpy.float64)[chosen] + raised, codes,
+                  numpy.array([codes.index(label) for label in labels]))
+
+
 def _ask_py3langid(text: str, script: str) -> tuple[str, float]:
-    probabilities: Counter = Counter()
-    for code, probability in _identifier(script).rank(text):
-        probabilities[SAME_LANGUAGE.get(code, code)] += probability
-    return max(probabilities.items(), key=lambda item: item[1])
+    import numpy
+
+    from language_kernel import language_scores
+
+    model = _model(script)
+    data = numpy.frombuffer(_identifier()._encode(text) or b" ", numpy.uint8)
+    scores, features = language_scores(*model.walk, model.log_probabilities, model.log_priors, data)
+    if not features:  # every language is as likely, as the package has it
+        scores[:] = 0
+    # The package's scale: without it, long texts would always be sure.
+    probabilities = numpy.exp((scores - scores.max()) / len(data) ** 0.5)
+    probabilities = numpy.bincount(model.code_of, probabilities) / probabilities.sum()
+    best = int(probabilities.argmax())
+    return model.codes[best], float(probabilities[best])
 
 
 def _ask_langdetect(text: str) -> tuple[str, float]:
