@@ -19,7 +19,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from corpus_format import FORMAT_VERSION
+from corpus_format import FORMAT_VERSION, LOSS_SPANS
 from corpus_inputs import input_files, open_input, read_records
 from corpus_record import (
     InputError,
@@ -109,8 +109,10 @@ def build(parts: Path, manifests: dict[Path, dict], args: argparse.Namespace) ->
     sizes = [f.stat().st_size * (3 if f.suffix == ".parquet" else 1)  # zstd takes text to about a third
              for folder, m in manifests.items() for f in input_files(folder, m)]
     buckets = Buckets(parts / "sorting", sum(sizes))
+    has_spans = False
     for folder, manifest in manifests.items():
         for record in read_records(folder, manifest, args.licence):
+            has_spans = has_spans or LOSS_SPANS in record
             buckets.add(record)
     writers: dict[tuple[str, str], ShardWriter] = {}
     licences: Counter = Counter()
@@ -124,7 +126,7 @@ def build(parts: Path, manifests: dict[Path, dict], args: argparse.Namespace) ->
             for record in kept:
                 key = (record["language"], record["source"])
                 if key not in writers:
-                    writers[key] = ShardWriter(corpus / key[0] / key[1], args.shard_mb * 1_000_000)
+                    writers[key] = ShardWriter(corpus / key[0] / key[1], args.shard_mb * 1_000_000, has_spans)
                 writers[key].add(record)
                 licences[record["licence"]] += 1
         removed_file.flush()

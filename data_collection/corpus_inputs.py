@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from corpus_format import SOURCES
+from corpus_format import LOSS_SPANS, SOURCES, span_problem
 from corpus_record import InputError, read_json, sha256_of_file
 from document_files import read_batches
 from exact_duplicates import document_id
@@ -58,14 +58,29 @@ def read_records(folder: Path, manifest: dict, licence: str) -> Iterator[dict]:
                 row_number += 1
                 source = row.get("source") if row.get("source") in SOURCES else arguments["source"]
                 origin = _first(row, ORIGIN_COLUMNS, SOURCES) or f"{path.relative_to(folder).as_posix()}#{row_number}"
-                yield _record(row[arguments["text_column"]], row["language"], source, origin,
-                              _first(row, LICENCE_COLUMNS) or licence, row["distinct_keywords"], row["density"])
+                record = _record(row[arguments["text_column"]], row["language"], source, origin,
+                                 _first(row, LICENCE_COLUMNS) or licence, row["distinct_keywords"], row["density"])
+                yield record | _loss_spans(row.get(LOSS_SPANS), record["text"], f"{path} row {row_number - 1}")
 
 
 def _first(row: dict, columns: tuple[str, ...], but_not: tuple[str, ...] = ()) -> str:
     """The first filled one of several columns, as text."""
     values = (str(row[c]).strip() for c in columns if row.get(c) is not None)
     return next((v for v in values if v and v not in but_not), "")
+
+
+def _loss_spans(spans, text: str, where: str) -> dict:
+    """{"loss_spans": [[start, end], ...]} of a document that has them. Errors: InputError for spans that are none."""
+    if spans is None:
+        return {}
+    if isinstance(spans, str):  # as the filter writes nested values of JSON lines
+        try:
+            spans = json.loads(spans)
+        except json.JSONDecodeError:
+            raise InputError(f"{where}: {LOSS_SPANS} is {spans[:100]!r}, not a list of [start, end) pairs") from None
+    if wrong := span_problem(spans, text):
+        raise InputError(f"{where}: {LOSS_SPANS} {wrong}; FORMAT.md says what it holds")
+    return {LOSS_SPANS: spans}
 
 
 def _record(text: str, language: str, source: str, origin: str, licence: str,

@@ -37,10 +37,14 @@ class Buckets:
 
 
 class ShardWriter:
-    """Writes the records of one language and source to `folder/part-00000.parquet` (zstd), part-00001, ..."""
+    """Writes the records of one language and source to `folder/part-00000.parquet` (zstd), part-00001, ...
 
-    def __init__(self, folder: Path, shard_bytes: int):
+    spans: with the column of loss spans.
+    """
+
+    def __init__(self, folder: Path, shard_bytes: int, spans: bool = False):
         self.folder, self.shard_bytes = folder, shard_bytes
+        self.schema = arrow_schema(spans)
         self.counts: Counter = Counter()
         self.waiting: list[dict] = []
         self.waiting_bytes = self.shard_text_bytes = 0
@@ -67,8 +71,8 @@ class ShardWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"part-{self.counts['shards']:05d}.parquet"
             self.counts["shards"] += 1
-            self.writer = pyarrow.parquet.ParquetWriter(path, arrow_schema(), compression="zstd")
-        self.writer.write_table(pyarrow.Table.from_pylist(self.waiting, schema=arrow_schema()))
+            self.writer = pyarrow.parquet.ParquetWriter(path, self.schema, compression="zstd")
+        self.writer.write_table(pyarrow.Table.from_pylist(self.waiting, schema=self.schema))
         self.waiting, self.waiting_bytes = [], 0
 
     def _close_shard(self) -> None:

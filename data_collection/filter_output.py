@@ -129,6 +129,15 @@ def joined(own, others):
     return table
 
 
+def has_loss_spans(others, rows: int) -> list[bool]:
+    """Which of the rows mark characters of their text, so that the text must stay as it is."""
+    if others is None or not {"loss_spans", ROW_JSON} & set(others.column_names):
+        return [False] * rows
+    if ROW_JSON in others.column_names:
+        return [json.loads(text).get("loss_spans") is not None for text in others.column(ROW_JSON).to_pylist()]
+    return others.column("loss_spans").is_valid().to_pylist()
+
+
 def with_ids(others, ids, as_text: bool):
     """The input's columns with an id in every row: its own where it has one. as_text: write the column as text."""
     import pyarrow

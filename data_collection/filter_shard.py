@@ -13,7 +13,7 @@ from corpus_record import InputError, sha256_of_file, write_json
 from document_chunks import Chunk, Span, read_chunks, valid_texts
 from document_files import InputFile, document_stem
 from filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter, NotUtf8
-from filter_output import ADDED, Outputs, joined, with_ids
+from filter_output import ADDED, Outputs, has_loss_spans, joined, with_ids
 from filter_rows import LANGUAGE_NAMES, Verdict, rows_table, scores_table
 from keyword_match import LANGUAGES
 from language import UNDETERMINED, detect_language
@@ -219,8 +219,11 @@ class _UnitWork:
                     cleaned: list[str] | None = None) -> None:
         first = self.unit.files[0].name
         ids = [f"{first}#{chunk.first_row + place}" for place in places]
-        table = rows_table(chunk, verdict, places, cleaned, self.settings["text_column"], self.settings["rule"])
         others = chunk.rows(places)
+        if cleaned is not None and any(marked := has_loss_spans(others, len(places))):
+            cleaned = [chunk.texts[place].as_py() if keep else text
+                       for place, keep, text in zip(places, marked, cleaned, strict=True)]
+        table = rows_table(chunk, verdict, places, cleaned, self.settings["text_column"], self.settings["rule"])
         if others is not None:
             others = others.drop_columns([column for column in ADDED if column in others.column_names])
         others = with_ids(others, ids, self.unit.id_as_text)

@@ -194,3 +194,23 @@ def test_what_comes_from_outside_is_harmless_in_the_dataset_card(run, made, tmp_
     assert run("build_corpus.py", tmp_path / "f", "--out", tmp_path / "corpus").returncode == 0
     card = (tmp_path / "corpus" / "README.md").read_text(encoding="utf-8")
     assert "| &lt;script&gt;x&lt;/script&gt; \\| \\[a\\](b) \\# head | 1 |" in card
+
+
+def test_loss_spans_of_the_input_reach_the_corpus_and_fit_its_text(run, made, tmp_path):
+    text = "\u200b" + made.medical["en"]  # cleaning would take the first character away, and the offsets with it
+    rows = [{"text": text, "loss_spans": [[1, 12]]}, {"text": made.medical["en"] + " Later.", "loss_spans": None}]
+    made.parquet(tmp_path / "a" / "en" / "a.parquet", rows)
+    made.jsonl(tmp_path / "a" / "en" / "b.jsonl", [{"text": text + " Again.", "loss_spans": [[0, 3], [5, 9]]}])
+    made.parquet(tmp_path / "a" / "fr.parquet", [{"text": made.medical["fr"]}])
+    assert run("filter.py", tmp_path / "a", "--out", tmp_path / "filtered").returncode == 0
+    done = run("build_corpus.py", tmp_path / "filtered", "--out", tmp_path / "corpus")
+    assert done.returncode == 0, done.stderr
+    found = {row["text"]: row["loss_spans"] for row in made.table(tmp_path / "corpus/en/web/part-00000.parquet")}
+    assert found == {text: [[1, 12]], made.medical["en"] + " Later.": None, text + " Again.": [[0, 3], [5, 9]]}
+    assert made.table(tmp_path / "corpus/fr/web/part-00000.parquet")[0]["loss_spans"] is None
+    checked = run("check_corpus.py", tmp_path / "corpus")
+    assert checked.returncode == 0, checked.stderr
+    made.parquet(tmp_path / "bad" / "en.parquet", [{"text": made.medical["en"], "loss_spans": [[5, 9000]]}])
+    assert run("filter.py", tmp_path / "bad", "--out", tmp_path / "bad-filtered").returncode == 0
+    done = run("build_corpus.py", tmp_path / "bad-filtered", "--out", tmp_path / "bad-corpus")
+    assert (done.returncode, "row 0: loss_spans holds [5, 9000]" in done.stderr) == (2, True), done.stderr

@@ -58,6 +58,15 @@ def test_the_format_names_every_column_with_its_type(made):
     assert dict(re.findall(r"^\| `(\w+)` \| ([a-z]\w+) \|", page, re.MULTILINE)) == COLUMNS
 
 
+def test_a_corpus_may_have_loss_spans_within_its_texts(run, corpus):
+    for spans, wrong in (([[0, 6], [7, 23]], ""), ([], ""), (None, ""), ([[0, 24]], "holds [0, 24], no [start, end)"),
+                         ([[3, 3]], "holds [3, 3]"), ([[1]], "holds [1]")):
+        folder = corpus([record(loss_spans=spans)], arrow_schema(spans=True))
+        done = run("check_corpus.py", folder)
+        assert done.returncode == (2 if wrong else 0), (spans, done.stderr)
+        assert not wrong or f"row 0 field loss_spans: {wrong}" in done.stderr
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"text": " "}, "row 1 field text: is blank"),
     ({"text": None}, "row 1 field text: is null"),
