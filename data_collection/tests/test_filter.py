@@ -391,3 +391,39 @@ def test_one_input_is_needed(run, web, tmp_path):
     for arguments in ([], [web, "--hub", "me/web"]):
         done = run("filter.py", *arguments, "--out", tmp_path / "out")
         assert (done.returncode, "one of the two" in done.stderr) == (2, True)
+
+
+def test_other_columns_stay_beside_their_texts_in_a_row_group_of_many_batches(run, made, tmp_path, monkeypatch):
+    medical = {3, 9, 10, 50, 51, 52, 99}
+    rows = [{"text": f"{made.medical['en'] if i in medical else made.general['en']} {i}", "n": i,
+             "tags": [str(i)], "more": {"of": i}} for i in range(120)]
+    made.parquet(tmp_path / "en.parquet", rows)
+    monkeypatch.setattr("document_chunks.MOST_ROWS", 10)
+    done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    kept = made.table(tmp_path / "out" / "en" / "part-00000.parquet")
+    assert {(row["text"].split()[-1], row["n"], row["tags"][0], row["more"]["of"], row["id"]) for row in kept} == {
+        (str(i), i, str(i), i, f"en.parquet#{i}") for i in medical}
+
+
+def test_row_groups_without_a_medical_document_are_read_for_their_text_alone(made, tmp_path, monkeypatch):
+    import document_chunks
+    from document_files import input_files
+
+    made.parquet(tmp_path / "en.parquet", [{"text": "a", "n": 1}])
+    table = pyarrow.parquet.read_table(tmp_path / "en.parquet")
+    pyarrow.parquet.write_table(pyarrow.concat_tables([table] * 4), tmp_path / "en.parquet", row_group_size=1)
+    asked = []
+    read = pyarrow.parquet.ParquetFile.iter_batches
+
+    def watched(self, *arguments, **options):
+        asked.append(arguments[1:])
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", watched)
+    span = document_chunks.Span(0, 4)
+    for chunk in document_chunks.parquet_chunks(input_files(tmp_path)[0], span, "text", ()):
+        if chunk.first_row == 2:
+            chunk.rows([0])
+    assert [groups for groups, columns in asked if "n" in columns] == [[2]]
+    assert [groups for groups, columns in asked if "text" in columns] == [[0], [1], [2], [3]]
