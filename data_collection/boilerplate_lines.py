@@ -17,14 +17,16 @@ LONGEST_WHOLE, LONGEST_BEGINNING, LONGEST_HOLDING = 60, 200, 300  # characters o
 # A line said again is dropped when it is this long: answers and findings such as "No fever." may well come twice.
 REPEATED_LINE_CHARACTERS = 60  # Chinese, kana and Hangul count double
 WORD = re.compile(r"\w+")
+HEAD = 3  # letters of a first word by which most lines are passed over
+BULLETS = " \t\u00a0\u3000|•·»›>«‹<-–—*#[(【「\"'“▶►→+"  # what stands before the words of a menu
 
 
 class Phrases(NamedTuple):
     whole: frozenset[str]  # folded lines
+    heads: frozenset[str]  # the first letters of each of `whole`: looked at before a line is folded
     begin: tuple[str, ...]
-    first_words: tuple[str, ...]  # of `begin`: looked at before a line is folded
-    hold: tuple[str, ...]
-    signals: tuple[str, ...]  # the longest word of each of `hold`: without one of them no line need be looked at
+    first_words: tuple[str, ...]  # of `begin`, for the same reason
+    hold: tuple[tuple[str, str], ...]  # (the phrase's longest word, phrase)
 
 
 def fold(line: str) -> str:
@@ -34,7 +36,7 @@ def fold(line: str) -> str:
 
 @cache
 def load_phrases(language: str, folder: Path = BOILERPLATE_FOLDER) -> Phrases:
-    """The entries of <language>.txt and en.txt. Errors: InputError with path:line for a blank entry, or no such file."""
+    """The entries of <language>.txt and en.txt. Errors: InputError for a blank one (path:line) or no file."""
     whole, begin, hold = set(), set(), set()
     for iso in dict.fromkeys((language, "en")):
         path = folder / f"{iso}.txt"
@@ -48,30 +50,37 @@ def load_phrases(language: str, folder: Path = BOILERPLATE_FOLDER) -> Phrases:
                 raise InputError(f"{path}:{number}: an entry without words would match everywhere: remove the line")
             kind = hold if written.startswith("*") else begin if written.endswith("*") else whole
             kind.add(phrase)
-    return Phrases(frozenset(whole), tuple(sorted(begin)), tuple(sorted({p.split()[0] for p in begin})),
-                   tuple(sorted(hold)), tuple(sorted({max(p.split(), key=len) for p in hold})))
+    return Phrases(
+        whole=frozenset(whole), heads=frozenset(phrase.split()[0][:HEAD] for phrase in whole),
+        begin=tuple(sorted(begin)), first_words=tuple(sorted({phrase.split()[0] for phrase in begin})),
+        hold=tuple(sorted((max(phrase.split(), key=len), phrase) for phrase in hold)),
+    )  # fmt: skip
 
 
 def drop_boilerplate(text: str, language: str) -> tuple[str, int]:
     """(the text without the lines that are boilerplate, how many lines)."""
     phrases = load_phrases(language)
     folded = text.casefold()
-    signalled = any(signal in folded for signal in phrases.signals)
+    hold = [(word, phrase) for word, phrase in phrases.hold if word in folded]
     lines = folded.split("\n")  # case folding makes and loses no line end
-    gone = {i for i, line in enumerate(lines) if line and _is_boilerplate(line, phrases, signalled)}
+    gone = {i for i, line in enumerate(lines) if line and _is_boilerplate(line, phrases, hold)}
     if not gone:
         return text, 0
     return "\n".join(line for i, line in enumerate(text.split("\n")) if i not in gone), len(gone)
 
 
-def _is_boilerplate(line: str, phrases: Phrases, signalled: bool) -> bool:
-    line = line.strip()
-    if len(line) <= LONGEST_WHOLE and fold(line) in phrases.whole:
+def _is_boilerplate(line: str, phrases: Phrases, hold: list[tuple[str, str]]) -> bool:
+    if len(line) > LONGEST_HOLDING:
+        return False
+    line = line.lstrip(BULLETS)
+    heads = phrases.heads
+    known_head = line[:HEAD] in heads or line[:2] in heads or line[:1] in heads
+    if known_head and len(line) <= LONGEST_WHOLE and fold(line) in phrases.whole:
         return True
-    if len(line) <= LONGEST_BEGINNING and line.startswith(phrases.first_words):
-        if fold(line).startswith(phrases.begin):
-            return True
-    return signalled and len(line) <= LONGEST_HOLDING and any(phrase in fold(line) for phrase in phrases.hold)
+    known_word = len(line) <= LONGEST_BEGINNING and line.startswith(phrases.first_words)
+    if known_word and fold(line).startswith(phrases.begin):
+        return True
+    return any(word in line and phrase in fold(line) for word, phrase in hold)
 
 
 def drop_repeated_lines(text: str) -> tuple[str, int]:

@@ -50,7 +50,7 @@ UNWANTED_ASCII = bytes([*range(9), *range(0x0B, 0x20), 0x7F])  # the line ends t
 # Kinds of characters by the first byte of their UTF-8 form: Letter, Wide (Chinese, kana, Hangul), Symbol or digit.
 # Spaces and the other bytes of a character are left out. C2, E2, EE and EF begin mostly signs, F0 emoji.
 KIND = bytes(
-    ord("L") if chr(b).isascii() and chr(b).isalpha() or 0xC3 <= b <= 0xE1
+    ord("L") if (b < 0x80 and chr(b).isalpha()) or 0xC3 <= b <= 0xE1
     else ord("W") if 0xE3 <= b <= 0xED else ord("S")
     for b in range(256)
 )  # fmt: skip

@@ -20,7 +20,7 @@ CLEAR_SHARE = 0.85  # of the letters in one script; from here on other scripts d
 KANA_SHARE = 0.05  # Japanese prose holds over a third kana; Chinese none but a quoted name
 # A long text is told from windows spread over it: (windows, characters each). A page's menu, a listing or an English
 # abstract then fills one of them only. 4 x 100 made fewer errors than 400 in a row, at the same price.
-SCRIPT_WINDOWS = (4, 300)
+SCRIPT_WINDOWS = (4, 150)
 LETTER_WINDOWS = {"py3langid": (4, 100), "langdetect": (1, 1200)}
 
 # (first, last) code points and the script they belong to; letters elsewhere are told by their Unicode name.
@@ -106,7 +106,7 @@ def detect_language(text: str, detector: str = DETECTORS[0]) -> Detected:
     if script not in SCRIPTS_OF:
         return Detected(UNDETERMINED, 0.0)
     sample = windows(text, *LETTER_WINDOWS[detector])
-    code, probability = _ask_langdetect(sample) if detector == "langdetect" else _ask_py3langid(sample, script)
+    code, probability = _ask_langdetect(sample) if detector == "langdetect" else _scored_languages(script).best(sample)
     return Detected(code, round(probability * share, 4))
 
 
@@ -121,63 +121,14 @@ def windows(text: str, count: int, width: int) -> str:
     return " ".join(text[start : start + width] for start in (last * i // (count - 1) for i in range(count)))
 
 
-class _Model(NamedTuple):
-    """py3langid's model, cut down to the languages of one script; arrays as language_kernel.py takes them."""
-
-    walk: tuple  # next states, where each state's begin, the feature that each state ends (-1: none)
-    log_probabilities: object
-    log_priors: object
-    codes: tuple[str, ...]  # different answers
-    code_of: object  # for each of the model's languages, which of them
-
-
 @cache
-def _identifier():
-    """py3langid's whole model, read once (0.5 s)."""
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+def _scored_languages(script: str):
+    """py3langid's model, cut down to the languages that are written in the script."""
+    from language_scores import ScoredLanguages  # compiled code: loaded when first needed
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-@cache
-def _walk() -> tuple:
-    import numpy
-
-    whole = _identifier()
-    return (numpy.asarray(whole.tk_nextmove), numpy.asarray(whole._rowbase, numpy.int64),
-            numpy.asarray(whole.tk_output, numpy.int64))
-
-
-@cache
-def _model(script: str) -> _Model:
-    import numpy
-
-    table, priors, names = _identifier()._full_model
-    wanted = set(CANDIDATES[script].split())
-    chosen = [i for i, name in enumerate(names) if name in wanted]
-    labels = [SAME_LANGUAGE.get(names[i], names[i]) for i in chosen]
-    raised = [PRIOR_OF_THE_EIGHT * (label in SCRIPTS_OF[script]) for label in labels]
-    codes = tuple(dict.fromkeys(labels))
-    return _Model(_walk(), numpy.ascontiguousarray(table[:, chosen], numpy.float32),
-                  numpy.asarray(priors, numpy.float64)[chosen] + raised, codes,
-                  numpy.array([codes.index(label) for label in labels]))
-
-
-def _ask_py3langid(text: str, script: str) -> tuple[str, float]:
-    import numpy
-
-    from language_kernel import language_scores
-
-    model = _model(script)
-    data = numpy.frombuffer(_identifier()._encode(text) or b" ", numpy.uint8)
-    scores, features = language_scores(*model.walk, model.log_probabilities, model.log_priors, data)
-    if not features:  # every language is as likely, as the package has it
-        scores[:] = 0
-    # The package's scale: without it, long texts would always be sure.
-    probabilities = numpy.exp((scores - scores.max()) / len(data) ** 0.5)
-    probabilities = numpy.bincount(model.code_of, probabilities) / probabilities.sum()
-    best = int(probabilities.argmax())
-    return model.codes[best], float(probabilities[best])
+    candidates = CANDIDATES[script].split()
+    raised = [code for code in candidates if SAME_LANGUAGE.get(code, code) in SCRIPTS_OF[script]]
+    return ScoredLanguages(candidates, SAME_LANGUAGE, dict.fromkeys(raised, PRIOR_OF_THE_EIGHT))
 
 
 def _ask_langdetect(text: str) -> tuple[str, float]:

@@ -2,8 +2,8 @@
 
 A number is a telephone number by its international form (+49 30 ...), by a word before it (Tel., 电话, هاتف) or by a
 national form that nothing else has (a shape such as 555-123-4567, 01 42 34 56 78, 8 (495) 123-45-67, 03-1234-5678).
-Doses, dates, ICD codes, PMIDs, DOIs, ISSNs, laboratory values and exam numbers stay: where a shape is shared, the number
-stays. Digits may be ASCII, full-width, Arabic or Persian. Example:
+Doses, dates, ICD codes, PMIDs, DOIs, ISSNs, laboratory values and exam numbers stay: where a shape is shared, the
+number stays. Digits may be ASCII, full-width, Arabic or Persian. Example:
 
     python -c "import mask_contacts as m; print(m.mask_phones('Tel. 030 1234567, PMID 31986264', 'de'))"
 """
@@ -21,7 +21,7 @@ DASHES = "\u2010\u2011\u2012\u2013\u2212\uff0dー"
 # The longest row of digits with up to three separators between: at least 7 digits. Whole rows are judged, so that a
 # masked number does not change what its neighbours are.
 ROW = re.compile(rf"[{DIGITS}](?:[ \u00a0.()（）/{DASHES}-]{{0,3}}[{DIGITS}]){{6,}}+")
-PLAIN = str.maketrans({**{c: "-" for c in DASHES}, "（": "(", "）": ")", "\u00a0": " ",
+PLAIN = str.maketrans({**dict.fromkeys(DASHES, "-"), "（": "(", "）": ")", "\u00a0": " ",
                        **{chr(zero + i): str(i) for zero in (0xFF10, 0x660, 0x6F0) for i in range(10)}})
 DATE = re.compile(r"(?:\d{4}[-./ ]\d\d?[-./ ]\d\d?|\d\d?[-./ ]\d\d?[-./ ]\d{4})(?:[ ./-].*)?")
 
@@ -113,4 +113,4 @@ def _start_of_phone(text: str, start: int, end: int, language: str) -> int:
 
 def _joined(character: str) -> bool:
     """Whether a number beside this character is part of a word or code (A123...); Chinese and kana do not join."""
-    return character.isalpha() and not "\u3040" <= character <= "\u9fff" or character == "_"
+    return (character.isalpha() and not "\u3040" <= character <= "\u9fff") or character == "_"

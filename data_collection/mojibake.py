@@ -1,4 +1,4 @@
-"""Repair UTF-8 text that was read as Latin-1, Windows-1252 or Windows-1251 ("cÅ“ur", "â€™", "РїР°С†"), where that is certain.
+"""Repair UTF-8 that was read as Latin-1, Windows-1252 or Windows-1251 ("cÅ“ur", "â€™", "РїР°С†"), where certain.
 
 What is repaired must be valid UTF-8 when its characters are turned back into bytes, and must be something that nobody
 writes: the French "déjà »" with a no-break space before the quote is also the bytes of a Chinese character. Example:

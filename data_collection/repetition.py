@@ -13,7 +13,7 @@ UNSPACED = ("zh", "ja")
 CHARACTERS_PER_WORD = 2  # of zh and ja
 # Limits: twice the published ones for lines (0.30, 0.20) and the most frequent sequences (0.20, 0.18, 0.16), four times
 # for repeated sequences (0.15 to 0.10). The published ones would leave out 3.7 % of the medical documents that
-# check_cleaning.py reads, because leaflets and guidelines name the same drug, and warn with the same words, again and again.
+# check_cleaning.py reads: leaflets and guidelines name the same drug, and warn with the same words, again and again.
 MAX_DUPLICATE_LINES = 0.60  # share of the lines that repeat an earlier one
 MAX_DUPLICATE_LINE_CHARACTERS = 0.40
 MAX_TOP_SHARE = {2: 0.40, 3: 0.36, 4: 0.32}  # characters in the most frequent sequence of n words
