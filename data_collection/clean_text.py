@@ -38,13 +38,14 @@ MIN_LETTER_SHARE = 0.5  # letters among all characters but white space
 MAX_SYMBOLS_PER_WORD = 0.1  # of "#", and of "...": Rae et al. 2021, table A1
 MOST_ROUNDS = 4  # of repair; text that was encoded wrongly more often than this is left out as mojibake
 
-LINE_END = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+LINE_END = re.compile("[\r\x0b\x0c\x85\u2028\u2029](?:(?<=\r)\n)?")
 # Control characters, soft hyphens, zero-width spaces, direction marks, language tags, what is no character. The joiners
 # U+200C and U+200D stay: Persian, Indian scripts and emoji are written with them.
 UNWANTED = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff"
     "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
+CHANGED = re.compile(f"{LINE_END.pattern[:LINE_END.pattern.index(']')]}{UNWANTED.pattern[1:]}")  # either of the two
 UNWANTED_ASCII = bytes([*range(9), *range(0x0B, 0x20), 0x7F])  # the line ends to be changed among them
 
 # Kinds of characters by the first byte of their UTF-8 form: Letter, Wide (Chinese, kana, Hangul), Symbol or digit.
@@ -108,8 +109,11 @@ def remove_control_characters(text: str) -> tuple[str, int]:
     """(text, characters removed and line ends changed)."""
     if text.isascii():
         raw = text.encode("ascii")
-        if len(raw.translate(None, UNWANTED_ASCII)) == len(raw):
-            return text, 0
+        changed = len(raw.translate(None, UNWANTED_ASCII)) < len(raw)
+    else:
+        changed = CHANGED.search(text)
+    if not changed:
+        return text, 0
     text, ends = LINE_END.subn("\n", text)
     text, removed = UNWANTED.subn("", text)
     return text, ends + removed

@@ -32,34 +32,32 @@ RUN_CYRILLIC = re.compile(f"(?:[РС]{NEXT_CYRILLIC}){{3,}}+")
 PUNCTUATION_CYRILLIC = re.compile(f"вЂ{NEXT_CYRILLIC}|в„[–ў]")
 ANY_CYRILLIC = re.compile(f"(?<![а-яА-Я])(?:[РС]{NEXT_CYRILLIC})++(?![а-яА-Я])")
 # What no language writes, whatever it was: first bytes whose second one was lost or changed on the way.
-BROKEN = re.compile("â€|ï¿½|Ã[?\xa0-\xbf]|Â[?\xa0-\xbf]|[ÐÑ][?\x80-\xbf]|вЂ")
-WESTERN_GATE = re.compile("[\xc2-\xf4]" + NEXT)
-CYRILLIC_GATE = re.compile(f"[РСв]{NEXT_CYRILLIC}")
+BROKEN = re.compile(
+    "[âïÃÂÐÑв](?:(?<=â)€|(?<=ï)¿½|(?<=[ÃÂ])[?\xa0-\xbf]|(?<=[ÐÑ])[?\x80-\xbf]|(?<=в)Ђ)"
+)  # fmt: skip
+# Nearly every text is done with after one search for a first byte before a second one. "?" is what a lost byte becomes.
+SUSPECT = re.compile(f"[\xc2-\xf4РСв](?:{NEXT}|{NEXT_CYRILLIC}|[?])")
 
 
 def repair_mojibake(text: str) -> tuple[str, int]:
     """(text, characters repaired): one layer of wrong decoding undone."""
-    if text.isascii():
+    if text.isascii() or not SUSPECT.search(text):
         return text, 0
-    count = 0
-    if WESTERN_GATE.search(text):
-        text, count = _replace(RUN, text, _western)
-        if count and "Ã " in text:  # "Ã" and a no-break space that became a plain one: "à"
-            count += text.count("Ã ")
-            text = text.replace("Ã ", "à ")
-    if CYRILLIC_GATE.search(text):
-        text, punctuation = _replace(PUNCTUATION_CYRILLIC, text, _cyrillic)
-        text, letters = _replace(RUN_CYRILLIC, text, _cyrillic)
-        if letters:  # short words of the same text, such as "и" and "в"
-            text, more = _replace(ANY_CYRILLIC, text, _cyrillic)
-            letters += more
-        count += punctuation + letters
-    return text, count
+    text, count = _replace(RUN, text, _western)
+    if count and "Ã " in text:  # "Ã" and a no-break space that became a plain one: "à"
+        count += text.count("Ã ")
+        text = text.replace("Ã ", "à ")
+    text, punctuation = _replace(PUNCTUATION_CYRILLIC, text, _cyrillic)
+    text, letters = _replace(RUN_CYRILLIC, text, _cyrillic)
+    if letters:  # short words of the same text, such as "и" and "в"
+        text, more = _replace(ANY_CYRILLIC, text, _cyrillic)
+        letters += more
+    return text, count + punctuation + letters
 
 
 def is_broken(text: str) -> bool:
     """Whether so much looks wrongly decoded, and beyond repair, that the document is no use."""
-    if text.isascii():
+    if text.isascii() or not SUSPECT.search(text):
         return False
     found = len(BROKEN.findall(text))
     return found >= MIN_BROKEN and found > MAX_BROKEN_SHARE * len(text)

@@ -1,4 +1,4 @@
-"""Tell repetitive text by the shares of repeated lines and word sequences (Rae et al. 2021, Gopher, table A1).
+"""Tell repetitive text by the shares of repeated lines and word sequences, as Rae et al. 2021 (Gopher), table A1.
 
 https://arxiv.org/abs/2112.11446. Shares are of the characters of words, white space left out. Chinese and Japanese have
 no spaces between words: there a word is taken as two characters. Example:
@@ -6,8 +6,8 @@ no spaces between words: there a word is taken as two characters. Example:
     python -c "import repetition; print(repetition.is_repetitive('Buy now. ' * 30, 'en'))"
 """
 
-from collections import Counter
-from collections.abc import Sequence
+import numba
+import numpy
 
 UNSPACED = ("zh", "ja")
 CHARACTERS_PER_WORD = 2  # of zh and ja
@@ -17,7 +17,7 @@ CHARACTERS_PER_WORD = 2  # of zh and ja
 MAX_DUPLICATE_LINES = 0.60  # share of the lines that repeat an earlier one
 MAX_DUPLICATE_LINE_CHARACTERS = 0.40
 MAX_TOP_SHARE = {2: 0.40, 3: 0.36, 4: 0.32}  # characters in the most frequent sequence of n words
-MAX_DUPLICATE_SHARE = {5: 0.60, 6: 0.56, 7: 0.52, 8: 0.48, 9: 0.44, 10: 0.40}  # characters in repeated sequences
+MAX_REPEATED_SHARE = {5: 0.60, 6: 0.56, 7: 0.52, 8: 0.48, 9: 0.44, 10: 0.40}  # in later copies of sequences of n words
 
 
 def has_repeated_lines(lines: list[str]) -> bool:
@@ -33,58 +33,99 @@ def has_repeated_lines(lines: list[str]) -> bool:
 
 
 def is_repetitive(text: str, language: str) -> bool:
-    """Whether word sequences repeat more than the limits allow."""
-    words: Sequence[str] = text.split()
-    scale = 1
-    if language in UNSPACED:
-        words, scale = "".join(words), CHARACTERS_PER_WORD
-    total = sum(map(len, words))
-    return _has_top_sequence(words, scale, total) or _has_repeated_sequences(words, scale, total)
-
-
-def _sequences(words: Sequence[str], length: int) -> list:
-    """All runs of `length` words; of a string, all its substrings of that length."""
-    if isinstance(words, str):
-        return [words[i : i + length] for i in range(len(words) - length + 1)]
-    return list(zip(*(words[i:] for i in range(length)), strict=False))
-
-
-def _has_top_sequence(words: Sequence[str], scale: int, total: int) -> bool:
-    # A sequence that often needs a word that often: most texts are done with after counting single words.
-    heaviest = max((count * len(word) for word, count in Counter(words).items()), default=0)
+    """Whether sequences of words (in zh and ja: of characters) repeat more than the limits allow."""
+    unspaced = language in UNSPACED
+    scale = CHARACTERS_PER_WORD if unspaced else 1
+    words, lengths = _words(numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"), numpy.uint32), unspaced)
+    total = lengths.sum()
     for n, limit in MAX_TOP_SHARE.items():
-        if heaviest * n * scale <= limit * total:
-            continue
-        counts = Counter(_sequences(words, n * scale))
-        if any(count > 1 and count * sum(map(len, sequence)) > limit * total for sequence, count in counts.items()):
+        if top_characters(words, lengths, n * scale) > limit * total:
             return True
-    return False
-
-
-def _has_repeated_sequences(words: Sequence[str], scale: int, total: int) -> bool:
-    # A repeated sequence holds no word for the first time: new words alone may settle it.
-    if sum(map(len, set(words))) >= (1 - min(MAX_DUPLICATE_SHARE.values())) * total:
-        return False
-    for n, limit in MAX_DUPLICATE_SHARE.items():
-        share = _repeated_share(words, n * scale, total)
-        if share > limit:
+    for n, limit in MAX_REPEATED_SHARE.items():
+        repeated = repeated_characters(words, lengths, n * scale)
+        if repeated > limit * total:
             return True
-        if share <= min(MAX_DUPLICATE_SHARE.values()):
+        if repeated <= min(MAX_REPEATED_SHARE.values()) * total:
             return False  # longer sequences are repeated less
     return False
 
 
-def _repeated_share(words: Sequence[str], length: int, total: int) -> float:
-    """Share of the characters that lie in a second or later occurrence of a sequence, each counted once."""
-    sequences = _sequences(words, length)
-    if len(set(sequences)) == len(sequences):
-        return 0.0
-    seen: set = set()
+@numba.njit(cache=True)
+def _words(points, unspaced):
+    """(hash, characters) of every word of the code points (uint32); unspaced: of every character but white space."""
+    words = numpy.empty(len(points), numpy.uint64)
+    lengths = numpy.empty(len(points), numpy.int64)
+    count = length = 0
+    value = numpy.uint64(0)
+    for i in range(len(points) + 1):
+        point = points[i] if i < len(points) else numpy.uint32(32)
+        space = (
+            point == 32 or 9 <= point <= 13 or 28 <= point <= 31 or point == 0x85 or point == 0xA0
+            or point == 0x1680 or 0x2000 <= point <= 0x200A or point == 0x2028 or point == 0x2029
+            or point == 0x202F or point == 0x205F or point == 0x3000
+        )  # fmt: skip
+        if not space:
+            value = _mix(value, numpy.uint64(point))
+            length += 1
+        if length and (space or unspaced):
+            words[count], lengths[count] = value, length
+            count += 1
+            value, length = numpy.uint64(0), 0
+    return words[:count], lengths[:count]
+
+
+@numba.njit(cache=True)
+def _mix(value, more):
+    """A 64-bit hash of a hash and a number: the finishing steps of splitmix64 (Steele et al. 2014)."""
+    value = value * numpy.uint64(31) + more + numpy.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+    return value ^ (value >> numpy.uint64(31))
+
+
+@numba.njit(cache=True)
+def _occurrences(words, n):
+    """For every sequence of n words, by its place: how often it has come up to here, itself included (int64)."""
+    places = max(0, len(words) - n + 1)
+    result = numpy.empty(places, numpy.int64)
+    slots = 16
+    while slots < 2 * places:
+        slots *= 2
+    keys = numpy.zeros(slots, numpy.uint64)
+    counts = numpy.zeros(slots, numpy.int64)
+    last_slot = numpy.uint64(slots - 1)
+    for i in range(places):
+        key = numpy.uint64(0)
+        for word in words[i : i + n]:
+            key = _mix(key, word)
+        key |= numpy.uint64(1)  # 0 is an empty slot
+        slot = (key >> numpy.uint64(20)) & last_slot
+        while keys[slot] != 0 and keys[slot] != key:
+            slot = (slot + numpy.uint64(1)) & last_slot
+        keys[slot] = key
+        counts[slot] += 1
+        result[i] = counts[slot]
+    return result
+
+
+@numba.njit(cache=True)
+def top_characters(words, lengths, n):
+    """Characters in all occurrences of the sequence of n words that takes most; 0 where none comes twice."""
+    most = 0
+    occurrences = _occurrences(words, n)
+    for i in range(len(occurrences)):
+        if occurrences[i] > 1:
+            most = max(most, occurrences[i] * lengths[i : i + n].sum())
+    return most
+
+
+@numba.njit(cache=True)
+def repeated_characters(words, lengths, n):
+    """Characters in second and later occurrences of sequences of n words, each character counted once."""
     covered = end = 0
-    for i, sequence in enumerate(sequences):
-        if sequence in seen:
-            covered += sum(map(len, words[max(i, end) : i + length]))
-            end = i + length
-        else:
-            seen.add(sequence)
-    return covered / total
+    occurrences = _occurrences(words, n)
+    for i in range(len(occurrences)):
+        if occurrences[i] > 1:
+            covered += lengths[max(i, end) : i + n].sum()
+            end = i + n
+    return covered
