@@ -18,7 +18,7 @@ LONGEST_WHOLE, LONGEST_BEGINNING, LONGEST_HOLDING = 60, 200, 300  # characters o
 REPEATED_LINE_CHARACTERS = 60  # Chinese, kana and Hangul count double
 WORD = re.compile(r"\w+")
 HEAD = 3  # letters of a first word by which most lines are passed over
-BULLETS = " \t\u00a0\u3000|•·»›>«‹<-–—*#[(【「\"'“▶►→+"  # what stands before the words of a menu
+BULLETS = " \t\u00a0\u3000|•·»›>«‹<-–—*[(¡¿【「\"'“▶►→+"  # before the words of a menu; not the # of headings
 
 
 class Phrases(NamedTuple):

@@ -42,10 +42,10 @@ LOOK_BACK = 32  # characters before a row in which its announcement may stand
 SHAPES = re.compile(
     r"(?:1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}"  # North America
     r"|0[1-9](?:[ .-]\d\d){4}"  # France
-    r"|\(?0[1-9]\d{1,4}\)?(?: / |[ /-])\d{3,8}(?: \d{2,5}){0,3}(?:-\d{1,4})?(?<=\d\d)"  # Germany, Britain, China
+    r"|\(?0[1-9]\d{1,4}\)?(?: / |[ /])\d{3,8}(?: \d{2,5}){0,3}(?:-\d{1,4})?|0[1-9]\d{1,3}-\d{5,8}"  # Germany, Britain
     r"|[78][ -]?\(?[3489]\d\d\)?[ -]?\d{3}[ -]\d\d[ -]\d\d|\([3489]\d\d\) ?\d{3}-\d\d-\d\d"  # Russia
     r"|8-800-\d{3}-\d{4}|[48]00-\d{3,4}-\d{3,4}"  # free of charge: Russia, China
-    r"|0\d{1,4}(?:-\d{1,4}-|\(\d{1,4}\))\d{3,4}"  # Japan
+    r"|0\d{1,4}(?:-\d{1,4}-|\(\d{1,4}\))\d{3,4}|0\d{2,3}-\d{7,8}"  # Japan, China
 )
 LEADING_ZERO_DIGITS = range(9, 13)  # a shape that begins with 0 has this many digits; 8 are an ISSN or a date
 SHAPES_OF = {

@@ -31,6 +31,7 @@ RUN = re.compile(f"(?:[\xc2-\xdf]{NEXT}|[\xe0-\xef]{NEXT}{NEXT}|[\xf0-\xf4]{NEXT
 RUN_CYRILLIC = re.compile(f"(?:[РС]{NEXT_CYRILLIC}){{3,}}+")
 PUNCTUATION_CYRILLIC = re.compile(f"вЂ{NEXT_CYRILLIC}|в„[–ў]")
 ANY_CYRILLIC = re.compile(f"(?<![а-яА-Я])(?:[РС]{NEXT_CYRILLIC})++(?![а-яА-Я])")
+LOST_SPACE = re.compile("Ã (?=[ ,.;:!?)»\n]|$)|Ã(?= )")
 # What no language writes, whatever it was: first bytes whose second one was lost or changed on the way.
 BROKEN = re.compile(
     "[âïÃÂÐÑв](?:(?<=â)€|(?<=ï)¿½|(?<=[ÃÂ])[?\xa0-\xbf]|(?<=[ÐÑ])[?\x80-\xbf]|(?<=в)Ђ)"
@@ -44,9 +45,10 @@ def repair_mojibake(text: str) -> tuple[str, int]:
     if text.isascii() or not SUSPECT.search(text):
         return text, 0
     text, count = _replace(RUN, text, _western)
-    if count and "Ã " in text:  # "Ã" and a no-break space that became a plain one: "à"
-        count += text.count("Ã ")
-        text = text.replace("Ã ", "à ")
+    if count:  # then also what is not certain alone: short words in other alphabets, "Ã" before a lost space
+        text, short_words = _replace(RUN, text, _western_letters)
+        text, graves = LOST_SPACE.subn("à", text)
+        count += short_words + graves
     text, punctuation = _replace(PUNCTUATION_CYRILLIC, text, _cyrillic)
     text, letters = _replace(RUN_CYRILLIC, text, _cyrillic)
     if letters:  # short words of the same text, such as "и" and "в"
@@ -79,16 +81,22 @@ def _replace(pattern: re.Pattern, text: str, decode) -> tuple[str, int]:
 
 
 def _western(match: re.Match) -> str | None:
-    try:
-        decoded = bytes(WESTERN.get(c) or ord(c) for c in match[0]).decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    if len(decoded) >= 3:
+    decoded = _western_letters(match, any_script=True)
+    if decoded is None or len(decoded) >= 3:
         return decoded
     text, end = match.string, match.end()
     beside = text[max(0, match.start() - 1) : match.start()] + text[end : end + 1]
     in_word = any(c.islower() for c in beside)
     return decoded if all(_certain(c, in_word) for c in decoded) else None
+
+
+def _western_letters(match: re.Match, any_script: bool = False) -> str | None:
+    """The run decoded; None where it is not UTF-8, or holds other than Greek, Cyrillic, Hebrew, Arabic letters."""
+    try:
+        decoded = bytes(WESTERN.get(c) or ord(c) for c in match[0]).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return decoded if any_script or all("\u0370" <= c <= "\u06ff" and c.isalpha() for c in decoded) else None
 
 
 def _certain(character: str, in_word: bool) -> bool:

@@ -85,7 +85,10 @@ def _mix(value, more):
 
 @numba.njit(cache=True)
 def _occurrences(words, n):
-    """For every sequence of n words, by its place: how often it has come up to here, itself included (int64)."""
+    """For every sequence of n words, by its place: how often it has come up to here, itself included (int64).
+
+    0 where it overlaps its own occurrence before: a row of ten dashes is five times two dashes, not nine.
+    """
     places = max(0, len(words) - n + 1)
     result = numpy.empty(places, numpy.int64)
     slots = 16
@@ -93,6 +96,7 @@ def _occurrences(words, n):
         slots *= 2
     keys = numpy.zeros(slots, numpy.uint64)
     counts = numpy.zeros(slots, numpy.int64)
+    ends = numpy.zeros(slots, numpy.int64)
     last_slot = numpy.uint64(slots - 1)
     for i in range(places):
         key = numpy.uint64(0)
@@ -103,8 +107,11 @@ def _occurrences(words, n):
         while keys[slot] != 0 and keys[slot] != key:
             slot = (slot + numpy.uint64(1)) & last_slot
         keys[slot] = key
-        counts[slot] += 1
-        result[i] = counts[slot]
+        result[i] = 0
+        if i >= ends[slot]:
+            counts[slot] += 1
+            ends[slot] = i + n
+            result[i] = counts[slot]
     return result
 
 

@@ -1,13 +1,23 @@
 """Which language a text is in: by script, by letters, or not to be told."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from language import count_scripts, detect_language, language_by_script
+from language import CANDIDATES, DETECTORS, count_scripts, detect_language, language_by_script, windows
+from language_scores import ScoredLanguages
+
+OTHERS = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "sample/languages/other_languages.jsonl").read_text("utf-8").splitlines()
+]
 
 
+@pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize("language", ["en", "fr", "es", "de", "ru", "zh", "ja", "ar"])
-def test_the_eight_languages_are_told_apart(made, language):
-    found = detect_language(made.medical[language])
+def test_the_eight_languages_are_told_apart(made, language, detector):
+    found = detect_language(made.medical[language], detector)
     assert found.code == language
     assert found.probability > 0.9
 
@@ -25,14 +35,52 @@ def test_other_languages_are_named_and_not_taken_for_a_neighbour(text, code):
     assert detect_language(text).code == code
 
 
+@pytest.mark.parametrize("language", sorted({other["language"] for other in OTHERS}))
+def test_a_neighbouring_language_is_named_surely(language):
+    texts = [other["text"] for other in OTHERS if other["language"] == language]
+    assert {detect_language(text).code for text in texts} == {language}
+    assert detect_language(" ".join(texts)).probability > 0.9
+
+
+def test_a_text_of_two_scripts_is_never_sure():
+    mixed = "Больному назначен " + "amoxicillin clavulanate potassium tablets daily " * 2 + "при пневмонии на семь дней"
+    assert detect_language(mixed).probability < 0.9
+    russian = "Пациент поступил в больницу с лихорадкой. Принимает aspirin."
+    assert detect_language(russian).code == "ru"
+    assert detect_language(russian).probability > 0.9
+
+
+def test_a_long_text_is_told_from_windows_spread_over_it(made):
+    assert windows("abcdefghij", 3, 2) == "ab ef ij"
+    assert windows("abcdefghij", 1, 2) == "ef"
+    assert windows("abcdefghij", 5, 2) == "abcdefghij"
+    menu = "Home | About us | Contact | Sign in to your account | Search this site | Subscribe to our newsletter | "
+    assert detect_language(menu + made.medical["fr"] * 6 + menu).code == "fr"
+
+
+def test_the_compiled_scores_are_py3langid_s():
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    theirs = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    latin = CANDIDATES["Latin"].split()
+    theirs.set_languages(latin)
+    ours = ScoredLanguages(latin, {}, {})
+    for other in OTHERS:
+        code, probability = theirs.classify(other["text"])
+        assert ours.best(other["text"]) == (code, pytest.approx(probability, abs=1e-3))
+    assert ours.best("ÜBER DEN KRANKEN") == (theirs.classify("ÜBER DEN KRANKEN")[0], pytest.approx(
+        theirs.classify("ÜBER DEN KRANKEN")[1], abs=1e-3))
+
+
 @pytest.mark.parametrize("text", ["", "   ", "12345 67,8 %", "abc", "?!", "\ufffd\ufffd"])
 def test_a_text_with_too_few_letters_has_no_language(text):
     assert detect_language(text) == ("und", 0.0)
 
 
-def test_the_answer_is_the_same_every_time():
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_the_answer_is_the_same_every_time(detector):
     text = "Paracetamol 500 mg, ibuprofen 400 mg, amoxicillin 250 mg"
-    assert len({detect_language(text) for _ in range(10)}) == 1
+    assert len({detect_language(text, detector) for _ in range(10)}) == 1
 
 
 def test_mixed_text_follows_the_script_that_says_most():

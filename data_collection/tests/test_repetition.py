@@ -1,0 +1,80 @@
+"""Repetition in compiled code equals a plain counting; spam is told, medical text with its repetitions is not."""
+
+from collections import Counter
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import repetition
+from repetition import has_repeated_lines, is_repetitive, repeated_characters, top_characters
+
+
+def plain_occurrences(words: list[str], n: int) -> list[tuple[int, int]]:
+    """(place, how often the sequence has come) of what does not overlap its own occurrence before."""
+    counts, ends, found = Counter(), {}, []
+    for i in range(len(words) - n + 1):
+        sequence = tuple(words[i : i + n])
+        if i >= ends.get(sequence, 0):
+            counts[sequence] += 1
+            ends[sequence] = i + n
+            found.append((i, counts[sequence]))
+    return found
+
+
+def plain_top(words: list[str], n: int) -> int:
+    found = plain_occurrences(words, n)
+    return max((count * sum(map(len, words[i : i + n])) for i, count in found if count > 1), default=0)
+
+
+def plain_repeated(words: list[str], n: int) -> int:
+    covered = {place for i, count in plain_occurrences(words, n) if count > 1 for place in range(i, i + n)}
+    return sum(len(words[i]) for i in covered)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="ab \n\u3000\xa0é病😀", max_size=80), st.booleans(), st.integers(1, 5))
+def test_the_compiled_counts_equal_plain_ones(text, unspaced, n):
+    words = list("".join(text.split())) if unspaced else text.split()
+    points = numpy.frombuffer(text.encode("utf-32-le"), numpy.uint32)
+    hashes, lengths = repetition._words(points, unspaced)
+    assert lengths.tolist() == [len(word) for word in words]
+    assert top_characters(hashes, lengths, n) == plain_top(words, n)
+    assert repeated_characters(hashes, lengths, n) == plain_repeated(words, n)
+
+
+def test_every_white_space_of_python_parts_words():
+    text = "x".join(chr(c) for c in range(0x3100) if chr(c).isspace())
+    _, lengths = repetition._words(numpy.frombuffer(text.encode("utf-32-le"), numpy.uint32), False)
+    assert len(lengths) == len(text.split())
+
+
+SPAM = {
+    "en": "Buy cheap pills here now. ", "fr": "Achetez vos pilules ici. ", "es": "Compre aquí sus pastillas. ",
+    "de": "Kaufen Sie hier Tabletten. ", "ru": "Купите таблетки здесь. ", "zh": "在这里购买便宜药片。",
+    "ja": "ここで安い薬を買う。", "ar": "اشتر الأقراص من هنا. ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", SPAM)
+def test_spam_is_repetitive_and_prose_is_not(made, language):
+    assert is_repetitive(SPAM[language] * 30, language)
+    assert not is_repetitive(made.medical[language], language)
+    assert not is_repetitive("", language)
+
+
+def test_a_leaflet_that_names_its_drug_in_every_sentence_stays():
+    text = ("Before you take Amoxicilline 500 mg tablets, tell your doctor of every allergy. "
+            "Amoxicilline 500 mg tablets must not be taken with methotrexate. "
+            "Swallow Amoxicilline 500 mg tablets whole, with a glass of water. "
+            "If you have taken more Amoxicilline 500 mg tablets than you should, ask for help. "
+            "If you have forgotten to take Amoxicilline 500 mg tablets, go on as before.")  # fmt: skip
+    assert not is_repetitive(text, "en")
+
+
+def test_repeated_lines_are_counted():
+    assert not has_repeated_lines(["one", "two", "", "", "one"])
+    assert has_repeated_lines(["the same line"] * 3 + ["another"])
+    assert has_repeated_lines(["a long line that comes twice, word by word"] * 2 + list("abcd"))
+    assert not has_repeated_lines([])
