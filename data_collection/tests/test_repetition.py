@@ -2,13 +2,12 @@
 
 from collections import Counter
 
-import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import repetition
-from repetition import has_repeated_lines, is_repetitive, repeated_characters, top_characters
+from repetition import has_repeated_lines, is_repetitive
+from repetition_counts import find_words, repeated_characters, top_characters
 
 
 def plain_occurrences(words: list[str], n: int) -> list[tuple[int, int]]:
@@ -37,8 +36,7 @@ def plain_repeated(words: list[str], n: int) -> int:
 @given(st.text(alphabet="ab \n\u3000\xa0é病😀", max_size=80), st.booleans(), st.integers(1, 5))
 def test_the_compiled_counts_equal_plain_ones(text, unspaced, n):
     words = list("".join(text.split())) if unspaced else text.split()
-    points = numpy.frombuffer(text.encode("utf-32-le"), numpy.uint32)
-    hashes, lengths = repetition._words(points, unspaced)
+    hashes, lengths = find_words(text, unspaced)
     assert lengths.tolist() == [len(word) for word in words]
     assert top_characters(hashes, lengths, n) == plain_top(words, n)
     assert repeated_characters(hashes, lengths, n) == plain_repeated(words, n)
@@ -46,7 +44,7 @@ def test_the_compiled_counts_equal_plain_ones(text, unspaced, n):
 
 def test_every_white_space_of_python_parts_words():
     text = "x".join(chr(c) for c in range(0x3100) if chr(c).isspace())
-    _, lengths = repetition._words(numpy.frombuffer(text.encode("utf-32-le"), numpy.uint32), False)
+    _, lengths = find_words(text, False)
     assert len(lengths) == len(text.split())
 
 

@@ -1,0 +1,101 @@
+"""Count repeated sequences of words in compiled code (numba); a test compares it with plain counting.
+
+Words and sequences are compared by 64-bit hashes. Example:
+
+    python -c "import repetition_counts as r; print(r.top_characters(*r.find_words('a b a b a', False), 2))"
+"""
+
+import numba
+import numpy
+
+
+def find_words(text: str, unspaced: bool) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """(hash (uint64), characters (int64)) of every word; unspaced: of every character but white space."""
+    return _words(numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"), numpy.uint32), unspaced)
+
+
+@numba.njit(cache=True)
+def _words(points, unspaced):
+    words = numpy.empty(len(points), numpy.uint64)
+    lengths = numpy.empty(len(points), numpy.int64)
+    count = length = 0
+    value = numpy.uint64(0)
+    for i in range(len(points) + 1):
+        point = points[i] if i < len(points) else numpy.uint32(32)
+        space = (
+            point == 32 or 9 <= point <= 13 or 28 <= point <= 31 or point == 0x85 or point == 0xA0
+            or point == 0x1680 or 0x2000 <= point <= 0x200A or point == 0x2028 or point == 0x2029
+            or point == 0x202F or point == 0x205F or point == 0x3000
+        )  # fmt: skip
+        if not space:
+            value = _mix(value, numpy.uint64(point))
+            length += 1
+        if length and (space or unspaced):
+            words[count], lengths[count] = value, length
+            count += 1
+            value, length = numpy.uint64(0), 0
+    return words[:count], lengths[:count]
+
+
+@numba.njit(cache=True)
+def _mix(value, more):
+    """A 64-bit hash of a hash and a number: the finishing steps of splitmix64 (Steele et al. 2014)."""
+    value = value * numpy.uint64(31) + more + numpy.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+    return value ^ (value >> numpy.uint64(31))
+
+
+@numba.njit(cache=True)
+def _occurrences(words, n):
+    """For every sequence of n words, by its place: how often it has come up to here, itself included (int64).
+
+    0 where it overlaps its own occurrence before: a row of ten dashes is five times two dashes, not nine.
+    """
+    places = max(0, len(words) - n + 1)
+    result = numpy.empty(places, numpy.int64)
+    slots = 16
+    while slots < 2 * places:
+        slots *= 2
+    keys = numpy.zeros(slots, numpy.uint64)
+    counts = numpy.zeros(slots, numpy.int64)
+    ends = numpy.zeros(slots, numpy.int64)
+    last_slot = numpy.uint64(slots - 1)
+    for i in range(places):
+        key = numpy.uint64(0)
+        for word in words[i : i + n]:
+            key = _mix(key, word)
+        key |= numpy.uint64(1)  # 0 is an empty slot
+        slot = (key >> numpy.uint64(20)) & last_slot
+        while keys[slot] != 0 and keys[slot] != key:
+            slot = (slot + numpy.uint64(1)) & last_slot
+        keys[slot] = key
+        result[i] = 0
+        if i >= ends[slot]:
+            counts[slot] += 1
+            ends[slot] = i + n
+            result[i] = counts[slot]
+    return result
+
+
+@numba.njit(cache=True)
+def top_characters(words, lengths, n):
+    """Characters in all occurrences of the sequence of n words that takes most; 0 where none comes twice."""
+    most = 0
+    occurrences = _occurrences(words, n)
+    for i in range(len(occurrences)):
+        if occurrences[i] > 1:
+            most = max(most, occurrences[i] * lengths[i : i + n].sum())
+    return most
+
+
+@numba.njit(cache=True)
+def repeated_characters(words, lengths, n):
+    """Characters in second and later occurrences of sequences of n words, each character counted once."""
+    covered = end = 0
+    occurrences = _occurrences(words, n)
+    for i in range(len(occurrences)):
+        if occurrences[i] > 1:
+            covered += lengths[max(i, end) : i + n].sum()
+            end = i + n
+    return covered
