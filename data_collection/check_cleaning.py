@@ -18,9 +18,10 @@ from clean_text import clean
 from corpus_record import InputError, parse_arguments, run_command, write_json
 from document_files import column_names, document_stem, list_document_files, read_batches
 from keyword_match import LANGUAGES
-from language import DETECTORS, detect_language
+from language import detect_language
 
 OTHERS = Path(__file__).parent / "sample/languages/other_languages.jsonl"
+DETECTORS = ("py3langid", "langdetect")
 LENGTHS = (100, 400, 3000)
 SURE = 0.9  # the filter believes a detector from this probability on
 

@@ -95,8 +95,9 @@ def _leading_script(text: str) -> tuple[str, str, float]:
 def detect_language(text: str, detector: str = DETECTORS[0]) -> Detected:
     """The text's language and how sure that is. The same text always gives the same answer.
 
-    detector: one of DETECTORS, asked where the script leaves several languages. A Russian text with more Latin than
-    Cyrillic letters may be taken for another language, but never surely: the script's share lowers the probability.
+    detector: one of DETECTORS, asked where the script leaves several languages; "none" always answers ("und", 0.0). A
+    Russian text with more Latin than Cyrillic letters may be taken for another language, but never surely: the
+    script's share lowers the probability.
     """
     if detector == "none":
         return Detected(UNDETERMINED, 0.0)
