@@ -16,6 +16,14 @@ import numba
 import numpy
 
 
+def compiled(function):
+    """numba's njit with a cache; without one where no folder can be written."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # "no locator available"
+        return numba.njit(nogil=True)(function)
+
+
 class ScoredLanguages:
     """The model cut down to some languages. same: {label: language} of labels to be summed; prior: nats by label."""
 
@@ -51,7 +59,7 @@ def _load_model():
     return walk, list(labels), numpy.asarray(weights), numpy.asarray(priors)
 
 
-@numba.njit(cache=True)
+@compiled
 def _score(raw, next_states, row_starts, outputs, weights, priors):
     """Log posteriors (languages,) float64 of a text's bytes (uint8)."""
     found = numpy.empty(len(raw), numpy.int32)
@@ -64,6 +72,8 @@ def _score(raw, next_states, row_starts, outputs, weights, priors):
             count += 1
     found = numpy.sort(found[:count])
     scores = priors.copy()
+    if not count:  # nothing known: every language is as likely, as the package has it
+        scores[:] = 0
     begin = 0
     for i in range(1, count + 1):
         if i == count or found[i] != found[begin]:
@@ -75,7 +85,7 @@ def _score(raw, next_states, row_starts, outputs, weights, priors):
     return scores
 
 
-@numba.njit(cache=True)
+@compiled
 def _softmax(scores, temperature, language_of):
     """(index of the likeliest language, its probability); labels of one language are summed."""
     sums = numpy.zeros(language_of.max() + 1)

@@ -9,12 +9,20 @@ import numba
 import numpy
 
 
+def compiled(function):
+    """numba's njit with a cache; without one where no folder can be written."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # "no locator available"
+        return numba.njit(nogil=True)(function)
+
+
 def find_words(text: str, unspaced: bool) -> tuple[numpy.ndarray, numpy.ndarray]:
     """(hash (uint64), characters (int64)) of every word; unspaced: of every character but white space."""
     return _words(numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"), numpy.uint32), unspaced)
 
 
-@numba.njit(cache=True)
+@compiled
 def _words(points, unspaced):
     words = numpy.empty(len(points), numpy.uint64)
     lengths = numpy.empty(len(points), numpy.int64)
@@ -37,7 +45,7 @@ def _words(points, unspaced):
     return words[:count], lengths[:count]
 
 
-@numba.njit(cache=True)
+@compiled
 def _mix(value, more):
     """A 64-bit hash of a hash and a number: the finishing steps of splitmix64 (Steele et al. 2014)."""
     value = value * numpy.uint64(31) + more + numpy.uint64(0x9E3779B97F4A7C15)
@@ -46,7 +54,7 @@ def _mix(value, more):
     return value ^ (value >> numpy.uint64(31))
 
 
-@numba.njit(cache=True)
+@compiled
 def _occurrences(words, n):
     """For every sequence of n words, by its place: how often it has come up to here, itself included (int64).
 
@@ -78,7 +86,7 @@ def _occurrences(words, n):
     return result
 
 
-@numba.njit(cache=True)
+@compiled
 def top_characters(words, lengths, n):
     """Characters in all occurrences of the sequence of n words that takes most; 0 where none comes twice."""
     most = 0
@@ -89,7 +97,7 @@ def top_characters(words, lengths, n):
     return most
 
 
-@numba.njit(cache=True)
+@compiled
 def repeated_characters(words, lengths, n):
     """Characters in second and later occurrences of sequences of n words, each character counted once."""
     covered = end = 0

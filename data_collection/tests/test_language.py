@@ -58,18 +58,21 @@ def test_a_long_text_is_told_from_windows_spread_over_it(made):
     assert detect_language(menu + made.medical["fr"] * 6 + menu).code == "fr"
 
 
-def test_the_compiled_scores_are_py3langid_s():
+@pytest.mark.parametrize("script", CANDIDATES)
+def test_the_compiled_scores_are_py3langid_s(made, script):
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+    labels = CANDIDATES[script].split()
     theirs = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    latin = CANDIDATES["Latin"].split()
-    theirs.set_languages(latin)
-    ours = ScoredLanguages(latin, {}, {})
-    for other in OTHERS:
-        code, probability = theirs.classify(other["text"])
-        assert ours.best(other["text"]) == (code, pytest.approx(probability, abs=1e-3))
-    assert ours.best("ÜBER DEN KRANKEN") == (theirs.classify("ÜBER DEN KRANKEN")[0], pytest.approx(
-        theirs.classify("ÜBER DEN KRANKEN")[1], abs=1e-3))
+    theirs.set_languages(labels)
+    ours = ScoredLanguages(labels, {}, {})
+    texts = [*(other["text"] for other in OTHERS), *made.medical.values(), "ÜBER DEN KRANKEN", "zzz", ""]
+    for text in texts:
+        code, probability = theirs.classify(text)
+        assert ours.best(text)[1] == pytest.approx(probability, abs=1e-3)
+        assert ours.best(text)[0] == code or probability < 0.1
+    both = ScoredLanguages(labels, dict.fromkeys(labels[:2], "any"), {}).best(made.medical["ar"])
+    assert 0 < both[1] <= 1
 
 
 def test_without_a_detector_nothing_is_detected(made):
