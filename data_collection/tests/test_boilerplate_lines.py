@@ -65,6 +65,8 @@ def test_later_copies_of_long_lines_go():
     long = "The leaflet says on every page that the tablets are not for children."
     assert drop_repeated_lines(f"{long}\nNo fever.\n{long}\nNo fever.\n {long} ") == (
         f"{long}\nNo fever.\nNo fever.", 2)
+    short = "No fever and no cough since then.\n"
+    assert drop_repeated_lines(short * 2) == (short * 2, 0)
     chinese = "本品说明书每一页都写明儿童禁用，请将药品放在儿童不能接触的地方。"
     assert drop_repeated_lines(f"{chinese}\n{chinese}") == (chinese, 1)
     assert len(chinese) < REPEATED_LINE_CHARACTERS

@@ -28,6 +28,8 @@ def test_the_eight_languages_are_told_apart(made, language, detector):
     ("O paciente chegou ao hospital com febre e dor no peito; os médicos não sabiam então o que fazer.", "pt"),
     ("Пацієнт звернувся до лікарні з гарячкою та кашлем, і лікар призначив йому лікування.", "uk"),
     ("قال الطبيب إن المريض بحاجة إلى علاج طويل في المستشفى.", "ar"),
+    ("auscultación cardiopulmonar normal, abdomen normal", "es"),  # Galician without the prior
+    ("febre alta e dor no peito", "pt"),  # Spanish with a prior five times as strong
     ("新型コロナウイルス感染症の患者", "ja"),
     ("2019-nCoV 病毒感染患者的 CT 检查结果", "zh"),
 ])  # fmt: skip
