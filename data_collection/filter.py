@@ -129,6 +129,8 @@ def filter_documents(args: argparse.Namespace, argv: list[str] | None) -> int:
     parts = open_run(args.out, arguments, inputs | {"modified": modified})
     with only_run(args.out, args.shard):
         filter_units(args, own, parts)
+        if manifest_path.exists():  # of another shard, which found all units done
+            return report(read_json(manifest_path))
         done = [read_done(parts, u) for u in own]
         missing = [u for u in range(len(units)) if not (parts / f"{u:05d}" / "done.json").exists()]
         if missing:
@@ -219,7 +221,8 @@ def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path,
     """Move what the units wrote to its place, and write failures.jsonl and, last, the manifest; returns that."""
     units = [read_done(parts, u) for u in range(count)]
     failures = [failure for unit in units for failure in unit["failures"]]
-    if failures and not any(unit["read"] for unit in units):
+    unreadable = sum(row["unreadable"] for unit in units for row in unit["counts"].values())
+    if failures and sum(unit["read"] for unit in units) == unreadable:
         shutil.rmtree(args.out)
         raise InputError(f"no document could be read; the first reason: {failures[0]['reason']}")
     files = publish(args.out, parts, units)

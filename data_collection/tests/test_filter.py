@@ -175,6 +175,10 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_and_leaves_nothing(ru
     assert done.returncode == 2
     assert "no document could be read" in done.stderr
     assert not (tmp_path / "out").exists()
+    (tmp_path / "fr.jsonl").write_bytes('{"text": "été"}\n'.encode("latin-1") * 3)
+    done = run("filter.py", tmp_path / "fr.jsonl", "--out", tmp_path / "out")
+    assert (done.returncode, "fr.jsonl:1: not UTF-8 text" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_with_other_files_is_not_written_into(run, web, tmp_path):
