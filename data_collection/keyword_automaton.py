@@ -118,6 +118,8 @@ def _patterns(language: str, rule: str, keywords: list[Keyword], alphabet: dict[
             body = tuple(alphabet[c] for c in keyword.bare)
             token = not is_long(keyword.bare, language)
             heads = ((BOUNDARY,), (SPACE,)) if token else ((),)
+            if token and " " in keyword.bare:
+                heads = ()  # short but of two words: no single token ever equals it
             flag = TOKEN if token else 0
         else:
             body = tuple(BOUNDARY if c == " " else alphabet[c] for c in keyword.text)
@@ -131,10 +133,11 @@ def _patterns(language: str, rule: str, keywords: list[Keyword], alphabet: dict[
                 flag = WHOLE if keyword.place in ("whole", "ending") else 0
                 if keyword.place in ("inside", "ending"):
                     flag |= INSIDE
-                elif language == "ar":
-                    flag |= PROCLITIC
                 else:
                     heads = ((BOUNDARY,),)
+                    if language == "ar":  # what a proclitic may end with: fewer places to check
+                        flag |= PROCLITIC
+                        heads += tuple((alphabet[c],) for c in sorted({p[-1] for p in PROCLITICS if p}))
         patterns += [((*head, *body), number) for head in heads]
         flags.append(flag)
     return patterns, flags

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import keyword_automaton
@@ -71,7 +71,7 @@ def documents(language: str):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("language", KEYWORDS)
 def test_generated_texts_count_as_defined(matchers, language, rule):
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(documents(language) | st.text(max_size=20) | st.none(), max_size=12))
     def check(texts):
         assert_equal_to_the_definition(matchers[language, rule], texts)
@@ -81,7 +81,7 @@ def test_generated_texts_count_as_defined(matchers, language, rule):
 
 @pytest.mark.parametrize("language", KEYWORDS)
 def test_composed_and_decomposed_texts_score_the_same(matchers, language):
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(documents(language) | st.text(max_size=20))
     def check(text):
         forms = [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
@@ -99,7 +99,7 @@ def test_generated_lists_count_as_defined_with_a_table_and_without(tmp_path, mon
     terms = st.lists(st.sampled_from(LETTERS[language] + [" "]), min_size=1, max_size=5).map("".join)
     written = st.builds(str.__add__, st.sampled_from(["", "", "=", "-", "*"]), terms)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(written, min_size=1, max_size=12), st.lists(documents(language), min_size=1, max_size=8))
     def check(keywords, texts):
         (tmp_path / f"{language}.txt").write_text("\n".join(keywords), encoding="utf-8")
