@@ -10,6 +10,10 @@ from rationale import RATIONALE_METRIC_VERSION, add_bert_scores, mean_over_langu
 from variants import majority, turn, turn_back
 
 PARSERS = ("strict", "policy")
+# Of what accuracy.py counts and of how letters are read; a change makes a new version. 1: the prompt's pattern alone;
+# 2: free answers of foreign models are read by the policy of answers.py. 3: that policy reads tables of verdicts,
+# doubts ("I don't think it is A") and "all but C"; a letter that is only called wrong is no answer.
+METRIC_VERSION = 3
 
 
 def read_letters(row: dict, record: dict, prompt: Prompt, parse: str) -> dict:
