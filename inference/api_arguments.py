@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from inference_record import InputError, read_json, sha256_of_file
+from inference_record import InputError, read_json
+from model_identity import served_by
 from vllm_server import check_vllm
 
 DEFAULTS = {
@@ -30,8 +31,11 @@ DEFAULTS = {
     "vllm": None,
     "vllm_arguments": None,
 }
-# These change what is asked. Of the others, the address is part of the model's fingerprint (`endpoint_fingerprint`).
-DECISIVE = ("api_mode", "request_fields", "top_logprobs")
+# These change what is asked, or what answers (a server may be started with another precision or chat template). Of the
+# others, the address is part of the model's fingerprint (`endpoint_fingerprint`).
+DECISIVE = ("api_mode", "request_fields", "top_logprobs", "vllm_arguments")
+# Fields by which some servers take a key; it would stand in the record of the run.
+SECRETS = {"api_key", "api-key", "apikey", "authorization", "password", "secret", "token"}
 OURS = {"model", "messages", "prompt", "n", "stream", "echo", "logprobs", "top_logprobs"}
 # Foreign chat models say more than a letter; those that think first need --max-new-tokens in the thousands.
 MAX_NEW_TOKENS = {"answer": 256, "rationale": 1024}
@@ -146,6 +150,8 @@ def check_endpoint(args: argparse.Namespace) -> None:
         check_vllm(args)
     if args.max_cost is not None and None in (args.price_input, args.price_output):
         raise InputError("--max-cost needs --price-input and --price-output (US dollars for a million tokens)")
+    if SECRETS & {name.lower() for name in args.request_fields or {}}:
+        raise InputError("--request-fields: a key comes from the environment (--api-key-env), never from a flag")
     ours = sorted(OURS & set(args.request_fields or {}))
     if ours:
         raise InputError(f"--request-fields: {ours[0]} is set by this command")
@@ -172,10 +178,8 @@ def read_key(variable: str) -> str | None:
 
 
 def endpoint_fingerprint(args: argparse.Namespace) -> dict:
-    """What an endpoint's model is known by: address and name, and run.json where the name is a checkpoint's folder."""
-    run = Path(args.model) / "run.json"
-    known = {"run.json": sha256_of_file(run)} if run.exists() else {}
-    return {"endpoint": args.api_base, "model": args.model} | known
+    """What an endpoint's model is known by: address and name, and its files where the name is a model's folder."""
+    return {"endpoint": args.api_base, "model": args.model} | served_by(args.model)
 
 
 def endpoint_facts(args: argparse.Namespace) -> dict:

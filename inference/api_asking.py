@@ -181,7 +181,7 @@ def ask_endpoint(prompt: Prompt, test: dict, shots: dict, args: argparse.Namespa
             rows.append(item.row | {"output": "", "failure": missing[0][0], "detail": missing[0][1]})
         else:
             rows.append(fill_row(item, [replies[request.key] for request in item.requests], prompt.stop))
-    if all(row.get("failure") in UNANSWERED for row in rows):
+    if rows and all(row.get("failure") in UNANSWERED for row in rows):
         row = rows[0]
         raise InputError(f"no question was answered; the first: {UNANSWERED[row['failure']]}. {row['detail']}")
     return together(rows, items, shard, args)

@@ -10,6 +10,7 @@ from api_client import Request
 from exam_questions import answer_letters
 from few_shot import render_with_examples
 from inference_record import InputError
+from model_identity import served_by
 from prompt_reader import Prompt, PromptError
 from variants import count_variants, turn
 
@@ -24,9 +25,9 @@ class Item:
 
 
 def request_of(
-    args: argparse.Namespace, question: str, text: str, variant: int, stop: list[str], wants: str
+    args: argparse.Namespace, question: str, text: str, variant: int, stop: list[str], wants: str, files: dict
 ) -> Request:
-    """The request that gives a prompt to the endpoint."""
+    """The request that gives a prompt to the endpoint; files: of the served model, where they are known."""
     chat = args.api_mode == "chat"
     body = {"model": args.model, "temperature": args.temperature if args.samples > 1 else 0.0}
     body |= {"messages": [{"role": "user", "content": text}]} if chat else {"prompt": text}
@@ -42,7 +43,9 @@ def request_of(
     body |= args.request_fields or {}
     body = {name: value for name, value in body.items() if value is not None}
     sample = variant if args.samples > 1 else 0
-    known = json.dumps([args.api_base, args.api_mode, sample, body], sort_keys=True, ensure_ascii=False)
+    # A model that was trained anew under the same name has answered nothing yet, also where a ledger is shared.
+    server = [args.api_base, *(part for part in (files, args.vllm_arguments) if part)]
+    known = json.dumps([*server, args.api_mode, sample, body], sort_keys=True, ensure_ascii=False)
     return Request(hashlib.sha256(known.encode()).hexdigest(), question, body, wants)
 
 
@@ -50,6 +53,7 @@ def make_items(prompt: Prompt, test: dict, shots: dict, args: argparse.Namespace
     """One item a question and variant, in the data's order. Errors: InputError when the prompt does not fit."""
     items = []
     several = args.circular or args.samples > 1
+    files = served_by(args.model)
     for key, records in test.items():
         for number, record in enumerate(records):
             for variant in range(count_variants(record, args.circular, args.samples)):
@@ -65,7 +69,7 @@ def make_items(prompt: Prompt, test: dict, shots: dict, args: argparse.Namespace
                 wants = {"generate": "text", "letter-logprob": "top", "option-logprob": "total"}[args.mode]
                 # The text of an option after the prompt is as likely as both together less the prompt alone.
                 texts = [text, *(text + option for option in shown["options"].values())] if wants == "total" else [text]
-                requests = [request_of(args, name, asked, variant, prompt.stop, wants) for asked in texts]
+                requests = [request_of(args, name, asked, variant, prompt.stop, wants, files) for asked in texts]
                 items.append(Item(row, shown["options"], requests))
     return items
 

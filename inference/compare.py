@@ -17,6 +17,7 @@ import math
 from pathlib import Path
 
 from inference_record import InputError, parse_arguments, provenance, read_json, run_command, sha256_of_file, write_json
+from result_folder import check_predictions
 
 Z_SEES = 1.959964 + 0.841621  # two-sided 0.05 and power 0.80
 
@@ -49,7 +50,9 @@ def read_run(folder: Path, clean: bool = False) -> tuple[dict, dict[tuple[str, s
         if not (clean and contaminated):
             right[*name, seen.get(name, 0)] = correct
         seen[name] = seen.get(name, 0) + 1
-    return read_json(folder / "result.json"), right
+    result = read_json(folder / "result.json")
+    check_predictions(result, folder)
+    return result, right
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -132,7 +132,7 @@ def score_all(rows: list[dict], made: dict, made_of: Inputs, args: argparse.Name
     rationales = None
     if args.form == "rationale":
         bert = (args.bert_score, scoring["bert_score"], args.out) if args.bert_score else None
-        rationales = rationale_scores(rows, test, prompt, args.rationale_mode, bert)
+        rationales = rationale_scores(rows, test, prompt, args.rationale_mode, scoring["parse"], bert)
     result = {
         "format_version": 1,
         "stage": "inference/eval.py",

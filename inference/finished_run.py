@@ -1,16 +1,17 @@
 """A finished evaluation read back: its answers beside the questions and the prompt that they answer."""
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from asking import find_examples
-from exam_questions import LANGUAGE_FILES, RecordError, read_split
+from eval_inputs import by_key, describe_examples
+from exam_questions import RecordError, read_split
 from few_shot import render_with_examples
 from inference_record import InputError, describe_files, read_json
 from prompt_reader import Prompt, PromptError
-from scoring import question_of, read_letters
+from result_folder import check_predictions, read_predictions
+from scoring import answer_text, question_of
 
 
 @dataclass
@@ -34,20 +35,9 @@ class FinishedRun:
         return render_with_examples(self.prompt, record, self.result["prompt"]["form"], shots)
 
     def model_output(self, row: dict) -> str:
-        """The raw text of a prediction; by log-probability the letter that was likeliest.
-
-        Of several samples the first that answers as the majority does, of turned options the question as it stands.
-        """
-        if "output" in row:
-            return row["output"]
-        texts = [variant["output"] for variant in row.get("variants", []) if "output" in variant]
-        if not texts:
-            return ",".join(row["letters"] or [])
-        if "turns" in row:
-            return texts[0]
-        record, parse = self.question(row), self.result["scoring"]["parse"]
-        read = (read_letters({"output": text}, record, self.prompt, parse)["letters"] for text in texts)
-        return next((text for text, letters in zip(texts, read, strict=True) if letters == row["letters"]), texts[0])
+        """The raw text of a prediction (`answer_text`); by log-probability the letter that was likeliest."""
+        text = answer_text(row, self.question(row), self.prompt, self.result["scoring"]["parse"])
+        return ",".join(row["letters"] or []) if text is None else text
 
 
 def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | None = None) -> FinishedRun:
@@ -60,7 +50,7 @@ def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | Non
             raise InputError(f"{folder} has no {name}; give the folder of a finished run of inference/eval.py")
     result = read_json(folder / "result.json")
     data = data or Path(result["data"]["path"])
-    prompt = prompt or Path(result["model"]["path"]) / "prompt"
+    prompt = prompt or Path(result["prompt"].get("path") or Path(result["model"]["path"]) / "prompt")
     if not prompt.is_dir():
         raise InputError(f"the prompt of this run is not at {prompt}; say with --prompt where it is")
     try:
@@ -73,9 +63,7 @@ def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | Non
         raise InputError(f"{data} is not the test set that was answered; say with --data where that is")
     if loaded.sha256 != result["prompt"]["sha256"]:
         raise InputError(f"{prompt} is not the prompt that was used; say with --prompt where that is")
-    codes = {Path(name).stem: code for code, name in LANGUAGE_FILES.items()}
-    test = {codes.get(stem, stem): records for stem, records in split.items()}
-    asked = result["arguments"]
+    asked, test = result["arguments"], by_key(split, data)
     test = {key: test[key] for key in result["scores"]}
     if asked.get("limit"):
         test = {key: records[: asked["limit"]] for key, records in test.items()}
@@ -86,5 +74,9 @@ def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | Non
         form=asked["form"],
         seed=asked.get("seed", 0),
     )
-    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
-    return FinishedRun(result, [json.loads(line) for line in lines], test, loaded, find_examples(test, examples))
+    shots = find_examples(test, examples)
+    if shots and describe_examples(shots, loaded, asked["form"]) != result["inputs"]["few_shot"]:
+        raise InputError(f"the train questions at {examples.few_shot_data or data.parent / 'Train'} are not those that "
+                         "were shown as worked examples; put those back")  # fmt: skip
+    check_predictions(result, folder)
+    return FinishedRun(result, read_predictions(folder / "predictions.jsonl"), test, loaded, shots)

@@ -24,8 +24,8 @@ from card_parts import (
     licence_fields,
     shown,
 )
-from decode import model_fingerprint
 from inference_record import InputError, read_json, run_command, write_text
+from model_identity import known_by
 
 # From this share of one letter on, and from this many answers, the table warns; both are judgements.
 COLLAPSED, ENOUGH = 0.9, 10
@@ -48,7 +48,7 @@ def read_result(folder: Path, model: Path) -> dict:
     missing = [key for key in ("scores", "macro", "micro", "prompt", "setting", "inputs") if key not in result]
     if missing:
         raise InputError(f"{folder}/result.json has no {missing[0]}; score it again with eval.py --score-only")
-    if result["inputs"].get("model") != model_fingerprint(str(model)):
+    if result["inputs"].get("model") != known_by(str(model)):
         raise InputError(f"{folder} is a run of another model than {model}; evaluate this one, or give its own --model")
     return result
 
@@ -112,7 +112,7 @@ def rationale_lines(rationales: dict | None) -> list[str]:
     lines = [f"Rationales against references (per cent, mode {shown(rationales['mode'])}):", ""]
     lines += ["| | n | on | " + " | ".join(names) + " |", "|---|---:|---|" + "---:|" * len(names)]
     for key, row in rationales["scores"].items():
-        values = " | ".join(f"{row[name]:.2f}" for name in names)
+        values = " | ".join("-" if row[name] is None else f"{row[name]:.2f}" for name in names)
         lines.append(f"| {shown(key)} | {row['n']:,} | {shown(row['on'])} | {values} |")
     return [*lines, ""]
 

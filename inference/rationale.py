@@ -27,7 +27,8 @@ from rationale_bertscore import BERT_METRICS, PAPERS_LAYER, bert_scores, describ
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
 MODES = ("default", "paper")
 # 2: a benchmark whose every mark says false was checked by nobody, so that all its rationales count.
-RATIONALE_METRIC_VERSION = 2
+# 3: of several samples the rationale of one that answers as the majority does, not of the first.
+RATIONALE_METRIC_VERSION = 3
 # How a text becomes words, by language; every language not named here is split by NLTKWordTokenizer.
 WORDS = {"zh": "jieba.cut", "ja": "janome surfaces"}
 SPACED = "nltk NLTKWordTokenizer, no sentence splitting"

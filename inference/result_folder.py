@@ -58,16 +58,30 @@ def write_predictions(path: Path, rows: list[dict]) -> dict:
 
 def why_score_again(result: dict, scoring: dict, out: Path) -> str | None:
     """Why the scores of a finished run are not those that are asked for; None where they are."""
-    path, written = out / "predictions.jsonl", result.get("files", {}).get("predictions.jsonl", {})
     if result.get("scoring") != scoring:
         return "another rule of scoring is asked for"
     if result.get("metric_version") != METRIC_VERSION:
         return f"scored by metric version {result.get('metric_version')}, and {METRIC_VERSION} is the present one"
     if result.get("rationales") and result["rationales"].get("metric_version") != RATIONALE_METRIC_VERSION:
         return f"rationales are scored by metric version {RATIONALE_METRIC_VERSION} now"
-    if not path.exists() or sha256_of_file(path) != written.get("sha256"):
-        return f"{path} is not the file that was scored"  # as after a kill while scoring again
+    if not are_scored(result, out):
+        return f"{out / 'predictions.jsonl'} is not the file that was scored"  # as after a kill while scoring again
     return None
+
+
+def are_scored(result: dict, out: Path) -> bool:
+    """Whether predictions.jsonl is the file that result.json was written for, where that says so."""
+    path, written = out / "predictions.jsonl", result.get("files", {}).get("predictions.jsonl", {})
+    return path.exists() and written.get("sha256") in (None, sha256_of_file(path))
+
+
+def check_predictions(result: dict, out: Path) -> None:
+    """Errors: InputError when `are_scored` is false: the letters in the file would be other than the scores say."""
+    if not are_scored(result, out):
+        raise InputError(
+            f"{out}/predictions.jsonl is not the file that its result.json was written for; score the run again with "
+            "inference/eval.py --score-only"
+        )
 
 
 def print_result(result: dict, form: str) -> None:

@@ -56,6 +56,20 @@ def read_answers(row: dict, record: dict, prompt: Prompt, parse: str, circular: 
     return {"letters": letters, "status": status, "agreement": agreement}
 
 
+def answer_text(row: dict, record: dict, prompt: Prompt, parse: str) -> str | None:
+    """The raw text of a prediction; None where it was made by log-probability.
+
+    Of several samples the first that answers as the majority does, of turned options the question as it stands.
+    """
+    if "variants" not in row:
+        return row.get("output")
+    texts = [variant["output"] for variant in row["variants"] if "output" in variant]
+    if not texts or "turns" in row:
+        return texts[0] if texts else None
+    read = (read_letters({"output": text}, record, prompt, parse)["letters"] for text in texts)
+    return next((text for text, letters in zip(texts, read, strict=True) if letters == row["letters"]), texts[0])
+
+
 def score(rows: list[dict]) -> tuple[dict, dict, dict]:
     """(scores by key, macro average, micro average) of predictions."""
     by_key: dict[str, list[dict]] = {}
@@ -121,12 +135,14 @@ def rationale_scores(
     test: dict[str, list[dict]],
     prompt: Prompt,
     mode: str,
+    parse: str,
     bert: tuple[str, dict, Path] | None = None,
 ) -> dict | None:
     """Rationale scores by language, or None where the test set has no rationale.
 
     In a language where people checked questions only those that passed count (`rationales_that_count`); `on` says so,
-    `questions` how many were answered. A language whose every check failed has n 0. bert: for BERTScore its encoder's
+    `questions` how many were answered. A language whose every check failed has n 0. Of several samples one that answers
+    as the majority does is scored; parse: how that answer is read (`read_letters`). bert: for BERTScore its encoder's
     name and description, and the folder that keeps each pair's score.
     """
     items, said = {}, {}
@@ -137,7 +153,7 @@ def rationale_scores(
         items[key] = [
             {
                 "language": record["language"],
-                "rationale": written_rationale((row if "output" in row else row["variants"][0])["output"], prompt),
+                "rationale": written_rationale(answer_text(row, record, prompt, parse) or "", prompt),
                 "reference": record.get("rationale") or "",
             }
             for row, record in mine

@@ -31,6 +31,8 @@ def check_vllm(args: argparse.Namespace) -> None:
         raise InputError("--vllm starts a server on this machine: give --api-base http://127.0.0.1:PORT/v1 with it")
     if shutil.which(args.vllm) is None:
         raise InputError(f"--vllm {args.vllm} is no command; give the path of vllm in its own environment")
+    if "--api-key" in (args.vllm_arguments or ""):
+        raise InputError("--vllm-arguments: the server needs no key here, and one would stand in the record of the run")
     if (Path(args.model) / "adapter_config.json").exists():
         raise InputError(f"{args.model} is an adapter; merge it with finetune/merge.py and serve the merged model")
 

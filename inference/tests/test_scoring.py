@@ -32,15 +32,16 @@ def test_rationales_count_on_human_checked_questions_where_the_key_is_present(pr
     ]
     outputs = ("Cough is seen.\nrationale ends\nB", "Nonsense\nrationale ends\nB", "")
     rows = [{"key": "en", "number": n, "id": str(n), "output": output} for n, output in enumerate(outputs)]
-    found = rationale_scores(rows, {"en": records}, prompt, "default")["scores"]["en"]
+    found = rationale_scores(rows, {"en": records}, prompt, "default", "strict")["scores"]["en"]
     assert (found["on"], found["n"], found["questions"]) == ("human-checked", 1, 3)
     assert found["BLEU-1"] == pytest.approx(100)
     unchecked = [{k: v for k, v in r.items() if k != "human_check_passed"} for r in records]
-    default = rationale_scores(rows, {"en": unchecked}, prompt, "default")["scores"]["en"]
-    paper = rationale_scores(rows, {"en": unchecked}, prompt, "paper")["scores"]["en"]
+    default = rationale_scores(rows, {"en": unchecked}, prompt, "default", "strict")["scores"]["en"]
+    paper = rationale_scores(rows, {"en": unchecked}, prompt, "paper", "strict")["scores"]["en"]
     assert (default["on"], default["n"], default["empty"], paper["n"]) == ("all", 3, 1, 2)
     assert default["BLEU-1"] == pytest.approx(100 / 3, abs=0.01) and paper["BLEU-1"] == pytest.approx(50)
-    assert rationale_scores(rows, {"en": [RECORD | {"id": str(n)} for n in range(3)]}, prompt, "paper") is None
+    without = [RECORD | {"id": str(n)} for n in range(3)]
+    assert rationale_scores(rows, {"en": without}, prompt, "paper", "strict") is None
 
 
 def test_marks_that_say_false_of_everything_mean_that_nobody_checked(prompt_folder):
@@ -49,7 +50,7 @@ def test_marks_that_say_false_of_everything_mean_that_nobody_checked(prompt_fold
 
     def scores(*marks: dict) -> dict:
         records = [RECORD | {"id": str(n), "rationale": "Cough."} | mark for n, mark in enumerate(marks)]
-        found = rationale_scores(rows, {"en": records}, prompt, "default")["scores"]["en"]
+        found = rationale_scores(rows, {"en": records}, prompt, "default", "strict")["scores"]["en"]
         return {name: found[name] for name in ("on", "n", "questions")}
 
     unchecked = {"human_checked": False, "human_check_passed": False}
@@ -89,3 +90,11 @@ def test_a_foreign_prompt_is_read_by_the_policy_and_scoring_again_asks_nothing(
     assert sum(s["unparsed"] for s in policy["scores"].values()) < sum(s["unparsed"] for s in strict["scores"].values())
     rows = [json.loads(line) for line in (out / "predictions.jsonl").read_text("utf-8").splitlines()]
     assert {"option text", "letters", "announced"} & {row["status"] for row in rows}
+
+
+def test_of_several_samples_the_rationale_that_led_to_the_answer_is_scored(prompt_folder):
+    record = RECORD | {"rationale": "Cough is seen."}
+    texts = ("Fever\nrationale ends\nA", "Cough is seen.\nrationale ends\nB", "Cough\nrationale ends\nB")
+    row = {"key": "en", "number": 0, "id": "q", "letters": ["B"], "variants": [{"output": text} for text in texts]}
+    found = rationale_scores([row], {"en": [record]}, Prompt(prompt_folder), "default", "strict")["scores"]["en"]
+    assert found["BLEU-1"] == pytest.approx(100)
