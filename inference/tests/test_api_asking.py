@@ -422,3 +422,32 @@ def test_answers_in_a_shared_cache_are_not_asked_again_elsewhere(ask, model_serv
     ask("--cache", str(tmp_path / "shared.sqlite"), "--limit", "3", out="few")
     assert len(model_server.requests) == 9
     assert ask("--cache", str(tmp_path / "shared.sqlite"))[0] == 0 and len(model_server.requests) == 22
+
+
+def test_more_shards_than_questions_leave_some_with_nothing_to_do(ask, model_server):
+    flags = ("--languages", "ru", "--limit", "2")
+    for shard in ("0/4", "2/4", "3/4", "1/4"):
+        code, result, _ = ask(*flags, "--shard", shard)
+        assert code == 0
+    assert result["micro"]["n"] == 2 and len(model_server.requests) == 2
+
+
+def test_a_model_that_was_trained_anew_gets_no_answers_of_the_old_one(
+    ask, model_server, checkpoint, prompt_folder, tmp_path
+):
+    model = shutil.copytree(checkpoint, tmp_path / "model")
+    (model / "run.json").write_text('{"training": "full"}')
+    flags = ("--model", str(model), "--limit", "1", "--languages", "ru", "--cache", str(tmp_path / "shared.sqlite"))
+    ask(*flags, out="old")
+    (model / "run.json").write_text('{"training": "full", "steps": 2}')
+    with pytest.raises(InputError, match=r"other inputs \(model\)"):
+        ask(*flags, out="old")
+    assert ask(*flags, out="new")[1]["setting"] == "fine-tuned" and len(model_server.requests) == 2
+
+
+@pytest.mark.parametrize("fields", ['{"api_key": "secret"}', '{"Authorization": "secret"}'])
+def test_a_key_among_the_request_fields_is_refused_before_it_is_written_or_shown(ask, tmp_path, capsys, fields):
+    with pytest.raises(InputError, match="a key comes from the environment"):
+        ask("--request-fields", fields)
+    shown = capsys.readouterr()
+    assert "secret" not in shown.out + shown.err and not (tmp_path / "out").exists()

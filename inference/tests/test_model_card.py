@@ -92,3 +92,9 @@ def test_runs_and_cards_that_do_not_belong_together_are_refused(evaluated, check
     with pytest.raises(InputError, match="nothing to put"):
         model_card.main(["--model", str(model)])
     assert (model / "README.md").read_bytes() == before
+
+
+def test_a_language_without_a_rationale_that_counts_has_a_dash():
+    row = {"n": 0, "on": "human-checked", "BLEU-1": None, "ROUGE-1": None, "ROUGE-L": None}
+    found = {"metrics": ["BLEU-1", "ROUGE-1", "ROUGE-L"], "mode": "default", "scores": {"en": row}}
+    assert "| en | 0 | human-checked | - | - | - |" in model_card.rationale_lines(found)

@@ -70,6 +70,8 @@ def test_the_server_is_started_asked_and_ended_with_what_it_started(served, tmp_
     assert [is_running(int(pid)) for pid in pids.read_text().split()] == [False, False]
     pids.unlink()
     assert run() == 0 and not pids.exists(), "a complete run needs no server"
+    with pytest.raises(InputError, match=r"other arguments \(vllm_arguments\)"):
+        run("--vllm-arguments=--quantization fp8")  # answers of a rounded model are another run's
 
 
 def test_a_server_that_fails_is_told_with_its_last_words(served, tmp_path):
@@ -92,6 +94,7 @@ def test_a_server_that_is_there_already_is_not_started_over(served, model_server
         (("--api-base", "http://far.away:8000/v1"), "on this machine"),
         (("--api-base", "http://localhost/v1"), "on this machine"),
         (("--vllm", "nowhere/vllm"), "is no command"),
+        (("--vllm-arguments=--api-key very-secret",), "the server needs no key here"),
     ],
 )
 def test_a_server_that_cannot_be_meant_is_refused(served, flags, message):
