@@ -60,18 +60,19 @@ def load_phrases(language: str, folder: Path = BOILERPLATE_FOLDER) -> Phrases:
 def drop_boilerplate(text: str, language: str) -> tuple[str, int]:
     """(the text without the lines that are boilerplate, how many lines)."""
     phrases = load_phrases(language)
-    folded = text.casefold()
+    lines = text.split("\n")
+    short = [i for i, line in enumerate(lines) if 0 < len(line) <= LONGEST_HOLDING]  # prose is mostly in longer ones
+    if not short:
+        return text, 0
+    folded = "\n".join([lines[i] for i in short]).casefold()  # case folding makes and loses no line end
     hold = [(word, phrase) for word, phrase in phrases.hold if word in folded]
-    lines = folded.split("\n")  # case folding makes and loses no line end
-    gone = {i for i, line in enumerate(lines) if line and _is_boilerplate(line, phrases, hold)}
+    gone = {i for i, line in zip(short, folded.split("\n"), strict=True) if _is_boilerplate(line, phrases, hold)}
     if not gone:
         return text, 0
-    return "\n".join(line for i, line in enumerate(text.split("\n")) if i not in gone), len(gone)
+    return "\n".join(line for i, line in enumerate(lines) if i not in gone), len(gone)
 
 
 def _is_boilerplate(line: str, phrases: Phrases, hold: list[tuple[str, str]]) -> bool:
-    if len(line) > LONGEST_HOLDING:
-        return False
     line = line.lstrip(BULLETS)
     heads = phrases.heads
     known_head = line[:HEAD] in heads or line[:2] in heads or line[:1] in heads

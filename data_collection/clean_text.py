@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from boilerplate_lines import drop_boilerplate, drop_repeated_lines
 from mask_contacts import mask_emails, mask_phones
-from mojibake import is_broken, repair_mojibake
+from mojibake import is_broken, is_suspect, repair_mojibake
 from repetition import has_repeated_lines, is_repetitive
 
 CHANGES = ("mojibake", "control_characters", "mask_emails", "mask_phones", "boilerplate_lines", "repeated_lines")
@@ -71,8 +71,8 @@ def clean(text: str, language: str, skip: Collection[str] = ()) -> Cleaned:
     except UnicodeEncodeError:
         return Cleaned(text, "lone_surrogates", {})
     changes: dict[str, int] = {}
-    text, stable = _repair(text, skip, changes)
-    if not stable or ("mojibake" not in skip and is_broken(text)):
+    text, readable = _repair(text, skip, changes)
+    if not readable:
         return Cleaned(text, "mojibake", changes)
     if "mask_emails" not in skip:
         text = _count(changes, "mask_emails", *mask_emails(text))
@@ -87,15 +87,16 @@ def clean(text: str, language: str, skip: Collection[str] = ()) -> Cleaned:
 
 
 def _repair(text: str, skip: Collection[str], changes: dict[str, int]) -> tuple[str, bool]:
-    """(repaired text, whether nothing is left to repair): a repair may uncover another layer."""
+    """(repaired text, whether it can be read now): a repair may uncover another layer."""
     for _ in range(MOST_ROUNDS):
         before = text
-        if "mojibake" not in skip:
+        suspect = "mojibake" not in skip and is_suspect(text)
+        if suspect:
             text = _count(changes, "mojibake", *repair_mojibake(text))
         if "control_characters" not in skip:
             text = _count(changes, "control_characters", *remove_control_characters(text))
         if text == before:
-            return text, True
+            return text, not (suspect and is_broken(text))
     return text, False
 
 
@@ -123,16 +124,20 @@ def _judge(text: str, language: str, skip: Collection[str], repeats: bool) -> st
     """The reason to leave a document out, or ""."""
     if "replacement_characters" not in skip and text.count("\ufffd") > MAX_REPLACEMENT_SHARE * len(text):
         return "replacement_characters"
-    raw = text.encode("utf-8")
-    kinds = raw.translate(KIND, NO_KIND)
-    wide = kinds.count(b"W") - raw.count(b"\xe3\x80")  # U+3000 to U+303F are Chinese and Japanese punctuation
-    letters = kinds.count(b"L") + wide
+    if "too_short" in skip and "symbol_heavy" in skip:
+        kinds, letters, wide = b"", 0, 0
+    else:
+        raw = text.encode("utf-8")
+        kinds = raw.translate(KIND, NO_KIND)
+        wide = kinds.count(b"W") - raw.count(b"\xe3\x80")  # U+3000 to U+303F are Chinese and Japanese punctuation
+        letters = kinds.count(b"L") + wide
     if "too_short" not in skip and letters + wide < MIN_LETTERS:
         return "too_short"
     if "symbol_heavy" not in skip:
-        words = len(text.split()) + wide / 2
         signs = max(text.count("#"), text.count("…") + text.count("..."))
-        if letters < MIN_LETTER_SHARE * len(kinds) or signs > MAX_SYMBOLS_PER_WORD * words:
+        if letters < MIN_LETTER_SHARE * len(kinds):
+            return "symbol_heavy"
+        if signs and signs > MAX_SYMBOLS_PER_WORD * (len(text.split()) + wide / 2):
             return "symbol_heavy"
     if "too_repetitive" not in skip and (repeats or is_repetitive(text, language)):
         return "too_repetitive"

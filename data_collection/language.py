@@ -31,6 +31,9 @@ BLOCKS = (
 )
 ONE_LANGUAGE_SCRIPTS = {"Hangul": "ko", "Greek": "el", "Hebrew": "he", "Thai": "th", "Georgian": "ka", "Armenian": "hy"}
 SCRIPTS_OF = {"Latin": ("en", "fr", "es", "de"), "Cyrillic": ("ru",), "Arabic": ("ar",)}
+# Windows-1252 holds Latin letters and signs, and one letter of no script: the circumflex U+02C6.
+CIRCUMFLEX = "\u02c6".encode("cp1252")
+CP1252_SIGNS = bytes(b for b in range(256) if not bytes([b]).decode("cp1252", "replace").isalpha())
 # What py3langid may answer, by script: the languages that the web holds some of. Its dialects of Chinese and its
 # pidgins and minor Romance languages took texts away from the eight.
 CANDIDATES = {
@@ -66,6 +69,13 @@ def script_of(character: str) -> str:
 def count_scripts(text: str) -> Counter:
     """{script: letters}. Han, kana and Hangul count double: one character says about as much as two letters."""
     scripts: Counter = Counter()
+    try:
+        raw = text.encode("cp1252")
+    except UnicodeEncodeError:
+        raw = CIRCUMFLEX
+    if CIRCUMFLEX not in raw:  # Latin letters, signs and digits only, as most texts in en fr es de are: counted at once
+        letters = len(raw.translate(None, CP1252_SIGNS))
+        return Counter(Latin=letters) if letters else scripts
     for character, count in Counter(text).items():
         if script := script_of(character):
             scripts[script] += count * (2 if script in ("Han", "Kana", "Hangul") else 1)

@@ -40,9 +40,14 @@ BROKEN = re.compile(
 SUSPECT = re.compile(f"[\xc2-\xf4РСв](?:{NEXT}|{NEXT_CYRILLIC}|[?])")
 
 
+def is_suspect(text: str) -> bool:
+    """Whether anything may be wrongly decoded at all; where not, the two functions below find nothing."""
+    return not text.isascii() and SUSPECT.search(text) is not None
+
+
 def repair_mojibake(text: str) -> tuple[str, int]:
     """(text, characters repaired): one layer of wrong decoding undone."""
-    if text.isascii() or not SUSPECT.search(text):
+    if not is_suspect(text):
         return text, 0
     text, count = _replace(RUN, text, _western)
     if count:  # then also what is not certain alone: short words in other alphabets, "Ã" before a lost space
@@ -59,7 +64,7 @@ def repair_mojibake(text: str) -> tuple[str, int]:
 
 def is_broken(text: str) -> bool:
     """Whether so much looks wrongly decoded, and beyond repair, that the document is no use."""
-    if text.isascii() or not SUSPECT.search(text):
+    if not is_suspect(text):
         return False
     found = len(BROKEN.findall(text))
     return found >= MIN_BROKEN and found > MAX_BROKEN_SHARE * len(text)

@@ -69,11 +69,15 @@ def _occurrences(words, n):
     counts = numpy.zeros(slots, numpy.int64)
     ends = numpy.zeros(slots, numpy.int64)
     last_slot = numpy.uint64(slots - 1)
+    # A sequence's hash is that of the one before it, moved on by a word: the polynomial hash of Rabin and Karp (1987).
+    base, power, rolled = numpy.uint64(0x9E3779B97F4A7C15), numpy.uint64(1), numpy.uint64(0)
+    for word in words[:n]:
+        rolled = rolled * base + word
+        power *= base
     for i in range(places):
-        key = numpy.uint64(0)
-        for word in words[i : i + n]:
-            key = _mix(key, word)
-        key |= numpy.uint64(1)  # 0 is an empty slot
+        if i:
+            rolled = rolled * base + words[i + n - 1] - power * words[i - 1]
+        key = _mix(numpy.uint64(0), rolled) | numpy.uint64(1)  # 0 is an empty slot
         slot = (key >> numpy.uint64(20)) & last_slot
         while keys[slot] != 0 and keys[slot] != key:
             slot = (slot + numpy.uint64(1)) & last_slot
