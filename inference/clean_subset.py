@@ -136,16 +136,17 @@ def clean_scores(rows: list[dict]) -> dict:
 
 def clean_table(clean: dict, whole: dict[str, dict]) -> str:
     """Clean and whole accuracy side by side as aligned text lines, one a language."""
+    width = max(4, *map(len, whole))
     lines = [
         f"not found in the corpus (coverage under {clean['coverage']:g}):",
-        "    clean n  right  accuracy %   95 % interval     all n  accuracy %  contaminated n  right",
+        " " * width + "clean n  right  accuracy %   95 % interval     all n  accuracy %  contaminated n  right",
     ]
     for key, s in clean["scores"].items():
         cells = f"{'-':>10}  {'-':>14}"
         if s["n"]:
             cells = f"{s['accuracy']:>10.2f}  {s['ci95'][0]:>6.2f} - {s['ci95'][1]:>5.2f}"
         lines.append(
-            f"{key:4}{s['n']:>7}  {s['right']:>5}  {cells}  {whole[key]['n']:>8}  {whole[key]['accuracy']:>10.2f}"
+            f"{key:{width}}{s['n']:>7}  {s['right']:>5}  {cells}  {whole[key]['n']:>8}  {whole[key]['accuracy']:>10.2f}"
             f"  {s['contaminated']:>14}  {s['contaminated_right']:>5}"
         )
     if clean["macro"]:

@@ -22,15 +22,19 @@ from result_folder import check_predictions
 Z_SEES = 1.959964 + 0.841621  # two-sided 0.05 and power 0.80
 
 
-def read_run(folder: Path, clean: bool = False) -> tuple[dict, dict[tuple[str, str, int], bool]]:
-    """(result.json, {(key, question id, how many of this id came before): right}). Errors: InputError.
+Question = tuple[str, str, int]
+
+
+def read_run(folder: Path, clean: bool = False) -> tuple[dict, dict[Question, bool], dict[Question, list[str]]]:
+    """(result.json, {(key, question id, how many of this id came before): right}, the same: gold). Errors: InputError.
 
     clean: leave out the questions that the run's contamination report found in the corpus.
     """
     for name in ("result.json", "predictions.jsonl"):
         if not (folder / name).exists():
             raise InputError(f"{folder} has no {name}; give the folder of a finished run of inference/eval.py")
-    right: dict[tuple[str, str, int], bool] = {}
+    right: dict[Question, bool] = {}
+    gold: dict[Question, list[str]] = {}
     seen: dict[tuple[str, str], int] = {}
     # Not splitlines: an answer may hold one of Unicode's other line separators.
     lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
@@ -49,10 +53,11 @@ def read_run(folder: Path, clean: bool = False) -> tuple[dict, dict[tuple[str, s
             )
         if not (clean and contaminated):
             right[*name, seen.get(name, 0)] = correct
+            gold[*name, seen.get(name, 0)] = row["gold"]
         seen[name] = seen.get(name, 0) + 1
     result = read_json(folder / "result.json")
     check_predictions(result, folder)
-    return result, right
+    return result, right, gold
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -118,16 +123,17 @@ def compare(a: dict, b: dict, draws: int, seed: int) -> dict:
 
 def table(found: dict, name_a: str, name_b: str) -> str:
     """The comparison as aligned text lines."""
+    width = max(12, *map(len, found["languages"]))
     lines = [
         f"a: {name_a}",
         f"b: {name_b}",
-        "                n  a right  b right  only a  only b  b - a points      95 % interval   McNemar p   sees",
+        " " * width + "    n  a right  b right  only a  only b  b - a points      95 % interval   McNemar p   sees",
     ]
     for key, row in [*found["languages"].items(), ("all", found["micro"])]:
         lines.append(
-            f"{key:12}{row['n']:>5}  {row['right_a']:>7}  {row['right_b']:>7}  {row['only_a']:>6}  {row['only_b']:>6}"
-            f"  {row['difference']:>+12.2f}  {row['ci95'][0]:>+8.2f} to {row['ci95'][1]:>+6.2f}  {row['p']:>10.4g}"
-            f"  {row['sees']:>5.2f}"
+            f"{key:{width}}{row['n']:>5}  {row['right_a']:>7}  {row['right_b']:>7}  {row['only_a']:>6}"
+            f"  {row['only_b']:>6}  {row['difference']:>+12.2f}"
+            f"  {row['ci95'][0]:>+8.2f} to {row['ci95'][1]:>+6.2f}  {row['p']:>10.4g}  {row['sees']:>5.2f}"
         )
     macro = found["macro"]
     low, high = macro["ci95"]
@@ -163,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(parser, argv)
     if args.draws < 100:
         raise InputError(f"--draws {args.draws} is too few for a 95 % interval; give 100 or more")
-    (result_a, a), (result_b, b) = read_run(args.a, args.clean), read_run(args.b, args.clean)
+    (result_a, a, gold_a), (result_b, b, gold_b) = read_run(args.a, args.clean), read_run(args.b, args.clean)
     if args.clean and result_a["scoring"]["contamination"] != result_b["scoring"]["contamination"]:
         raise InputError(
             f"{args.a} and {args.b} were scored with different contamination reports or coverages; score both again "
@@ -172,6 +178,12 @@ def main(argv: list[str] | None = None) -> int:
     common = [question for question in a if question in b]
     if not common:
         raise InputError(f"{args.a} and {args.b} answered no question in common")
+    differ = [question for question in common if gold_a[question] != gold_b[question]]
+    if differ:
+        raise InputError(
+            f"{args.a} and {args.b} were scored with different keys: {len(differ)} questions, such as "
+            f"{' '.join(differ[0][:2])}; answer both on the same test set"
+        )
     if len(common) < max(len(a), len(b)):
         missing = f"{len(a) - len(common)} questions are only in {args.a}, {len(b) - len(common)} only in {args.b}"
         if not args.common:

@@ -35,7 +35,7 @@ from inference_record import (
     write_json,
 )
 from prompt_reader import PromptError
-from result_folder import lock_run, print_result, read_predictions, why_score_again, write_predictions
+from result_folder import lock_run, lock_scoring, print_result, read_predictions, why_score_again, write_predictions
 from scoring import METRIC_VERSION, question_of, rationale_scores, read_answers, score
 
 
@@ -74,7 +74,10 @@ def main(argv: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     with lock_run(args):
         answers = answers_of_before(args) if score_only else ask_all(made_of, args)
-        return score_all(*answers, made_of, args, argv) if answers else 0
+        if not answers:
+            return 0
+        with lock_scoring(args):
+            return score_all(*answers, made_of, args, argv)
 
 
 def print_questions(made_of: Inputs, args: argparse.Namespace) -> None:

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from exam_questions import LANGUAGE_FILES
 from finished_run import FinishedRun, read_finished_run
-from inference_record import InputError, parse_arguments, run_command, write_text
+from inference_record import InputError, parse_arguments, read_json, run_command, write_text
 from rationale import METRICS
 from scoring import rationales_that_count, written_rationale
 
 NAMES = {code: Path(name).stem for code, name in LANGUAGE_FILES.items()}
+FILES = ("multi_choice_results.csv", "rationale_results.csv", "accuracy_metric.csv", "rationale_similarity_metric.csv",
+         "result.json")  # fmt: skip
 COLUMNS = ["Language", "ModelInput", "ModelOutput", "GT_Answer"]
 
 
@@ -69,6 +71,18 @@ def similarity_table(result: dict | None) -> list[list[str]]:
     return [["Metric", *(NAMES[key] for key in scored)], *rows]
 
 
+def check_out(out: Path, run: FinishedRun) -> None:
+    """Errors: InputError when the folder holds something else, or the result of another model."""
+    if not out.exists():
+        return
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
+    other = [name for name in names if name not in FILES]
+    if other or not out.is_dir():
+        raise InputError(f"{out} holds something else ({other[0]}); give an empty or a new folder as --out")
+    if "result.json" in names and read_json(out / "result.json")["inputs"] != run.result["inputs"]:
+        raise InputError(f"{out} holds the result of another run; give another --out, or delete that folder")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("results", type=Path, help="result folder of form answer")
@@ -96,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{len(run.rows)} answers and {len(table) - 1} rationales in {len(run.test)} languages")
     if args.dry_run:
         return 0
+    check_out(args.out, run)
     args.out.mkdir(parents=True, exist_ok=True)
     write_text(args.out / "multi_choice_results.csv", csv_text(answers_table(run)))
     write_text(args.out / "rationale_results.csv", csv_text(table))

@@ -206,10 +206,11 @@ def mean_over_languages(scores: dict[str, dict]) -> dict[str, float | None]:
 def rationale_table(scores: dict[str, dict]) -> str:
     """The scores as aligned text lines, one a language."""
     metrics = metrics_of(scores)
-    lines = ["        n  empty  " + "  ".join(metrics)]
+    width = max(4, *map(len, scores))
+    lines = [" " * width + "    n  empty  " + "  ".join(metrics)]
     for name, s in [*scores.items(), ("mean", mean_over_languages(scores))]:
         cells = "  ".join(f"{'-' if s.get(m) is None else format(s[m], '.2f'):>{len(m)}}" for m in metrics)
-        lines.append(f"{name:4}{s.get('n', ''):>5}  {s.get('empty', ''):>5}  {cells}")
+        lines.append(f"{name:{width}}{s.get('n', ''):>5}  {s.get('empty', ''):>5}  {cells}")
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ import json
 import os
 from pathlib import Path
 
-from inference_record import InputError, sha256_of_file
+from inference_record import InputError, read_json, sha256_of_file
 
 BERT_METRICS = ("BERTScore-P", "BERTScore-R", "BERTScore-F1")
 PAPERS_LAYER = 9
@@ -46,8 +46,14 @@ def find_encoder(name: str) -> Path:
 
 
 def describe_encoder(name: str, layer: int) -> dict:
-    """{"model", "layer", "sha256"}: the last is of all the encoder's files, names and contents."""
+    """{"model", "layer", "sha256"}: the last is of all the encoder's files, names and contents.
+
+    Errors: InputError, before anything is asked of a model, also for a layer that the encoder does not have.
+    """
     folder = find_encoder(name)
+    layers = read_json(folder / "config.json").get("num_hidden_layers")
+    if isinstance(layers, int) and not 1 <= layer <= layers:
+        raise InputError(f"--bert-layer {layer}: {folder} has layers 1 to {layers}")
     paths = sorted({path for pattern in READ_FILES for path in folder.glob(pattern)})
     digest = hashlib.sha256("".join(f"{path.name} {sha256_of_file(path)}\n" for path in paths).encode())
     return {"model": Path(name).name, "layer": layer, "sha256": digest.hexdigest()}

@@ -31,6 +31,17 @@ def lock_run(args: argparse.Namespace):
         yield
 
 
+@contextlib.contextmanager
+def lock_scoring(args: argparse.Namespace):
+    """Hold the folder's scores alone: shards that end together score one after the other."""
+    if getattr(args, "last_lock", None):  # asking.py's last shard holds it already
+        yield
+        return
+    with open(args.out / ".lock-scoring", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def read_predictions(path: Path) -> list[dict]:
     """Saved predictions in their order. Errors: InputError naming the line that is none."""
     rows = []

@@ -38,11 +38,11 @@ def check_vllm(args: argparse.Namespace) -> None:
 
 
 def answers(base: str) -> bool:
-    """Whether a server at this address says which models it has."""
+    """Whether a server at this address says which models it has, or that it wants a key (VLLM_API_KEY)."""
     import httpx2
 
     try:
-        return httpx2.get(f"{base}/models", timeout=5.0, trust_env=False).status_code == 200
+        return httpx2.get(f"{base}/models", timeout=5.0, trust_env=False).status_code in (200, 401)
     except httpx2.HTTPError:
         return False
 

@@ -90,3 +90,20 @@ def test_a_folder_that_is_no_run_and_a_broken_line_are_named(tmp_path, runs):
     (Path(runs[1]) / "predictions.jsonl").write_text('{"key": "en"}\n')
     with pytest.raises(InputError, match=r"predictions\.jsonl:1: no prediction"):
         compare.main(runs)
+
+
+def test_runs_on_a_corrected_key_are_not_compared(runs, tmp_path):
+    path = Path(runs[1]) / "predictions.jsonl"
+    path.write_text(path.read_text().replace('"gold": ["A"]', '"gold": ["B"]', 1))
+    with pytest.raises(InputError, match="different keys: 1 questions, such as en en0"):
+        compare.main(runs)
+
+
+def test_columns_hold_for_the_names_of_english_benchmarks(runs, tmp_path, capsys):
+    name = "MMLU_professional_medicine"
+    run = str(write_run(tmp_path / "long", {name: [True, False]}))
+    assert compare.main([run, run]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    header = next(line for line in lines if "a right" in line)
+    row = next(line for line in lines if line.startswith(name))
+    assert row[header.index("  n  a right") + 2] == "2"

@@ -61,6 +61,18 @@ def test_the_submission_passes_the_benchmarks_own_check(runs, tmp_path, capsys):
     assert done.returncode == 0
 
 
+def test_a_folder_with_something_else_or_another_runs_result_is_not_written_over(runs, tmp_path):
+    out = tmp_path / "submission"
+    with pytest.raises(InputError, match=r"holds something else \(\.lock\)"):
+        export_submission.main([str(runs[0]), "--out", str(runs[0])])
+    assert export_submission.main([str(runs[0]), "--out", str(out)]) == 0
+    assert export_submission.main([str(runs[0]), "--out", str(out)]) == 0
+    result = json.loads((out / "result.json").read_text())
+    (out / "result.json").write_text(json.dumps(result | {"inputs": {"model": "other"}}))
+    with pytest.raises(InputError, match="holds the result of another run"):
+        export_submission.main([str(runs[0]), "--out", str(out)])
+
+
 def test_the_model_input_is_the_prompt_that_was_asked(runs):
     run = read_finished_run(runs[0])
     row = run.rows[0]

@@ -1,7 +1,9 @@
 """A result folder holds one run, scored by the present rule; what does not fit is said or refused."""
 
+import fcntl
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,16 @@ def test_the_page_finds_the_prompt_that_was_named_on_the_command_line(
     flags = ["--model", str(bare), "--data", str(test_folder), "--prompt", str(prompt_folder), "--limit", "1"]
     assert evaluation.main([*flags, "--max-new-tokens", "2", "--out", str(tmp_path / "out")]) == 0
     assert html_report.main([str(tmp_path / "out")]) == 0
+
+
+def test_shards_that_score_again_do_so_one_after_the_other(command, capsys):
+    out, before = Path(command[-1]), result_of(command)
+    flags = [*command[:-2], "--parse", "policy", "--shard", "0/2", *command[-2:]]
+    with open(out / ".lock-scoring", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = threading.Thread(target=evaluation.main, args=(flags,))
+        other.start()
+        other.join(1)
+        assert other.is_alive() and result_of(command) == before
+    other.join(20)
+    assert result_of(command)["scoring"]["parse"] == "policy"
