@@ -1,7 +1,8 @@
 """Asking a model: which prompts in which batches; every batch reaches the disk as it is answered.
 
-A batch depends on the questions alone, never on what is already answered or which shard asks it, so that a run that was
-killed, or dealt out over several processes, ends with the same bytes.
+A batch depends on the questions alone, never on what is already answered or which shard asks it, and a sampled answer
+draws by its question's name, whatever its batch, so that a run that was killed, or dealt out over several processes,
+ends with the same bytes.
 """
 
 import argparse
@@ -11,15 +12,12 @@ import os
 import sys
 from pathlib import Path
 
+from decode import CPU_CELLS
 from exam_questions import answer_letters
 from few_shot import choose_examples, render_with_examples
 from inference_record import InputError, write_text
 from prompt_reader import Prompt, PromptError, encode_prompt, end_token, shorten_prompt
 from variants import count_variants, gather, turn
-
-# Tokens of a batch's prompts. Measured with bench_eval.py's questions on a shared 2-core machine, a model of 2.8 M
-# parameters: batches of 4, 8 and 32 questions (about 1, 2 and 8 thousand tokens) took 0.86, 0.94 and 2.01 CPU seconds.
-CPU_CELLS = 4096
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -99,15 +97,15 @@ def make_prompts(tokenizer, prompt: Prompt, test: dict, shots: dict, args: argpa
 
 def answer_batch(loaded, prompt: Prompt, batch: list[dict], args: argparse.Namespace) -> list[dict]:
     """One prediction an item: the raw output, from which the letters are read later, or a log-probability table."""
-    from decode import generate, letter_logprobs, option_logprobs, seed_sampling
+    from decode import generate
+    from log_probabilities import letter_logprobs, option_logprobs
 
     prompts = [item["ids"] for item in batch]
     if args.mode == "generate":
         ends = sorted({loaded.tokenizer.eos_token_id, end_token(loaded.tokenizer, prompt.chat_template)})
-        if args.samples > 1:
-            seed_sampling(f"{args.seed} {batch[0]['key']} {batch[0]['number']} {batch[0]['variant']}")
         temperature = args.temperature if args.samples > 1 else 0.0
-        outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop, ends, temperature)
+        names = [f"{args.seed} {item['key']} {item['number']} {item['variant']}" for item in batch]
+        outputs = generate(loaded, prompts, args.max_new_tokens, prompt.stop, ends, temperature, names)
         answers = [{"output": text} for text in outputs]
     elif args.mode == "letter-logprob":
         tables = letter_logprobs(loaded, prompts, [list(item["record"]["options"]) for item in batch])
@@ -142,11 +140,11 @@ def is_out_of_memory(error: Exception) -> bool:
 class MemoryLimit:
     """What has not fitted so far: batches of as many tokens (padding included) are asked in halves from the start.
 
-    On a CPU that is everything over CPU_CELLS, where a forward pass leaves the processor's caches.
+    On a CPU that is everything over CPU_CELLS, but for generation, which reads its prompts in such parts by itself.
     """
 
-    def __init__(self, device: str = "cuda"):
-        self.cells = CPU_CELLS + 1 if device == "cpu" else float("inf")
+    def __init__(self, device: str, mode: str):
+        self.cells = CPU_CELLS + 1 if device == "cpu" and mode != "generate" else float("inf")
 
     def answer(self, loaded, prompt: Prompt, batch: list[dict], args: argparse.Namespace) -> list[dict]:
         """`answer_batch`, halved as often as memory asks for. Errors: InputError when one question does not fit."""
@@ -200,7 +198,7 @@ def ask(
     # Rewritten without a torn last line, then appended to.
     own = [done[place] for place in mine if place in done]
     write_text(partial, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in own))
-    memory = MemoryLimit(loaded.model.device.type)
+    memory = MemoryLimit(loaded.model.device.type, args.mode)
     with (
         open(partial, "a", encoding="utf-8") as file,
         tqdm(total=len(mine), initial=len(own), unit="question", disable=None, file=sys.stderr) as bar,
