@@ -37,7 +37,7 @@ def make_loaded(family: str, checkpoint, **changes) -> decode.LoadedModel:
     config = AutoConfig.for_model(family, **(SMALL | tokens | FAMILIES[family][0] | changes))
     model = AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():  # wide weights, so that answers differ and no two logits are close
-        for name, weights in model.named_parameters():
+        for weights in model.parameters():
             if weights.dim() > 1 and weights.std() < 0.2 and family != "mamba":
                 weights.normal_(0, 0.4)
     model.generation_config.pad_token_id = 0
