@@ -5,15 +5,20 @@ Reads   a model, a test set and a prompt, as inference/eval.py does; with --shap
 Writes  a table on the screen, and with --out the same as JSON; temporary files only beside that
 Example python inference/bench_eval.py --model checkpoints/finetuned --limit 20 --rounds 3
         python inference/bench_eval.py --model DIR --shape DIR --harness-python DIR/bin/python --form rationale
+        python inference/bench_eval.py --model checkpoints/pretrained --prompt finetune/prompts/mmedbench \\
+            --form rationale --max-new-tokens 128 --limit 100
 
-All sides answer the same questions with the same weights, greedily, in turn, --rounds times. Loading is not counted;
-rendering, tokenizing, generating and decoding are. The harness runs in an environment of its own (README.md, "Other
-harnesses") on the exported task, with its `hf` backend and the same batch size. Time is wall seconds and, where there
-is no GPU, CPU seconds, which other work on the machine disturbs less; ratios are taken round by round.
+All sides answer the same questions with the same weights, greedily, in turn, --rounds times: eval.py; transformers'
+generate() on one question after the other, "one by one"; on a CPU eval.py with --batch-size 1, which has a loop of its
+own there; and the harness, in an environment of its own (README.md, "Other harnesses"), on the exported task with its
+`hf` backend and the same batch size. Loading is not counted; rendering, tokenizing, generating and decoding are.
+Questions a second are by wall time, with all threads; CPU seconds stand beside it, which other work on the machine
+disturbs less, and which count all threads together. Ratios are taken round by round.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -65,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--batch-size",
         type=int,
-        default=32,
+        default=128,
         help="questions at a time, of eval.py and the harness (default %(default)s)",
     )
     add("--rounds", type=int, default=3, help="times each side is measured (default %(default)s)")
@@ -98,17 +103,21 @@ def fill_shape(shape: Path, model: str, prompt: Path | None, folder: Path) -> No
 
 
 class OurSide:
-    """eval.py's way to ask, in batches of a size; each round renders, tokenizes, generates and decodes anew."""
+    """eval.py's way to ask, in batches of a size; each round renders, tokenizes, generates and decodes anew.
 
-    def __init__(self, loaded, prompt, test: dict, args: argparse.Namespace, batch_size: int):
-        self.loaded, self.prompt, self.test, self.args, self.batch_size = loaded, prompt, test, args, batch_size
+    own_loop: whether decode_loop.py answers where it can; else transformers' generate().
+    """
+
+    def __init__(self, loaded, prompt, test: dict, args: argparse.Namespace, batch_size: int, own_loop: bool = True):
+        self.loaded = dataclasses.replace(loaded, own_loop=own_loop)
+        self.prompt, self.test, self.args, self.batch_size = prompt, test, args, batch_size
 
     def run(self) -> dict:
         """{"cpu", "wall": seconds, "answers": [[key, number, text], ...]}."""
         cpu, wall = time.process_time(), time.perf_counter()
         room = self.loaded.longest - self.args.max_new_tokens
         items = make_prompts(self.loaded.tokenizer, self.prompt, self.test, {}, self.args, room)
-        memory = MemoryLimit(self.loaded.model.device.type)
+        memory = MemoryLimit(self.loaded.model.device.type, self.args.mode)
         rows = [
             row
             for batch in plan_batches(items, self.batch_size)
@@ -177,7 +186,7 @@ def start_harness(args: argparse.Namespace, model: str, folder: Path) -> Harness
 def measure(sides: dict, rounds: int) -> dict[str, list[dict]]:
     """{side: a result a round}; the sides take turns, so that a slow spell of the machine meets all of them."""
     for name, side in sides.items():
-        if name != "one by one":  # the first call pays for what later ones find ready
+        if name not in ("one by one", "batches of 1"):  # the first call pays for what later ones find ready
             side.run()
     results: dict[str, list[dict]] = {name: [] for name in sides}
     for number in range(rounds):
@@ -191,34 +200,41 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": sorted(values)[len(values) // 2], "lowest": min(values), "highest": max(values)}
 
 
-def summarise(results: dict[str, list[dict]], clock: str) -> dict:
+def summarise(results: dict[str, list[dict]]) -> dict:
     """Per side seconds, questions/s, how many answers are eval.py's, and its time as a multiple of eval.py's."""
     ours = results["eval.py"]
     wanted = {(key, number): text for key, number, text in ours[0]["answers"]}
     sides = {}
     for name, mine in results.items():
         given = {(key, number): text for key, number, text in mine[0]["answers"]}
+        seconds = {clock: spread([result[clock] for result in mine]) for clock in ("wall", "cpu")}
         sides[name] = {
-            "wall_seconds": spread([result["wall"] for result in mine]),
-            "cpu_seconds": spread([result["cpu"] for result in mine]),
-            "questions_per_second": round(len(wanted) / spread([result["wall"] for result in mine])["median"], 2),
+            "wall_seconds": seconds["wall"],
+            "cpu_seconds": seconds["cpu"],
+            "questions_per_second": round(len(wanted) / seconds["wall"]["median"], 2),
             "equal_answers": sum(given.get(place) == text for place, text in wanted.items()),
-            "times_eval": spread([m[clock] / o[clock] for m, o in zip(mine, ours, strict=True)]),
+            "times_eval": {
+                clock: spread([m[clock] / o[clock] for m, o in zip(mine, ours, strict=True)])
+                for clock in ("wall", "cpu")
+            },
         }
-    return {"questions": len(wanted), "ratio_of": f"{clock} seconds", "sides": sides}
+    return {"questions": len(wanted), "sides": sides}
 
 
 def table(summary: dict) -> str:
     lines = [
-        f"{'side':<12} {'wall s':>8} {'CPU s':>8} {'questions/s':>12} {'equal':>9}  {summary['ratio_of']}, x eval.py"
+        f"{'side':<14} {'wall s':>8} {'CPU s':>8} {'questions/s':>12} {'equal':>9}  "
+        f"{'wall, x eval.py':<24} CPU seconds, x eval.py"
     ]
     for name, side in summary["sides"].items():
-        ratio = side["times_eval"]
+        ratios = [
+            f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+            for ratio in (side["times_eval"]["wall"], side["times_eval"]["cpu"])
+        ]
         equal = f"{side['equal_answers']}/{summary['questions']}"
         lines.append(
-            f"{name:<12} {side['wall_seconds']['median']:8.2f} {side['cpu_seconds']['median']:8.2f} "
-            f"{side['questions_per_second']:12.1f} {equal:>9}  "
-            f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+            f"{name:<14} {side['wall_seconds']['median']:8.2f} {side['cpu_seconds']['median']:8.2f} "
+            f"{side['questions_per_second']:12.1f} {equal:>9}  {ratios[0]:<24} {ratios[1]}"
         )
     return "\n".join(lines)
 
@@ -235,7 +251,6 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    clock = "wall" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
         model = args.model
         asked = evaluation.build_parser().parse_args(["--model", model, "--data", str(args.data), "--form", args.form])
@@ -250,15 +265,20 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(f"--max-new-tokens {args.max_new_tokens} leaves no room for a question in this model")
         sides = {
             "eval.py": OurSide(loaded, prompt, test, asked, args.batch_size),
-            "one by one": OurSide(loaded, prompt, test, asked, 1),
+            "one by one": OurSide(loaded, prompt, test, asked, 1, own_loop=False),
         }
+        if loaded.model.device.type == "cpu":
+            sides["batches of 1"] = OurSide(loaded, prompt, test, asked, 1)
         if args.harness_python:
             sides["lm_eval"] = start_harness(args, model, Path(place) / "tasks")
             stack.callback(sides["lm_eval"].close)
         end = end_token(loaded.tokenizer, prompt.chat_template)
-        print(f"{sum(map(len, test.values()))} questions, {args.form}, batches of {args.batch_size}, end token {end}")
+        print(
+            f"{sum(map(len, test.values()))} questions, {args.form}, up to {args.max_new_tokens} tokens, batches of "
+            f"{args.batch_size}, {torch.get_num_threads()} threads, end token {end}"
+        )
         results = measure(sides, args.rounds)
-    summary = summarise(results, clock)
+    summary = summarise(results)
     print(table(summary))
     if args.out:
         arguments = {key: str(value) for key, value in vars(args).items() if value is not None}

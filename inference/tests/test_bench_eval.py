@@ -18,19 +18,28 @@ def bench(checkpoint: Path, data: Path, *flags: str) -> int:
 def test_batches_and_one_by_one_are_timed_on_the_same_answers(checkpoint, test_folder, tmp_path, capsys):
     assert bench(checkpoint, test_folder, "--out", str(tmp_path / "bench.json")) == 0
     result = read_json(tmp_path / "bench.json")
-    assert result["questions"] == 9 and set(result["sides"]) == {"eval.py", "one by one"}
+    assert result["questions"] == 9 and set(result["sides"]) == {"eval.py", "one by one", "batches of 1"}
     assert all(side["equal_answers"] == 9 and side["cpu_seconds"]["lowest"] > 0 for side in result["sides"].values())
-    assert result["sides"]["eval.py"]["times_eval"]["median"] == 1
+    assert all(result["sides"]["eval.py"]["times_eval"][clock]["median"] == 1 for clock in ("wall", "cpu"))
     assert "one by one" in capsys.readouterr().out
 
 
 def test_another_answer_is_counted_as_not_equal():
     rounds = {
-        name: [{"cpu": seconds, "wall": seconds, "answers": [["en", 0, "A"], ["en", 1, second]]}]
+        name: [
+            {
+                "cpu": seconds,
+                "wall": 2 * seconds if name == "one by one" else seconds,
+                "answers": [["en", 0, "A"], ["en", 1, second]],
+            }
+        ]
         for name, seconds, second in (("eval.py", 2.0, "B"), ("one by one", 6.0, "C"))
     }
-    sides = bench_eval.summarise(rounds, "cpu")["sides"]
-    assert sides["one by one"]["equal_answers"] == 1 and sides["one by one"]["times_eval"]["median"] == 3
+    sides = bench_eval.summarise(rounds)["sides"]
+    assert sides["one by one"]["equal_answers"] == 1
+    assert {clock: ratio["median"] for clock, ratio in sides["one by one"]["times_eval"].items()} == {
+        "wall": 6, "cpu": 3,
+    }  # fmt: skip
     assert sides["eval.py"]["questions_per_second"] == 1
 
 
@@ -58,12 +67,17 @@ def test_bad_input_ends_with_a_sentence(checkpoint, test_folder, flags, message)
         bench(checkpoint, test_folder, *flags)
 
 
-def test_on_a_cpu_a_batch_of_many_tokens_is_asked_in_parts(monkeypatch):
+@pytest.mark.parametrize(
+    ("device", "mode", "sizes"),
+    [
+        ("cpu", "letter-logprob", [2] * 8),
+        ("cpu", "generate", [16]),  # which reads its prompts in parts by itself (test_decode_loop.py)
+        ("cuda", "letter-logprob", [16]),
+    ],
+)
+def test_on_a_cpu_a_batch_of_many_tokens_is_asked_in_parts(monkeypatch, device, mode, sizes):
     asked = []
     monkeypatch.setattr(asking, "answer_batch", lambda loaded, prompt, batch, args: asked.append(len(batch)) or batch)
     batch = [{"ids": [0] * 1000}] * 16
-    assert asking.MemoryLimit("cpu").answer(None, None, batch, None) == batch
-    assert asked == [4, 4, 4, 4]
-    asked.clear()
-    asking.MemoryLimit("cuda").answer(None, None, batch, None)
-    assert asked == [16]
+    assert asking.MemoryLimit(device, mode).answer(None, None, batch, None) == batch
+    assert asked == sizes

@@ -91,6 +91,14 @@ def test_rows_that_end_leave_the_batch_and_little_memory_makes_several(checkpoin
     assert max(size[0] for size in sizes if size[1] == 1) <= 5, "three of the longest, five of the shorter"
 
 
+def test_whatever_memory_holds_before_it_is_written_reaches_no_answer(checkpoint, prompts, monkeypatch):
+    loaded = make_loaded("llama", checkpoint)
+    wanted, original = one_by_one(loaded, prompts, 12), torch.Tensor.new_empty
+    monkeypatch.setattr(decode, "CPU_CELLS", 60)  # several chunks, so that some are padded to the longest
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda *shape: original(*shape).fill_(torch.nan))
+    assert decode.generate(loaded, prompts, 12, [], [0]) == wanted and loaded.own_loop
+
+
 def test_a_generation_config_with_rules_of_its_own_is_left_to_transformers(checkpoint, prompts):
     loaded = make_loaded("llama", checkpoint)
     plain = decode.generate(loaded, prompts, 24, [], [0])

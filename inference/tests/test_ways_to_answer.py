@@ -71,8 +71,9 @@ def test_samples_vote_and_are_drawn_alike_again(checkpoint, test_folder, tmp_pat
     run(checkpoint, test_folder, tmp_path / "a", *flags)
     run(checkpoint, test_folder, tmp_path / "b", *flags)
     run(checkpoint, test_folder, tmp_path / "c", *flags, "--seed", "1")
-    a, b, c = (rows_of(tmp_path / name) for name in "abc")
-    assert a == b and a != c
+    run(checkpoint, test_folder, tmp_path / "d", *flags, "--batch-size", "4")
+    a, b, c, d = (rows_of(tmp_path / name) for name in "abcd")
+    assert a == b == d and a != c, "the seed decides, the batches do not"
     assert all(len(row["variants"]) == 3 for row in a)
     assert any(len({v["output"] for v in row["variants"]}) > 1 for row in a)
     assert majority([["A"], ["B"], None, ["B"]]) == (["B"], 0.5)
