@@ -13,7 +13,8 @@ from typing import NamedTuple
 from corpus_record import InputError
 
 BOILERPLATE_FOLDER = Path(__file__).parent / "boilerplate"
-LONGEST_WHOLE, LONGEST_BEGINNING, LONGEST_HOLDING = 60, 200, 300  # characters of a line that an entry may take away
+# Characters of a line that an entry may take away.
+LONGEST_WHOLE, LONGEST_BEGINNING, LONGEST_HOLDING, LONGEST_CLAIM = 60, 200, 300, 120
 # A line said again is dropped when it is this long: answers and findings such as "No fever." may well come twice.
 REPEATED_LINE_CHARACTERS = 60  # Chinese, kana and Hangul count double
 WORD = re.compile(r"\w+")
@@ -26,7 +27,7 @@ class Phrases(NamedTuple):
     heads: frozenset[str]  # the first letters of each of `whole`: looked at before a line is folded
     begin: tuple[str, ...]
     first_words: tuple[str, ...]  # of `begin`, for the same reason
-    hold: tuple[tuple[str, str], ...]  # (the phrase's longest word, phrase)
+    hold: tuple[tuple[str, str, int], ...]  # (the phrase's longest word, phrase, characters of the line at most)
 
 
 def fold(line: str) -> str:
@@ -37,7 +38,7 @@ def fold(line: str) -> str:
 @cache
 def load_phrases(language: str, folder: Path = BOILERPLATE_FOLDER) -> Phrases:
     """The entries of <language>.txt and en.txt. Errors: InputError for a blank one (path:line) or no file."""
-    whole, begin, hold = set(), set(), set()
+    whole, begin, hold, claim = set(), set(), set(), set()
     for iso in dict.fromkeys((language, "en")):
         path = folder / f"{iso}.txt"
         if not path.exists():
@@ -48,12 +49,14 @@ def load_phrases(language: str, folder: Path = BOILERPLATE_FOLDER) -> Phrases:
             phrase = fold(written)
             if not phrase:
                 raise InputError(f"{path}:{number}: an entry without words would match everywhere: remove the line")
-            kind = hold if written.startswith("*") else begin if written.endswith("*") else whole
+            ends_open = written.rstrip().endswith("*")
+            kind = (hold if ends_open else claim) if written.startswith("*") else begin if ends_open else whole
             kind.add(phrase)
     return Phrases(
         whole=frozenset(whole), heads=frozenset(phrase.split()[0][:HEAD] for phrase in whole),
         begin=tuple(sorted(begin)), first_words=tuple(sorted({phrase.split()[0] for phrase in begin})),
-        hold=tuple(sorted((max(phrase.split(), key=len), phrase) for phrase in hold)),
+        hold=tuple(sorted((max(phrase.split(), key=len), phrase, longest)
+                          for kind, longest in ((hold, LONGEST_HOLDING), (claim, LONGEST_CLAIM)) for phrase in kind)),
     )  # fmt: skip
 
 
@@ -65,14 +68,14 @@ def drop_boilerplate(text: str, language: str) -> tuple[str, int]:
     if not short:
         return text, 0
     folded = "\n".join([lines[i] for i in short]).casefold()  # case folding makes and loses no line end
-    hold = [(word, phrase) for word, phrase in phrases.hold if word in folded]
+    hold = [entry for entry in phrases.hold if entry[0] in folded]
     gone = {i for i, line in zip(short, folded.split("\n"), strict=True) if _is_boilerplate(line, phrases, hold)}
     if not gone:
         return text, 0
     return "\n".join(line for i, line in enumerate(lines) if i not in gone), len(gone)
 
 
-def _is_boilerplate(line: str, phrases: Phrases, hold: list[tuple[str, str]]) -> bool:
+def _is_boilerplate(line: str, phrases: Phrases, hold: list[tuple[str, str, int]]) -> bool:
     line = line.lstrip(BULLETS)
     heads = phrases.heads
     known_head = line[:HEAD] in heads or line[:2] in heads or line[:1] in heads
@@ -81,7 +84,7 @@ def _is_boilerplate(line: str, phrases: Phrases, hold: list[tuple[str, str]]) ->
     known_word = len(line) <= LONGEST_BEGINNING and line.startswith(phrases.first_words)
     if known_word and fold(line).startswith(phrases.begin):
         return True
-    return any(word in line and phrase in fold(line) for word, phrase in hold)
+    return any(word in line and len(line) <= longest and phrase in fold(line) for word, phrase, longest in hold)
 
 
 def drop_repeated_lines(text: str) -> tuple[str, int]:

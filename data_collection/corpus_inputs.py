@@ -59,7 +59,8 @@ def read_records(folder: Path, manifest: dict, licence: str) -> Iterator[dict]:
                 source = row.get("source") if row.get("source") in SOURCES else arguments["source"]
                 origin = _first(row, ORIGIN_COLUMNS, SOURCES) or f"{path.relative_to(folder).as_posix()}#{row_number}"
                 record = _record(row[arguments["text_column"]], row["language"], source, origin,
-                                 _first(row, LICENCE_COLUMNS) or licence, row["distinct_keywords"], row["density"])
+                                 _first(row, LICENCE_COLUMNS) or licence, row["distinct_keywords"],
+                                 min(1.0, row["density"]))  # nested keywords of the published rule count each
                 yield record | _loss_spans(row.get(LOSS_SPANS), record["text"], f"{path} row {row_number - 1}")
 
 

@@ -6,6 +6,7 @@ of them. So a rejected document costs no Python object (parquet), and memory doe
 groups or its lines.
 """
 
+import contextlib
 import gzip
 import io
 import json
@@ -98,11 +99,21 @@ class _Rows:
                 end = self.begin + self.batch.num_rows
                 here = [r - self.begin for r in rows[i:] if r < end]
                 if here:
-                    pieces.append(self.batch.take(pyarrow.array(here, pyarrow.int64())))
+                    pieces.append(_without_views(self.batch).take(pyarrow.array(here, pyarrow.int64())))
                     i += len(here)
                 else:
                     self.begin, self.batch = end, next(self.batches)
             return pyarrow.Table.from_batches(pieces)
+
+
+def _without_views(batch):
+    """String views as plain strings: pyarrow takes no rows of the former."""
+    import pyarrow
+
+    plain = {pyarrow.string_view(): pyarrow.large_string(), pyarrow.binary_view(): pyarrow.large_binary()}
+    fields = [field.with_type(plain.get(field.type, field.type)) for field in batch.schema]
+    schema = pyarrow.schema(fields)
+    return batch if schema.equals(batch.schema) else batch.cast(schema)
 
 
 def _as_strings(array):
@@ -113,6 +124,29 @@ def _as_strings(array):
     if pyarrow.types.is_string(array.type) or pyarrow.types.is_large_string(array.type):
         return array
     return array.cast(pyarrow.large_string())
+
+
+def readable_strings(column):
+    """Any Arrow column as strings: U+FFFD for bytes that are no UTF-8, JSON for lists and the like."""
+    import pyarrow
+
+    with contextlib.suppress(pyarrow.ArrowException):
+        strings = column.cast(pyarrow.string())
+        strings.validate(full=True)
+        return strings
+    column = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+    column = column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
+    if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+        column = column.view(pyarrow.binary() if pyarrow.types.is_string(column.type) else pyarrow.large_binary())
+    return pyarrow.array([None if v is None else _as_text(v) for v in column.to_pylist()], pyarrow.string())
+
+
+def _as_text(value) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        return _whole_characters(value)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
 def valid_texts(chunk: Chunk) -> Chunk:
@@ -190,11 +224,14 @@ def _json_chunk(rows: list[dict], first_row: int, text_column: str, also: tuple[
         texts.append(text)
     try:
         array = pyarrow.array(texts, pyarrow.large_string())
-    except UnicodeEncodeError:  # JSON can hold halves of a character, Arrow cannot
-        array = pyarrow.array([t and _whole_characters(t) for t in texts], pyarrow.large_string())
+    except UnicodeEncodeError:  # JSON can hold halves of a character: no text, as bytes that are no UTF-8
+        for place, text in enumerate(texts):
+            if text and (whole := _whole_characters(text)) != text:
+                not_text[place], texts[place] = whole, None
+        array = pyarrow.array(texts, pyarrow.large_string())
 
     def others(places):
-        kept = [json.dumps({k: v for k, v in rows[p].items() if k != text_column}) for p in places]
+        kept = [json.dumps({_whole_characters(k): v for k, v in rows[p].items() if k != text_column}) for p in places]
         return pyarrow.table({ROW_JSON: pyarrow.array(kept, pyarrow.large_string())})
 
     columns = {name: [row.get(name) for row in rows] for name in also if any(name in row for row in rows)}
@@ -208,7 +245,7 @@ def _column(values: list):
     try:
         return pyarrow.array(values)
     except (pyarrow.ArrowException, UnicodeEncodeError, OverflowError):
-        return pyarrow.array([None if v is None else _whole_characters(str(v)) for v in values], pyarrow.large_string())
+        return pyarrow.array([None if v is None else _as_text(v) for v in values], pyarrow.large_string())
 
 
 def _whole_characters(text: str) -> str:
@@ -216,13 +253,17 @@ def _whole_characters(text: str) -> str:
 
 
 class open_lines:
-    """Context: (a binary stream of lines, the raw stream below it, whose place tells how much was read)."""
+    """Context: (a binary stream of lines, the raw stream below it, whose place tells how much was read).
 
-    def __init__(self, file: InputFile):
-        self.file = file
+    glance: only the beginning is wanted; see hub_documents.HubReader.
+    """
+
+    def __init__(self, file: InputFile, glance: bool = False):
+        self.file, self.glance = file, glance
 
     def __enter__(self):
-        self.raw = open_bytes(self.file)
+        with file_errors(self.file.name):
+            self.raw = open_bytes(self.file, self.glance)
         if self.file.name.endswith(".gz"):
             return io.BufferedReader(gzip.GzipFile(fileobj=self.raw), 1 << 18), self.raw
         if self.file.name.endswith(".zst"):

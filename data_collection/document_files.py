@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,11 +48,30 @@ def list_document_files(source: Path, suffixes: tuple[str, ...] = TABLES) -> lis
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist; give a file or a folder of {', '.join(suffixes)}")
-    found = sorted(p for p in source.rglob("*")
-                   if p.is_file() and p.name.endswith(suffixes) and p.name not in OWN_LISTS)
+    found = sorted(p for p in _files_below(source) if p.name.endswith(suffixes) and p.name not in OWN_LISTS)
     if not found:
         raise InputError(f"{source} holds no documents; expected files ending in {', '.join(suffixes)}")
+    for path in found:
+        if not path.is_file():
+            raise InputError(f"{path} is a link to nothing, or no file; remove it")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{str(path)!a}: a name that is no UTF-8; rename the file or its folder") from None
     return found
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, those in linked folders too. Errors: InputError for a folder that cannot be read."""
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); it, or what it links to, is in the way")
+
+    for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        for name in folders:
+            link = Path(here, name)
+            if link.is_symlink() and link.resolve() in (Path(here).resolve(), *Path(here).resolve().parents):
+                raise InputError(f"{link} links to a folder that it lies in; remove it")
+        yield from (Path(here, name) for name in names)
 
 
 def input_files(source: Path) -> list[InputFile]:
@@ -77,10 +97,13 @@ def fingerprint(file: InputFile) -> dict:
     The ends are the first and the last 64 KiB; a parquet file's end tells the place and size of all it holds.
     """
     digest = hashlib.sha256()
-    with open(file.place, "rb") as content:
-        digest.update(content.read(END_BYTES))
-        content.seek(max(0, file.size - END_BYTES))
-        digest.update(content.read(END_BYTES))
+    try:
+        with open(file.place, "rb") as content:
+            digest.update(content.read(END_BYTES))
+            content.seek(max(0, file.size - END_BYTES))
+            digest.update(content.read(END_BYTES))
+    except OSError as error:
+        raise InputError(f"{file.name}: cannot be read ({error.strerror}); make it readable or take it away") from None
     return {"bytes": file.size, "sha256_of_ends": digest.hexdigest()}
 
 
@@ -95,16 +118,19 @@ def file_errors(name: str) -> Iterator[None]:
         raise InputError(f"{name}: damaged or cut short ({' '.join(str(error).split())[:200]})") from None
 
 
-def open_bytes(file: InputFile) -> io.BufferedIOBase:
+def open_bytes(file: InputFile, glance: bool = False) -> io.BufferedIOBase:
     if file.on_hub:
         from hub_documents import HubReader
 
-        return io.BufferedReader(HubReader(file.place, file.size), 1 << 18)
+        return io.BufferedReader(HubReader(file.place, file.size, glance), 1 << 18)
     return open(file.place, "rb")
 
 
 def open_parquet(file: InputFile, buffer_bytes: int = 0):
-    """A pyarrow ParquetFile; with buffer_bytes columns are read in such pieces, not a whole row group's at once."""
+    """A pyarrow ParquetFile; with buffer_bytes columns are read in such pieces, not a whole row group's at once.
+
+    Without, of a file on the hub the footer alone is wanted.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -113,7 +139,7 @@ def open_parquet(file: InputFile, buffer_bytes: int = 0):
         if file.on_hub:
             from hub_documents import HubReader
 
-            source = pyarrow.PythonFile(HubReader(file.place, file.size), "r")
+            source = pyarrow.PythonFile(HubReader(file.place, file.size, glance=not buffer_bytes), "r")
         return pyarrow.parquet.ParquetFile(source, buffer_size=buffer_bytes, pre_buffer=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{file.name}: not a whole parquet file ({' '.join(str(error).split())[:200]})") from None

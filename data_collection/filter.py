@@ -19,12 +19,15 @@ not be read (failures.jsonl), 130 or 143 interrupted. Example:
 """
 
 import argparse
+import contextlib
+import importlib.metadata
 import json
 import os
 import shutil
 import signal
 from pathlib import Path
 
+from boilerplate_lines import BOILERPLATE_FOLDER
 from clean_text import CLEANING_STEPS
 from corpus_record import (
     InputError,
@@ -41,17 +44,15 @@ from corpus_record import (
 from document_files import InputFile, fingerprint, input_files
 from filter_document import THRESHOLDS_FILE, load_thresholds
 from filter_plan import parse_shard, plan_units
-from filter_run import run_units
-from filter_shard import Unit
+from filter_run import keep_pandas_out, run_units
+from filter_shard import Unit, declared_language
 from filter_summary import add_cleaning, add_counts, count_repeated_ids, report
 from hub_documents import HubUnreachable, find_hub_files
 from keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES, load_keywords
 from language import DETECTORS
-from scored_input import scored_files
+from scored_input import FORMAT_VERSION, STAGE, scored_files
 from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
 
-STAGE = "data_collection/filter.py"
-FORMAT_VERSION = 2
 SOURCES = ("web", "website", "existing", "textbook")
 
 
@@ -103,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
+    keep_pandas_out()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         return filter_documents(args, argv)
@@ -121,16 +123,21 @@ def filter_documents(args: argparse.Namespace, argv: list[str] | None) -> int:
         return 0
     manifest_path = args.out / "manifest.json"
     if manifest := finished_record(manifest_path, arguments, inputs):
-        print(f"{args.out} is finished already and made from this input: reused")
-        close_run(args.out)
-        return report(manifest)
+        return reuse(args.out, manifest)
     # Of an unfinished run not even the time of the input may differ; of a finished one the content tells.
     modified = {} if args.hub else {file.name: Path(file.place).stat().st_mtime_ns for file in files}
-    parts = open_run(args.out, arguments, inputs | {"modified": modified})
-    with only_run(args.out, args.shard):
-        filter_units(args, own, parts)
-        if manifest_path.exists():  # of another shard, which found all units done
-            return report(read_json(manifest_path))
+    with contextlib.ExitStack() as held:
+        try:
+            parts = open_run(args.out, arguments, inputs | {"modified": modified})
+            held.enter_context(only_run(args.out, args.shard))
+        except (InputError, FileNotFoundError):
+            if not manifest_path.exists():
+                raise
+        if not manifest_path.exists():
+            filter_units(args, own, parts)
+        if manifest := finished_record(manifest_path, arguments, inputs):  # another shard has ended in the meantime
+            held.close()
+            return reuse(args.out, manifest)
         done = [read_done(parts, u) for u in own]
         missing = [u for u in range(len(units)) if not (parts / f"{u:05d}" / "done.json").exists()]
         if missing:
@@ -140,7 +147,13 @@ def filter_documents(args: argparse.Namespace, argv: list[str] | None) -> int:
         with one_at_a_time(args.out):
             manifest = read_json(manifest_path) if manifest_path.exists() else finish(args, arguments, inputs, parts,
                                                                                      len(units), argv)
-            close_run(args.out)
+    close_run(args.out)
+    return report(manifest)
+
+
+def reuse(out: Path, manifest: dict) -> int:
+    print(f"{out} is finished already and made from this input: reused")
+    close_run(out)
     return report(manifest)
 
 
@@ -171,6 +184,10 @@ def find_input(args: argparse.Namespace) -> tuple[list[InputFile], dict]:
     inputs = {"keywords": {iso: sha256_of_file(args.keywords / f"{iso}.txt") for iso in LANGUAGES
                            if (args.keywords / f"{iso}.txt").exists()},
               "thresholds": {iso: list(limits) for iso, limits in thresholds.items()}}
+    if "boilerplate_lines" not in args.skip_steps:
+        inputs["boilerplate"] = {path.stem: sha256_of_file(path) for path in sorted(BOILERPLATE_FOLDER.glob("*.txt"))}
+    if args.detector != "none":
+        inputs["detector"] = f"{args.detector} {importlib.metadata.version(args.detector)}"
     if args.hub:
         if args.from_scores:
             raise InputError("--from-scores reads a folder that filter.py wrote, not --hub")
@@ -184,8 +201,16 @@ def find_input(args: argparse.Namespace) -> tuple[list[InputFile], dict]:
     if args.input.is_dir():
         refuse_nesting(args.input, args.out)
     files = scored_files(args.input, args.rule, thresholds) if args.from_scores else input_files(args.input)
+    if args.language == "auto" and not any(declared_language(Path(file.name), "auto") for file in files):
+        args.language = own_language(args.input)
     inputs["files"] = {file.name: fingerprint(file) for file in files}
     return files, inputs
+
+
+def own_language(source: Path) -> str:
+    """The language that the input folder (of one file: its folder) is named after, else "auto"."""
+    name = (source if source.is_dir() else source.parent).resolve().name
+    return name if name in LANGUAGES else "auto"
 
 
 def print_plan(args: argparse.Namespace, arguments: dict, files: list[InputFile], units: list[Unit],

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from corpus_record import sha256_of_file
-from document_chunks import ROW_JSON
+from document_chunks import ROW_JSON, readable_strings
 from document_files import JsonTypes
 
 ROW_GROUP_BYTES = 8_000_000
@@ -152,7 +152,7 @@ def with_ids(others, ids, as_text: bool):
         return others.append_column("id", own)
     if not as_text:
         return others
-    given = others.column("id").cast(pyarrow.string())
+    given = readable_strings(others.column("id"))
     blank = pc.or_kleene(pc.is_null(given), pc.equal(pc.utf8_trim_whitespace(given), ""))
     filled = pc.if_else(blank, own, given)
     return others.set_column(others.column_names.index("id"), "id", filled)

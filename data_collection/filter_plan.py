@@ -13,7 +13,7 @@ from pathlib import Path
 from corpus_record import InputError
 from document_chunks import Span, open_lines
 from document_files import InputFile, file_errors, open_parquet
-from filter_shard import Unit, declared_language, is_text
+from filter_shard import Unit, declared_language, is_number, is_text
 
 PLANNED_AT_ONCE = 16
 TEXT_FILE_BYTES = 1000  # what a text file counts in a unit at least, so that none holds endless tiny ones
@@ -75,7 +75,7 @@ def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes:
     if not is_text(schema.field(text_column).type):
         raise InputError(f"{file.name}: column {text_column!r} holds {schema.field(text_column).type}, not text; "
                          "name the right one with --text-column")
-    as_text = "id" not in schema.names or str(schema.field("id").type) in ("string", "large_string")
+    as_text = "id" not in schema.names or not is_number(schema.field("id").type)
     spans, first, text, stored = [], 0, 0, 0
     for group in range(facts.num_row_groups):
         row_group = facts.row_group(group)
@@ -94,7 +94,7 @@ def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes:
 def _check_first_line(file: InputFile, text_column: str) -> None:
     """InputError where the first line is a JSON object without the text column; other faults show when it is read."""
     try:
-        with open_lines(file) as (lines, _), file_errors(file.name):
+        with open_lines(file, glance=True) as (lines, _), file_errors(file.name):
             first = next((line for line in iter(lines.readline, b"") if line.strip()), b"{}")
         row = json.loads(first.decode("utf-8-sig"))
     except (InputError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
@@ -104,6 +104,8 @@ def _check_first_line(file: InputFile, text_column: str) -> None:
 
 
 def _check_columns(name: str, columns: list[str], text_column: str) -> None:
+    if twice := next((column for i, column in enumerate(columns) if column in columns[:i]), None):
+        raise InputError(f"{name}: two columns are called {twice!r}; rename one")
     if text_column not in columns:
         raise InputError(f"{name}: no column {text_column!r}; it has {', '.join(columns) or 'none'}; "
                          "name the right one with --text-column")

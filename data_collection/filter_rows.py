@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from document_chunks import Chunk
+from document_chunks import Chunk, readable_strings
 from filter_document import REASONS, Decision
 from keyword_match import LANGUAGES
 from language import UNDETERMINED, Detected
@@ -70,7 +70,7 @@ def scores_table(chunk: Chunk, verdict: Verdict, file: str):
     rows = len(chunk.texts)
     ids = chunk.columns.get("id")
     return pyarrow.table({
-        "id": pyarrow.nulls(rows, pyarrow.string()) if ids is None else ids.cast(pyarrow.string()),
+        "id": pyarrow.nulls(rows, pyarrow.string()) if ids is None else readable_strings(ids),
         "file": pyarrow.array([file] * rows, pyarrow.string()).dictionary_encode(),
         "row": pyarrow.array(np.arange(chunk.first_row, chunk.first_row + rows)),
         "language": _named(verdict.languages, LANGUAGE_NAMES),

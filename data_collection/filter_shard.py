@@ -4,13 +4,14 @@ The unit's folder appears whole, by a rename; a unit that was cut off is done ag
 input and the settings only, so that a run that was killed ends with the bytes of an undisturbed one.
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from corpus_record import InputError, sha256_of_file, write_json
-from document_chunks import Chunk, Span, read_chunks, valid_texts
+from document_chunks import Chunk, Span, read_chunks, readable_strings, valid_texts
 from document_files import InputFile, document_stem
 from filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter, NotUtf8
 from filter_output import ADDED, Outputs, has_loss_spans, joined, with_ids
@@ -58,8 +59,9 @@ def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[in
     names = [file.name for file in unit.files]
     digests = {}
     try:
-        if unit.hash_input:
-            digests = {file.name: sha256_of_file(Path(file.place)) for file in unit.files}
+        for file in unit.files if unit.hash_input else ():
+            with contextlib.suppress(OSError):  # it has vanished since the plan, which reading it says
+                digests[file.name] = sha256_of_file(Path(file.place))
         for chunk in read_chunks(list(unit.files), unit.span, settings["text_column"], work.columns, work.unreadable):
             read, kept = work.tally["read"], work.tally["kept"]
             work.add(chunk)
@@ -157,8 +159,8 @@ class _UnitWork:
     def _languages(self, chunk: Chunk, verdict: Verdict) -> list[str]:
         """Each row's language: that of the column `language`, else of the text; "und" where it is none of ours."""
         rows = len(chunk.texts)
-        given = chunk.columns["language"].to_pylist() if "language" in chunk.columns else [None] * rows
-        names = [_iso(value) for value in given]
+        given = chunk.columns.get("language")
+        names = [_iso(value) for value in ([None] * rows if given is None else readable_strings(given).to_pylist())]
         for place, name in enumerate(names):
             if name == "":
                 text = chunk.texts[place].as_py()
@@ -254,6 +256,13 @@ def is_text(arrow_type) -> bool:
         arrow_type = arrow_type.value_type
     # A column of nulls only has no type of its own; its rows count as null.
     return str(arrow_type) in ("string", "large_string", "string_view", "null")
+
+
+def is_number(arrow_type) -> bool:
+    """Whether ids of this type are written as they come; others (text, bytes, lists) are written as text."""
+    import pyarrow
+
+    return pyarrow.types.is_integer(arrow_type) or pyarrow.types.is_floating(arrow_type)
 
 
 def _iso(value) -> str:

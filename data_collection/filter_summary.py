@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from document_chunks import readable_strings
 from filter_document import REASONS
 
 
@@ -32,7 +33,6 @@ def add_cleaning(units: list[dict]) -> dict:
 def count_repeated_ids(out: Path, files: dict[str, dict]) -> dict[str, int]:
     """{language: kept documents whose id an earlier kept one has}, languages with any only; 8 bytes of memory an id."""
     import numpy as np
-    import pyarrow
     import pyarrow.parquet
 
     digests: dict[str, list] = {}
@@ -41,7 +41,7 @@ def count_repeated_ids(out: Path, files: dict[str, dict]) -> dict[str, int]:
         if len(folder) != 2 or "/" in rest:
             continue
         for batch in pyarrow.parquet.ParquetFile(out / name).iter_batches(columns=["id"]):
-            ids = batch.column(0).cast(pyarrow.string()).to_pylist()
+            ids = readable_strings(batch.column(0)).to_pylist()
             numbers = [int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest()) for i in ids]
             digests.setdefault(folder, []).append(np.array(numbers, np.uint64))
     repeated = {}
@@ -63,6 +63,8 @@ def report(manifest: dict) -> int:
                                                   for step, row in steps.items()))
     if manifest["relabelled"]:
         print(f"{manifest['relabelled']} documents count under another language than they were declared in")
+    if not manifest["counts"]:
+        print("note: the input holds no document at all")
     for language, count in manifest["repeated_ids"].items():
         print(f"note: {count} kept documents of {language} have an id that another one has, too")
     if manifest["failures"]:

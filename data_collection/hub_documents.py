@@ -16,6 +16,7 @@ from document_files import HUB_SUFFIXES, InputFile
 
 HUB_RETRIES = int(os.environ.get("HUB_RETRIES", "8"))  # waits of 1, 2, 4, 8, 8 ... seconds
 BLOCK_BYTES = 8_000_000  # of one request
+GLANCE_BYTES = 500_000  # where a file is only planned: of a data set of thousands every shard looks at every one
 BLOCKS_KEPT = 4
 BUSY = (429, 500, 502, 503, 504)  # HTTP answers after which to ask again
 
@@ -99,11 +100,13 @@ def _network_errors() -> tuple:
 class HubReader(io.RawIOBase):
     """A file of the hub as a stream that can be sought in, read in blocks; the last few blocks are remembered.
 
-    Small columns and row groups that stand together so come with one request.
+    Small columns and row groups that stand together so come with one request. glance: smaller blocks, for a footer or
+    a first line.
     """
 
-    def __init__(self, address: str, size: int):
+    def __init__(self, address: str, size: int, glance: bool = False):
         self.address, self.size, self.place = address, size, 0
+        self.block_bytes = GLANCE_BYTES if glance else BLOCK_BYTES
         self.blocks: dict[int, bytes] = {}
 
     def readable(self) -> bool:
@@ -123,7 +126,7 @@ class HubReader(io.RawIOBase):
         wanted = min(len(buffer), max(0, self.size - self.place))
         done = 0
         while done < wanted:
-            number, offset = divmod(self.place, BLOCK_BYTES)
+            number, offset = divmod(self.place, self.block_bytes)
             piece = self._block(number)[offset : offset + wanted - done]
             buffer[done : done + len(piece)] = piece
             done += len(piece)
@@ -133,8 +136,8 @@ class HubReader(io.RawIOBase):
     def _block(self, number: int) -> bytes:
         block = self.blocks.pop(number, None)
         if block is None:
-            first = number * BLOCK_BYTES
-            block = fetch(self.address, first, min(self.size, first + BLOCK_BYTES))
+            first = number * self.block_bytes
+            block = fetch(self.address, first, min(self.size, first + self.block_bytes))
         self.blocks[number] = block  # the one used last stands last
         if len(self.blocks) > BLOCKS_KEPT:
             del self.blocks[next(iter(self.blocks))]

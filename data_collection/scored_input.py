@@ -6,6 +6,7 @@ from corpus_record import InputError, read_json
 from document_files import InputFile
 
 STAGE = "data_collection/filter.py"
+FORMAT_VERSION = 2
 
 
 def scored_files(folder: Path, rule: str, thresholds: dict[str, tuple[int, float]]) -> list[InputFile]:
@@ -18,7 +19,7 @@ def scored_files(folder: Path, rule: str, thresholds: dict[str, tuple[int, float
     if not path.exists():
         raise InputError(f"--from-scores: {folder} has no manifest.json; give a finished output of filter.py")
     manifest = read_json(path)
-    if manifest.get("stage") != STAGE or manifest.get("format_version", 1) < 2:
+    if manifest.get("stage") != STAGE or manifest.get("format_version") != FORMAT_VERSION:
         raise InputError(f"--from-scores: {path} is of {manifest.get('stage')!r}, format_version "
                          f"{manifest.get('format_version')!r}; give an output of this filter.py")
     if manifest["arguments"]["rule"] != rule:

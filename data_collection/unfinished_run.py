@@ -12,7 +12,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from corpus_record import InputError, read_json, write_json
+from corpus_record import InputError, is_disk_full, read_json, write_json
+
+RUN_LOCK = "run.lock"  # held as long as a run is at work; by shards together
 
 
 def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
@@ -36,22 +38,36 @@ def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
                          "give another --out, or delete that folder")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out names a folder")
-    write_json(plan, wanted)
+    try:
+        write_json(plan, wanted)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise InputError(f"nothing can be written to {out} ({error.strerror}); give another --out") from None
     return parts
 
 
 def close_run(out: Path) -> None:
-    """Remove what only an unfinished run needs (after the manifest is written)."""
-    shutil.rmtree(out / "parts", ignore_errors=True)
+    """Remove what only an unfinished run needs (after the manifest is written, and `only_run` has been left).
+
+    Where another shard still holds it, that one removes it when it ends.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError):
+            held = stack.enter_context(open(out / "parts" / RUN_LOCK, "r+", encoding="utf-8"))
+            if not _lock(held, fcntl.LOCK_EX):
+                return
+        shutil.rmtree(out / "parts", ignore_errors=True)
 
 
 @contextlib.contextmanager
 def only_run(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
     """Hold the unfinished run in `out` for this process alone, or for this shard (i, n) beside the others of n.
 
-    The locks go with the process, also when it is killed. Errors: InputError where another run is at work.
+    The locks go with the process, also when it is killed. Errors: InputError where another run is at work;
+    FileNotFoundError where another shard has just finished the run and removed its folder.
     """
-    wanted = [("run.lock", fcntl.LOCK_SH if shard else fcntl.LOCK_EX)]
+    wanted = [(RUN_LOCK, fcntl.LOCK_SH if shard else fcntl.LOCK_EX)]
     if shard:
         wanted.append((f"shards-of-{shard[1]}.lock", fcntl.LOCK_SH))
         wanted.append((f"shard-{shard[0]}-of-{shard[1]}.lock", fcntl.LOCK_EX))

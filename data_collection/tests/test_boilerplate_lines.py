@@ -41,6 +41,14 @@ def test_a_text_without_boilerplate_is_untouched(made, language):
     assert drop_boilerplate(text, language) == (text, 0)
 
 
+def test_a_finding_stays_though_its_line_ends_with_a_copyright():
+    finding = "Conclusion: the combination lowered blood pressure in both groups, and no serious event was observed."
+    for language, claim in (("en", "© 2013 Elsevier Ltd. All rights reserved."), ("de", "Alle Rechte vorbehalten."),
+                            ("ru", "Все права защищены.")):
+        assert drop_boilerplate(f"{finding} {claim}", language) == (f"{finding} {claim}", 0)
+        assert drop_boilerplate(f"{finding}\n© 2013 Verlag. {claim}", language) == (finding, 1)
+
+
 def test_a_long_line_stays_though_it_speaks_of_cookies():
     line = "In this trial, " + "participants were told that " * 12 + "this website uses cookies."
     assert drop_boilerplate(line, "en") == (line, 0)

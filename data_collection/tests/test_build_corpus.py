@@ -25,6 +25,19 @@ def books(tmp_path, made):
     return make
 
 
+def test_density_above_one_by_nested_keywords_of_the_published_rule_is_one_in_the_corpus(run, made, tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "zh.txt").write_text("肺炎\n肺\n炎\n患者\n患\n者\n", encoding="utf-8")
+    text = "".join(f"肺炎患者{i}肺炎" for i in range(40))
+    made.jsonl(tmp_path / "zh.jsonl", [{"text": text}])
+    done = run("filter.py", tmp_path / "zh.jsonl", "--out", tmp_path / "filtered", "--rule", "published",
+               "--language", "zh", "--keywords", tmp_path / "lists", "--skip-steps", "too_repetitive")
+    assert done.returncode == 0, done.stderr
+    assert made.table(tmp_path / "filtered/zh/part-00000.parquet")[0]["density"] > 1
+    assert run("build_corpus.py", tmp_path / "filtered", "--out", tmp_path / "corpus").returncode == 0
+    assert run("check_corpus.py", tmp_path / "corpus").returncode == 0
+
+
 @pytest.fixture
 def filtered(run, made, tmp_path):
     """A finished output of filter.py on web text of two languages; one English text comes twice."""

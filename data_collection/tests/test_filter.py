@@ -259,11 +259,112 @@ def test_large_and_dictionary_text_columns_are_text(run, made, tmp_path):
         assert made.manifest(tmp_path / f"out{i}")["counts"]["en"]["kept"] == 1
 
 
-def test_half_a_character_in_json_does_not_stop_the_run(run, made, tmp_path):
-    made.jsonl(tmp_path / "en.jsonl", [{"text": made.medical["en"] + " \ud83d"}])
-    done = run("filter.py", tmp_path / "en.jsonl", "--out", tmp_path / "out")
+def test_half_a_character_in_json_is_no_text_and_does_not_stop_the_run(run, made, tmp_path):
+    rows = [{"text": made.medical["en"] + " \ud83d"}, {"text": made.medical["en"], "\ud83d": "\ud83d", "id": "\ud83d"}]
+    made.jsonl(tmp_path / "en.jsonl", rows)
+    done = run("filter.py", tmp_path / "en.jsonl", "--out", tmp_path / "out", "--keep-scores", "--keep-rejected")
     assert done.returncode == 0, done.stderr
-    assert made.table(tmp_path / "out/en/part-00000.parquet")[0]["text"].endswith("?")
+    counts = made.manifest(tmp_path / "out")["counts"]["en"]
+    assert (counts["kept"], counts["not_text"]) == (1, 1)
+    (row,) = made.table(tmp_path / "out/en/part-00000.parquet")
+    assert (row["text"], row["?"], row["id"]) == (made.medical["en"], "?", "?")
+    (row,) = made.table(tmp_path / "out/rejected/en/part-00000.parquet")
+    assert row["text"] == made.medical["en"] + " ?"
+
+
+@pytest.mark.parametrize("ids", [
+    pyarrow.array([[1], [2]]), pyarrow.array([{"a": 1}, None]), pyarrow.array([b"\xff", b"b"]),
+    pyarrow.array([b"\xff", b"b"]).view(pyarrow.string()), pyarrow.array([1, 2], pyarrow.date32()),
+    pyarrow.array(["a", None]).dictionary_encode(), pyarrow.array(["a", None], pyarrow.string_view()),
+], ids=lambda ids: str(ids.type))  # fmt: skip
+def test_ids_of_every_type_are_written_as_text(run, made, tmp_path, ids):
+    texts = [made.medical["en"], made.medical["en"] + " Later."]
+    language = pyarrow.array([b"\xff", b"en"]).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts, "id": ids, "language": language}),
+                                tmp_path / "some.parquet")
+    done = run("filter.py", tmp_path / "some.parquet", "--out", tmp_path / "out", "--keep-scores", "--keep-rejected")
+    assert done.returncode == 0, done.stderr
+    (row,) = made.table(tmp_path / "out/en/part-00000.parquet")
+    expected = {"list<item: int64>": "[2]", "binary": "b", "string": "b", "date32[day]": "1970-01-03"}
+    assert row["id"] == expected.get(str(ids.type), "some.parquet#1")
+    assert made.manifest(tmp_path / "out")["counts"]["und"]["unknown_language"] == 1
+
+
+def test_ids_of_json_lines_may_be_lists(run, made, tmp_path):
+    made.jsonl(tmp_path / "en.jsonl", [{"text": made.medical["en"], "id": ["b", 1]}])
+    assert run("filter.py", tmp_path / "en.jsonl", "--out", tmp_path / "out", "--keep-scores").returncode == 0
+    kept, scored = (made.table(tmp_path / "out" / name / "part-00000.parquet")[0]["id"] for name in ("en", "scores"))
+    assert kept == scored == '["b", 1]'
+
+
+def test_two_columns_of_one_name_are_refused(run, tmp_path):
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 3, ["text", "n", "n"])
+    pyarrow.parquet.write_table(table, tmp_path / "en.parquet")
+    done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out")
+    assert (done.returncode, "two columns are called 'n'" in done.stderr) == (2, True)
+
+
+def test_linked_folders_are_read_and_what_cannot_be_is_named(run, made, web, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "more").symlink_to(web)
+    arguments = tmp_path / "links", "--out", tmp_path / "out", "--dry-run"
+    assert "would read more/en.parquet" in run("filter.py", *arguments).stdout
+    for make, message in (
+        (lambda p: p.with_name("fr.jsonl").symlink_to("gone"), "fr.jsonl is a link to nothing"),
+        (lambda p: p.with_name("up").symlink_to(p.parent.parent), "up links to a folder that it lies in"),
+        (lambda p: p.with_name("en\udcff.jsonl").write_text("{}"), "en\\udcff.jsonl': a name that is no UTF-8"),
+    ):  # fmt: skip
+        folder = tmp_path / "links" / "bad"
+        folder.mkdir()
+        make(folder / "any")
+        done = run("filter.py", *arguments)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+        next(folder.iterdir()).unlink()
+        folder.rmdir()
+
+
+def test_a_folder_that_cannot_be_written_is_named(run, web, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = run("filter.py", web, "--out", tmp_path / "file" / "out")
+    assert (done.returncode, "nothing can be written to" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_file_that_vanishes_after_the_plan_is_listed(run, made, web, tmp_path, monkeypatch):
+    import filter as command
+
+    made.jsonl(web / "ru.jsonl", [{"text": made.medical["ru"]}])
+    true = command.filter_units
+
+    def without_files(*arguments):
+        for name in ("ru.jsonl", "fr.parquet"):
+            (web / name).unlink()
+        true(*arguments)
+
+    monkeypatch.setattr("filter.filter_units", without_files)
+    done = run("filter.py", web, "--out", tmp_path / "out")
+    assert done.returncode == 3, done.stderr
+    assert {f["file"] for f in made.lines(tmp_path / "out" / "failures.jsonl")} == {"ru.jsonl", "fr.parquet"}
+
+
+def test_an_input_folder_named_after_a_language_declares_it(run, made, web, tmp_path):
+    made.parquet(tmp_path / "fr" / "part-00000.parquet", [{"text": made.medical["en"]}])
+    for source in (tmp_path / "fr", tmp_path / "fr" / "part-00000.parquet"):
+        done = run("filter.py", source, "--out", tmp_path / "out", "--dry-run")
+        assert "language: fr\n" in done.stdout
+    web.rename(tmp_path / "ja")
+    assert "language: auto\n" in run("filter.py", tmp_path / "ja", "--out", tmp_path / "out", "--dry-run").stdout
+
+
+def test_boilerplate_lists_and_the_detectors_version_are_part_of_the_run(run, made, web, tmp_path, monkeypatch):
+    assert run("filter.py", web, "--out", tmp_path / "out").returncode == 0
+    assert made.manifest(tmp_path / "out")["inputs"]["detector"].startswith("py3langid ")
+    with monkeypatch.context() as changed:
+        changed.setattr("importlib.metadata.version", lambda name: "9")
+        done = run("filter.py", web, "--out", tmp_path / "out")
+        assert (done.returncode, "other inputs (detector)" in done.stderr) == (2, True)
+    monkeypatch.setattr("filter.BOILERPLATE_FOLDER", tmp_path)
+    done = run("filter.py", web, "--out", tmp_path / "out")
+    assert (done.returncode, "other inputs (boilerplate)" in done.stderr) == (2, True)
 
 
 def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made, web, tmp_path):
@@ -271,6 +372,8 @@ def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made
     (tmp_path / "once" / "fr" / "more.jsonl").write_text("", encoding="utf-8")
     done = run("filter.py", tmp_path / "once", "--out", tmp_path / "twice")
     assert done.returncode == 0, done.stderr
+    empty = run("filter.py", tmp_path / "once" / "fr" / "more.jsonl", "--out", tmp_path / "empty")
+    assert (empty.returncode, "the input holds no document at all" in empty.stdout) == (0, True)
     assert made.table(tmp_path / "twice/en/part-00000.parquet") == made.table(tmp_path / "once/en/part-00000.parquet")
 
 

@@ -189,6 +189,27 @@ def test_a_hub_that_stops_answering_ends_the_run_and_the_same_command_goes_on(ru
     assert ids[0] == "lines/fr.json.gz#0"
 
 
+def test_the_plan_fetches_a_little_of_each_file(tmp_path, monkeypatch):
+    """Thousands of files are planned by every shard."""
+    from document_files import InputFile
+    from filter_plan import plan_units
+
+    texts = pyarrow.array([os.urandom(50_000).hex() for _ in range(50)])
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "a.parquet", compression="none")
+    (tmp_path / "b.jsonl").write_text((json.dumps({"text": "x" * 500}) + "\n") * 10_000, encoding="utf-8")
+    fetched = []
+
+    def fetch(address: str, first: int, last: int) -> bytes:
+        fetched.append(last - first)
+        return (tmp_path / address.rsplit("/", 1)[1]).read_bytes()[first:last]
+
+    monkeypatch.setattr("hub_documents.fetch", fetch)
+    files = [InputFile(p.name, f"https://hub/{p.name}", p.stat().st_size) for p in sorted(tmp_path.iterdir())]
+    assert min(file.size for file in files) > 5_000_000
+    assert len(plan_units(files, "en", "text", 10**9)) == 2
+    assert 0 < sum(fetched) < 2_000_000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--config", "it"], "'it' not found"),

@@ -141,6 +141,27 @@ def test_two_runs_on_one_output_are_refused(many, whole, run, tmp_path):
     assert (out / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("moment", ["open_run", "only_run", "filter_units"])
+def test_a_shard_that_begins_while_another_publishes_takes_what_that_made(
+        many, whole, run, made, tmp_path, monkeypatch, moment):
+    import filter as command
+
+    arguments = [many, "--out", tmp_path / "out", *whole[1], "--workers", 1]
+    assert run("filter.py", *arguments, "--shard", "0/2").returncode == 0
+    true = getattr(command, moment)
+
+    def late(*given):
+        monkeypatch.undo()
+        assert run("filter.py", *arguments, "--shard", "1/2").returncode == 0
+        return true(*given)
+
+    monkeypatch.setattr(command, moment, late)
+    done = run("filter.py", *arguments, "--shard", "0/2")
+    assert (done.returncode, "reused" in done.stdout) == (0, True), done.stderr
+    assert_same(made, tmp_path / "out", whole[0])
+    assert not (tmp_path / "out" / "parts").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_ends_at_once_with_a_sentence_and_goes_on(many, whole, made, tmp_path, sent, code):
