@@ -1,61 +1,56 @@
-"""Run one forked process per PDF, several at once, and survive what PDFs do to them.
+"""Read pages in processes that last as long as the run, one per worker, and survive what PDFs do to them.
 
-A process that dies (a crash in the PDF library, no memory) or stands still for longer than a page may take is ended;
-the page it was on is written down as failed and a new process goes on with the page after it.
+A process reads some pages of a PDF in a row, keeps its engine between PDFs and sends every page as soon as it is done.
+One that dies (a crash in a native library, no memory) is replaced; the page it was on is tried again in the new
+process, and written down as failed if that dies too. One that takes longer for a page than it may is ended.
 """
 
-import json
+import contextlib
+import errno
 import multiprocessing
 import os
 import resource
 import signal
 import time
+from collections import deque
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import NamedTuple
 
+from corpus_record import is_disk_full
 from language import detect_language
-from ocr_document import read_document, whole_lines
+from ocr_display import Display
+from ocr_document import PdfReader
+from pdf_journal import PAGES_A_UNIT, Journal, Unit
 from unfinished_run import die_with_parent
 
-MOST_RESTARTS = 20  # of one PDF; then its remaining pages are given up
-GRACE = 30.0  # seconds over the page's time limit before a process counts as hanging: drawing, detection
-POLL = 0.05  # seconds between looks at the processes
+GRACE = 5.0  # seconds over a page's time limit before its process is ended: the engine may tell of it by itself
+LOOK_EVERY_SECONDS = 0.5
+OUT_OF_MEMORY, DISK_FULL = 77, 78  # exit codes of a process
+UNIT_DONE, USED_UP = "unit done", "used up"  # what a process says beside records
 
 
-def read_all(pdfs: list[Path], root: Path, parts: Path, args) -> None:
-    """Read every PDF that has no finished part yet. args: workers, language, dpi, timeout, memory."""
-    from tqdm import tqdm
+class Book(NamedTuple):
+    """One PDF to read."""
 
-    waiting = [i for i in range(len(pdfs)) if not (parts / f"{i:06d}.jsonl").exists()]
-    if len(waiting) < len(pdfs):
-        print(f"{len(pdfs) - len(waiting)} of {len(pdfs)} PDFs were done before")
-    settings = {"language": args.language, "dpi": args.dpi, "timeout": args.timeout,
-                "memory_bytes": int(args.memory * 2**30)}
+    path: Path
+    journal: Journal
+    passwords: tuple[str, ...]  # to try in turn if it is encrypted
+
+
+def read_all(books: list[Book], settings: dict, workers: int, done: int, total: int) -> None:
+    """Read what the books' journals lack. done, total: PDFs finished before, and all, for the display.
+
+    settings: languages, dpi, timeout (seconds a page), memory_bytes. Errors: OSError where the disk is full.
+    """
     _load_before_forking()
-    running: list[_Reading] = []
-    done = len(pdfs) - len(waiting)
-    bar = tqdm(total=len(pdfs), initial=done, unit="PDF", disable=None)
+    run = _Run(books, settings, workers, done, total)
     try:
-        while waiting or running:
-            while waiting and len(running) < args.workers:
-                i = waiting.pop(0)
-                name = printable(pdfs[i].relative_to(root).as_posix())
-                running.append(_Reading(pdfs[i], name, parts / f"{i:06d}.jsonl", settings))
-            time.sleep(POLL)
-            for reading in [r for r in running if r.is_finished()]:
-                running.remove(reading)
-                done += 1
-                bar.update()
-                if bar.disable:
-                    print(f"{done}/{len(pdfs)} {reading.name}: {reading.summary()}", flush=True)
+        run.go()
     finally:
-        for reading in running:
-            reading.end()
-        bar.close()
-
-
-def printable(name: str) -> str:
-    """A file's name as UTF-8 can hold it: file systems allow names in any bytes."""
-    return os.fsencode(name).decode("utf-8", "replace")
+        run.end()
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
+    print(f"largest process: {peak:.0f} MB of memory at its peak")
 
 
 def _load_before_forking() -> None:
@@ -66,63 +61,148 @@ def _load_before_forking() -> None:
     detect_language("The patient was seen by a doctor in the clinic.")
 
 
-class _Reading:
-    """One PDF being read by a process of its own, started again after a page that killed it."""
+class _Run:
+    """The books, the units of pages that wait, and the processes."""
 
-    def __init__(self, path: Path, name: str, part: Path, settings: dict):
-        self.path, self.name, self.part, self.settings = path, name, part, settings
-        self.aside = part.with_name(part.name + ".aside")
-        self.restarts = 0
-        self._start()
+    def __init__(self, books: list[Book], settings: dict, workers: int, done: int, total: int):
+        self.books, self.settings, self.most_workers = books, settings, workers
+        self.waiting = deque((i, unit) for i, book in enumerate(books) for unit in book.journal.units())
+        self.tried: set[tuple[int, int]] = set()  # (book, first page) of what a process ended on once
+        self.open_books = set(range(len(books)))
+        self.workers: list[_Worker] = []
+        self.display = Display([book.journal for book in books], done, total)
 
-    def _start(self) -> None:
-        self.process = multiprocessing.get_context("fork").Process(
-            target=_work, args=(self.path, self.name, self.part, self.settings))
-        self.process.start()
-        self.seen, self.since = -1, time.monotonic()
+    def go(self) -> None:
+        for i in range(len(self.books)):
+            self._finish_if_whole(i)
+        limit = self.settings["timeout"]
+        while self.open_books:
+            self._hand_out()
+            ready = wait([worker.pipe for worker in self.workers], timeout=LOOK_EVERY_SECONDS)
+            for worker in [w for w in self.workers if w.pipe in ready]:
+                self._hear(worker)
+            for worker in [w for w in self.workers if w.seconds_on_page() > limit + GRACE]:
+                self._fail_page(worker, f"took longer than {limit:g} s")
+                self._drop(worker)
 
-    def is_finished(self) -> bool:
-        """Look after the process: True when the part is whole; a dead or hanging process is replaced."""
-        if self.process.is_alive():
-            size = self.aside.stat().st_size if self.aside.exists() else 0
-            if size != self.seen:
-                self.seen, self.since = size, time.monotonic()
-            elif time.monotonic() - self.since > self.settings["timeout"] + GRACE:
-                self.end()
-                self._go_on_after(f"no answer after {self.settings['timeout'] + GRACE:g} s")
-            return False
-        self.process.join()
-        if self.part.exists():
-            return True
-        code = self.process.exitcode
+    def _hand_out(self) -> None:
+        """Give waiting units to idle processes, newly started ones where there are too few."""
+        while self.waiting:
+            i, unit = self.waiting[0]
+            rest = self._rest(i, unit)
+            if rest is not None:
+                idle = [worker for worker in self.workers if worker.unit is None]
+                if idle and (i, rest.first) in self.tried:  # what ended a process is tried again in a new one
+                    self._drop(idle.pop())
+                    idle = []
+                if not idle and len(self.workers) == self.most_workers:
+                    return
+                worker = idle[0] if idle else _Worker(self.settings)
+                if not idle:
+                    self.workers.append(worker)
+                worker.begin(i, rest, self.books[i])
+            self.waiting.popleft()
+
+    def _rest(self, i: int, unit: Unit) -> Unit | None:
+        journal = self.books[i].journal
+        if journal.is_whole():
+            return None
+        return unit if journal.pages is None else journal.rest(unit)
+
+    def _hear(self, worker: "_Worker") -> None:
+        """Take what a process says, or its end."""
+        try:
+            while worker.pipe.poll():
+                said = worker.pipe.recv()
+                if said == USED_UP:
+                    self._drop(worker)
+                    return
+                if said == UNIT_DONE:
+                    self._unit_ended(worker)
+                else:
+                    worker.since, worker.heard_of = time.monotonic(), worker.heard_of + 1
+                    self._write_down(worker.book, said)
+        except (EOFError, ConnectionError):
+            self._ended_by_itself(worker)
+
+    def _ended_by_itself(self, worker: "_Worker") -> None:
+        worker.process.join()
+        code = worker.process.exitcode
+        if code == DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == OUT_OF_MEMORY:
             reason = f"more than {self.settings['memory_bytes'] / 2**30:g} GiB of memory needed"
-        self._go_on_after(f"the reading process ended ({reason})")
-        return False
+        rest = self._rest(worker.book, worker.unit) if worker.unit else None
+        if rest is not None:
+            if worker.heard_of == 0 or (worker.book, rest.first) in self.tried:
+                self._fail_page(worker, f"the reading process ended ({reason})")
+            else:  # what it did before may have been the cause
+                self.tried.add((worker.book, rest.first))
+        self._drop(worker)
 
-    def _go_on_after(self, reason: str) -> None:
-        """Write the page down on which the process ended, and start another for the pages behind it."""
-        lines = whole_lines(self.aside)
-        self.restarts += 1
-        given_up = self.restarts > MOST_RESTARTS
-        # A process that ends before its first page has broken on the PDF as a whole only if the next does so again;
-        # the page is skipped, and a PDF whose every page does this is given up.
-        page = None if given_up else len(lines) + 1
-        lines.append({"document": self.name, "page": page,
-                      "reason": f"given up after {MOST_RESTARTS} failed pages: {reason}" if given_up else reason})
-        with open(self.aside, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        if given_up:
-            self.aside.replace(self.part)
-        else:
-            self._start()
+    def _fail_page(self, worker: "_Worker", reason: str) -> None:
+        """Write down as failed the page that a process was on, or the PDF if it was being opened."""
+        rest = self._rest(worker.book, worker.unit)
+        if rest is not None:
+            journal = self.books[worker.book].journal
+            page = None if journal.pages is None else rest.first
+            self._write_down(worker.book, {"document": journal.name, "page": page, "reason": reason, "lost": True})
 
-    def summary(self) -> str:
-        lines = whole_lines(self.part)
-        failed = [line["reason"] for line in lines if "reason" in line]
-        pages = f"{len(lines) - len(failed)} pages"
-        return f"{pages}; {len(failed)} failed: {failed[0]}" if failed else pages
+    def _write_down(self, i: int, record: dict) -> None:
+        self.books[i].journal.add(record)
+        self.display.count(i, record)
+
+    def _drop(self, worker: "_Worker") -> None:
+        """End a process; what is left of its unit waits for another."""
+        worker.end()
+        self.workers.remove(worker)
+        if worker.unit is not None:
+            self._unit_ended(worker)
+
+    def _unit_ended(self, worker: "_Worker") -> None:
+        i, unit = worker.book, worker.unit
+        worker.unit = None
+        if (rest := self._rest(i, unit)) is not None:
+            self.waiting.appendleft((i, rest))
+        elif unit.first <= PAGES_A_UNIT:
+            self.waiting.extendleft((i, following) for following in reversed(self.books[i].journal.units()))
+        self._finish_if_whole(i)
+
+    def _finish_if_whole(self, i: int) -> None:
+        journal = self.books[i].journal
+        if i in self.open_books and journal.is_whole():
+            journal.close()
+            self.open_books.discard(i)
+            self.display.book_done(journal)
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.end()
+        self.display.close()
+
+
+class _Worker:
+    """A forked process and what it is at."""
+
+    def __init__(self, settings: dict):
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, settings))
+        self.process.start()
+        theirs.close()
+        self.book, self.unit = -1, None
+        self.since = time.monotonic()  # when it began the page it is on
+        self.heard_of = 0  # records that came from it
+
+    def begin(self, i: int, unit: Unit, book: Book) -> None:
+        self.book, self.unit, self.since = i, unit, time.monotonic()
+        # A process that has just died shows when it is listened to.
+        with contextlib.suppress(ConnectionError):
+            self.pipe.send((book.path, book.journal.name, book.passwords, unit, book.journal.pages is None))
+
+    def seconds_on_page(self) -> float:
+        return time.monotonic() - self.since if self.unit is not None else 0.0
 
     def end(self) -> None:
         """Kill the process and what it has started (tesseract)."""
@@ -131,20 +211,39 @@ class _Reading:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 self.process.kill()
-            self.process.join()
+        self.process.join()
+        self.pipe.close()
 
 
-OUT_OF_MEMORY = 77
-
-
-def _work(path: Path, name: str, part: Path, settings: dict) -> None:
+def _serve(pipe, settings: dict) -> None:
     """The forked process: its own group, ended with its parent, with bounded memory and no core dump."""
     os.setsid()
     die_with_parent()
-    resource.setrlimit(resource.RLIMIT_AS, (settings["memory_bytes"],) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = address_space()
+    resource.setrlimit(resource.RLIMIT_AS, (before + settings["memory_bytes"],) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    reader = PdfReader(settings)
     try:
-        read_document(path, name, part, settings)
+        while True:
+            for record in reader.read_unit(*pipe.recv()):
+                pipe.send(record)
+                if address_space() - before > settings["memory_bytes"] / 2:
+                    pipe.send(USED_UP)  # so that no page fails for what others left behind
+            pipe.send(UNIT_DONE)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        os._exit(DISK_FULL)
+
+
+def address_space() -> int:
+    """Bytes of address space of this process, which is what RLIMIT_AS bounds; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0

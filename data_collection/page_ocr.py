@@ -60,10 +60,11 @@ def installed_models() -> frozenset[str]:
 class PageReader:
     """Reads the pages of one document in order; remembers which model served, so that later pages are cheaper.
 
-    language: an ISO code, or "auto". timeout: seconds that all tesseract calls of one page may take together.
+    languages: ISO codes, or ("auto",). timeout: seconds that all tesseract calls of one page may take together.
     """
 
-    def __init__(self, language: str, resolution: int, timeout: float):
+    def __init__(self, languages: tuple[str, ...], resolution: int, timeout: float):
+        language = languages[0] if len(languages) == 1 else "auto"
         # One thread a process: tesseract's own threads cost 2.8 times the CPU time of one (measured), and pages run
         # in parallel anyway.
         os.environ["OMP_THREAD_LIMIT"] = "1"

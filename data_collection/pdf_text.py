@@ -30,18 +30,22 @@ class PdfError(Exception):
     """A PDF, or a page of it, that cannot be read; the message is the reason for failures.jsonl."""
 
 
-def open_pdf(path: Path):
+class EncryptedPdf(PdfError):
+    """It needs a password, or another one."""
+
+
+def open_pdf(path: Path, password: str | None = None):
     """A pypdfium2.PdfDocument. Errors: PdfError with the reason (empty, encrypted, not a PDF, damaged)."""
     import pypdfium2
 
     if path.stat().st_size == 0:
         raise PdfError("the file is empty (0 bytes)")
     try:
-        document = pypdfium2.PdfDocument(path)
+        document = pypdfium2.PdfDocument(path, password=password)
         pages = len(document)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
-            raise PdfError("encrypted: it needs a password") from None
+            raise EncryptedPdf("encrypted: it needs a password") from None
         with open(path, "rb") as file:
             head = file.read(1024)
         kind = "truncated or damaged PDF" if b"%PDF-" in head else "not a PDF"
