@@ -34,8 +34,8 @@ from filter_plan import parse_shard
 from ocr_output import FILES, assemble
 from ocr_processes import Book, read_all
 from page_ocr import RESOLUTION, installed_models, require_tesseract
-from pdf_inputs import AUTO, Passwords, describe_pdfs, find_pdfs, parse_languages
-from pdf_journal import Journal
+from pdf_inputs import AUTO, Passwords, choose_languages, describe_pdfs, find_pdfs
+from pdf_journal import Journal, read_journal
 from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
 
 STAGE = "data_collection/ocr.py"
@@ -49,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("pdfs", type=Path, help="a PDF, or a folder of PDFs, searched with its subfolders")
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add("--language", type=parse_languages, default=(AUTO,), metavar="CODES",
-        help="language of the PDFs, or several joined by commas such as en,fr; auto: told page by page (default: auto)")
+    add("--language", nargs="+", default=[AUTO], metavar="CODE",
+        help="language of the PDFs, or several such as en fr; auto: told page by page (default: auto)")
     add("--workers", type=int, default=len(os.sched_getaffinity(0)),
         help="processes; they share the pages of a big PDF too (default: one per CPU core, %(default)s here)")
     add("--shard", type=parse_shard, metavar="i/n",
@@ -65,9 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--min-confidence", type=float, default=MIN_CONFIDENCE, metavar="PERCENT",
         help="recognised pages under this mean word confidence stay out of documents.jsonl and are listed as failures "
              "(default: %(default)s)")
-    add("--drop-front-and-back", action=argparse.BooleanOptionalAction, default=True,
+    add("--drop-front-matter", action=argparse.BooleanOptionalAction, default=True,
         help="leave the first 1.8 %% + 3 and the last 5 pages of PDFs of 100 pages and more out of documents.jsonl")
-    add("--memory", type=float, default=4.0, metavar="GIB",
+    add("--memory", type=float, default=1.25, metavar="GIB",
         help="most memory that a page may take in its process, GiB of address space (default: %(default)s)")
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
     add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
@@ -78,10 +78,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     signal.signal(signal.SIGTERM, _terminated)
+    args.language = choose_languages(args.language)
     passwords = Passwords(args.passwords)
     pdfs = check_input(args)
     arguments = {"language": ",".join(args.language), "limit": args.limit, "timeout": args.timeout, "dpi": args.dpi,
-                 "min_confidence": args.min_confidence, "drop_front_and_back": args.drop_front_and_back,
+                 "min_confidence": args.min_confidence, "drop_front_matter": args.drop_front_matter,
                  "memory": args.memory, "passwords_for": passwords.named}
     names = list(pdfs) if args.shard is None else list(pdfs)[args.shard[0] :: args.shard[1]]
     print_plan(args, arguments, pdfs, names)
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         if missing:
             print(f"{len(pdfs) - missing} of {len(pdfs)} PDFs are done; the other shards do the rest, and the last to "
                   "end writes the manifest")
-            return 0
+            return 3 if any(read_journal(parts[name], name).failed for name in names) else 0
         with one_at_a_time(args.out):
             manifest = read_json(manifest_path) if manifest_path.exists() else finish(args, arguments, inputs, parts,
                                                                                      argv)
@@ -116,7 +117,7 @@ def _terminated(signal_number: int, frame: object) -> None:
 
 def check_input(args: argparse.Namespace) -> dict[str, Path]:
     """{name: PDF} to read, after everything that can be checked before the work."""
-    for name, least in (("workers", 1), ("timeout", 1), ("dpi", 50), ("memory", 1)):
+    for name, least in (("workers", 1), ("timeout", 1), ("dpi", 50), ("memory", 0.25)):
         if getattr(args, name) < least:
             raise InputError(f"--{name} {getattr(args, name)}: at least {least} is needed")
     if args.limit is not None and args.limit < 1:
@@ -158,7 +159,7 @@ def read_pdfs(args: argparse.Namespace, pdfs: dict[str, Path], parts: dict[str, 
 def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: dict[str, Path],
            argv: list[str] | None) -> dict:
     """Write the output files and, last, the manifest; returns that."""
-    counts = assemble(args.out, parts, args.min_confidence, args.drop_front_and_back)
+    counts = assemble(args.out, parts, args.min_confidence, args.drop_front_matter)
     manifest = {"format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs, **counts,
                 "files": describe_files(args.out, [args.out / name for name in FILES]), "parent": None,
                 "provenance": provenance(argv)}

@@ -12,7 +12,7 @@ from text_repair import join_pages
 
 FILES = ("pages.jsonl", "documents.jsonl", "failures.jsonl")
 METHODS = ("text_layer", "ocr", "empty")
-INTERNAL = ("lines", "settled")  # what a journal's page has beside what is published
+INTERNAL = ("text", "lines", "settled")  # what a journal's page has that is not published, or comes last
 PLACEHOLDER = "please wait"  # what Adobe's dynamic forms show to readers that do not run their program
 # Qiu et al. 2024 (MMedLM, data collection): of books of at least 100 pages the first 1.8 % + 3 and the last 5 are
 # title, contents, index and the like.
@@ -40,7 +40,7 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
         pdf = read_journal(part, name)
         checksums[name] = pdf.facts.get("sha256")
         for page in pdf.pages:
-            write("pages", {key: value for key, value in page.items() if key not in INTERNAL})
+            write("pages", {key: value for key, value in page.items() if key not in INTERNAL} | {"text": page["text"]})
             counts[page["method"]] += 1
         document, failed = as_document(name, pdf, min_confidence, drop_matter)
         if document["text"]:
@@ -71,8 +71,8 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
     sure = [page for page in pdf.pages if page not in unsure]
     body = [page for page in sure if front < page["page"] <= total - back]
     failed = pdf.failed + [
-        {"document": name, "page": page["page"],
-         "reason": f"recognised with confidence {page['confidence']}, under {min_confidence:g}: kept in pages.jsonl only"}
+        {"document": name, "page": page["page"], "reason": f"recognised with confidence {page['confidence']}, under "
+                                                            f"{min_confidence:g}: kept in pages.jsonl only"}
         for page in unsure]
     text = join_pages([page["text"] for page in body])
     reason = ""
@@ -80,7 +80,8 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         text, reason = "", "a dynamic (XFA) form, which a program draws: print it to a plain PDF first"
     elif not text and not any(failure["page"] is None for failure in pdf.failed):
         attached = pdf.facts.get("attachments", 0)
-        reason = f"no usable text on any of its {total} pages" + f"; {attached} attached files are not read" * (attached > 0)
+        reason = f"no usable text on any of its {total} pages"
+        reason += f"; {attached} attached files are not read" * (attached > 0)
     if reason:
         failed.append({"document": name, "page": None, "reason": reason})
     methods = Counter(page["method"] for page in pdf.pages)

@@ -111,19 +111,20 @@ class _Run:
 
     def _hear(self, worker: "_Worker") -> None:
         """Take what a process says, or its end."""
-        try:
-            while worker.pipe.poll():
+        while worker.pipe.poll():
+            try:
                 said = worker.pipe.recv()
-                if said == USED_UP:
-                    self._drop(worker)
-                    return
-                if said == UNIT_DONE:
-                    self._unit_ended(worker)
-                else:
-                    worker.since, worker.heard_of = time.monotonic(), worker.heard_of + 1
-                    self._write_down(worker.book, said)
-        except (EOFError, ConnectionError):
-            self._ended_by_itself(worker)
+            except (EOFError, OSError):  # nobody is at the other end any more
+                self._ended_by_itself(worker)
+                return
+            if said == USED_UP:
+                self._drop(worker)
+                return
+            if said == UNIT_DONE:
+                self._unit_ended(worker)
+            else:
+                worker.since, worker.heard_of = time.monotonic(), worker.heard_of + 1
+                self._write_down(worker.book, said)
 
     def _ended_by_itself(self, worker: "_Worker") -> None:
         worker.process.join()
@@ -224,12 +225,13 @@ def _serve(pipe, settings: dict) -> None:
     before = address_space()
     resource.setrlimit(resource.RLIMIT_AS, (before + settings["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reader = PdfReader(settings)
+    reader, sent = PdfReader(settings), 0
     try:
         while True:
             for record in reader.read_unit(*pipe.recv()):
                 pipe.send(record)
-                if address_space() - before > settings["memory_bytes"] / 2:
+                sent += 1
+                if sent >= PAGES_A_UNIT and address_space() - before > settings["memory_bytes"] / 2:
                     pipe.send(USED_UP)  # so that no page fails for what others left behind
             pipe.send(UNIT_DONE)
     except MemoryError:

@@ -6,7 +6,6 @@ A password file has a line per password, `relative/path.pdf<TAB>password`, or `*
     *	library2024
 """
 
-import argparse
 import os
 from pathlib import Path
 
@@ -17,15 +16,13 @@ from keyword_match import LANGUAGES
 AUTO = "auto"
 
 
-def parse_languages(text: str) -> tuple[str, ...]:
-    """Codes joined by commas, in a fixed order, or ("auto",)."""
-    if text == AUTO:
-        return (AUTO,)
-    codes = text.split(",")
-    if unknown := [code for code in codes if code not in LANGUAGES]:
-        raise argparse.ArgumentTypeError(f"invalid choice: {unknown[0]!r} (choose auto, or from {','.join(LANGUAGES)}, "
-                                         "several joined by commas)")
-    return tuple(code for code in LANGUAGES if code in codes)
+def choose_languages(given: list[str]) -> tuple[str, ...]:
+    """Codes, each once and in a fixed order, or ("auto",). given: words of the command line, commas part them too."""
+    codes = [code for word in given for code in word.split(",") if code]
+    if unknown := [code for code in codes if code not in (AUTO, *LANGUAGES)]:
+        raise InputError(f"--language {unknown[0]}: give auto, or some of {' '.join(LANGUAGES)} "
+                         "(and the PDFs before --language)")
+    return (AUTO,) if AUTO in codes or not codes else tuple(code for code in LANGUAGES if code in codes)
 
 
 def find_pdfs(source: Path) -> tuple[Path, dict[str, Path]]:

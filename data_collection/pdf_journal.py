@@ -67,7 +67,9 @@ class Journal:
     def is_whole(self) -> bool:
         if self.failed_whole is not None:
             return True
-        return self.pages is not None and self._next(1, self.end()) is None
+        if self.given_up is None:
+            return len(self.settled) + len(self.failed) == self.pages
+        return self._next(1, self.end()) is None
 
     def units(self) -> list[Unit]:
         """What is still to be read; before the first unit is done, that alone: what it settles serves the others."""

@@ -50,6 +50,9 @@ GENERAL = {
 }  # fmt: skip
 
 
+LONG = " ".join(f"Sentence number {i} tells that the patient was treated with antibiotics there." for i in range(8))
+
+
 def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess:
     """Run one of the stage's commands as a user does, but in this process, which saves a start each time."""
     main = importlib.import_module(script.removesuffix(".py")).main
@@ -131,10 +134,42 @@ def put_scanned_pdf(path: Path, pages: list[str], turned: int = 0) -> Path:
     return path
 
 
+def put_raw_pdf(path: Path, objects: list[str]) -> Path:
+    """A PDF of these objects, numbered from 1; the first is the catalog. For files that no library would write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content, places = b"%PDF-1.7\n", []
+    for number, body in enumerate(objects, 1):
+        places.append(len(content))
+        content += f"{number} 0 obj\n{body}\nendobj\n".encode("latin-1")
+    table = "".join(f"{place:010d} 00000 n \n" for place in places)
+    size = len(objects) + 1
+    end = f"trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{len(content)}\n%%EOF\n"
+    path.write_bytes(content + f"xref\n0 {size}\n0000000000 65535 f \n{table}{end}".encode("latin-1"))
+    return path
+
+
+def stream_of(content: str) -> str:
+    """A PDF object that is a stream."""
+    return f"<< /Length {len(content)} >>\nstream\n{content}\nendstream"
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """{path: content} of a finished output but its manifest, which says when it was made."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*"))
             if p.is_file() and p.name != "manifest.json"}
+
+
+def read_books(out: Path) -> tuple[dict, dict, list]:
+    """({origin: document}, {(origin, page): page}, failures) of an output of ocr.py."""
+    return ({d["origin"]: d for d in lines_of(out / "documents.jsonl")},
+            {(p["document"], p["page"]): p for p in lines_of(out / "pages.jsonl")}, lines_of(out / "failures.jsonl"))
+
+
+def all_but_seconds(out: Path) -> tuple:
+    """What an output of ocr.py holds, but for the time that each page took."""
+    pages = lines_of(out / "pages.jsonl")
+    assert all(page.pop("seconds") >= 0 for page in pages)
+    return pages, {name: content for name, content in files_of(out).items() if name != "pages.jsonl"}
 
 
 @pytest.fixture
@@ -147,8 +182,9 @@ def made():
     """Texts, and makers and readers of files, by name."""
     return types.SimpleNamespace(
         stage=STAGE, root=ROOT, medical=MEDICAL, general=GENERAL, parquet=put_parquet, jsonl=put_jsonl,
-        text_pdf=put_text_pdf, scanned_pdf=put_scanned_pdf, lines=lines_of, table=table_of, files=files_of,
-        start_and_kill=start_and_kill,
+        text_pdf=put_text_pdf, scanned_pdf=put_scanned_pdf, raw_pdf=put_raw_pdf, stream=stream_of,
+        page_content=lambda text: stream_of(f"BT /F 11 Tf 50 700 Td ({text}) Tj ET"), lines=lines_of, table=table_of,
+        files=files_of, books=read_books, all_but_seconds=all_but_seconds, start_and_kill=start_and_kill, long=LONG,
         manifest=lambda folder: json.loads((folder / "manifest.json").read_text(encoding="utf-8")),
     )
 

@@ -1,0 +1,93 @@
+"""pdf_journal.py: what is still to be read, in which order, and where a PDF is given up."""
+
+import json
+
+import pytest
+
+import pdf_journal
+from pdf_journal import Journal, Unit, given_up, read_journal
+
+
+@pytest.fixture
+def journal(tmp_path) -> Journal:
+    return Journal("a.pdf", tmp_path / "000000.jsonl")
+
+
+def page(number: int, settled: str = "") -> dict:
+    return {"document": "a.pdf", "page": number, "method": "ocr", "settled": settled}
+
+
+def broken(number: int | None, **more) -> dict:
+    return {"document": "a.pdf", "page": number, "reason": "broken"} | more
+
+
+def test_the_first_unit_is_read_alone_and_settles_the_model_of_the_others(journal):
+    assert journal.units() == [Unit(1, 16, None)]
+    journal.add({"opened": 40})
+    assert journal.units() == [Unit(1, 16, None)]
+    for number in range(1, 16):
+        journal.add(page(number, "deu" if number > 2 else ""))
+    assert journal.units() == [Unit(16, 16, "deu")]
+    journal.add(broken(16))
+    assert journal.units() == [Unit(17, 32, "deu"), Unit(33, 40, "deu")]
+    journal.add(page(17, "fra"))
+    journal.add(broken(18, lost=True))
+    assert journal.units() == [Unit(19, 32, "fra"), Unit(33, 40, "deu")]
+    assert journal.rest(Unit(33, 48, None)) == Unit(33, 40, "deu")
+    for number in (*range(19, 33), *range(33, 41)):
+        assert not journal.is_whole()
+        journal.add(page(number))
+    assert (journal.is_whole(), journal.units()) == (True, [])
+
+
+def test_a_journal_read_again_stands_where_it_stood_and_loses_half_a_line(journal):
+    journal.add({"opened": 20})
+    journal.add(page(1, "rus"))
+    with open(journal.aside, "a", encoding="utf-8") as file:
+        file.write(json.dumps(page(2))[:-9])
+    again = Journal("a.pdf", journal.part)
+    assert again.units() == [Unit(2, 16, "rus")]
+    again.add(page(2, "rus"))
+    assert Journal("a.pdf", journal.part).units() == [Unit(3, 16, "rus")]
+
+
+def test_a_pdf_that_failed_whole_is_done(journal):
+    journal.add(broken(None))
+    assert (journal.is_whole(), journal.units()) == (True, [])
+    journal.close()
+    assert read_journal(journal.part, "a.pdf").failed == [broken(None)]
+
+
+@pytest.mark.parametrize(("failed", "pages", "page_and_why"), [
+    ({}, 100, None),
+    (dict.fromkeys(range(1, 40), True), 100, (20, "20 pages crashed or hung")),
+    (dict.fromkeys(range(1, 80, 2), True), 100, (39, "20 pages crashed or hung")),
+    (dict.fromkeys(range(1, 80, 2), False), 100, None),
+    (dict.fromkeys(range(11, 100), False), 100, (60, "50 pages in a row failed")),
+    (dict.fromkeys(range(1, 51), False), 50, None),  # nothing is left to give up
+])  # fmt: skip
+def test_a_pdf_is_given_up_where_too_many_pages_failed(failed, pages, page_and_why):
+    found = given_up(dict(reversed(failed.items())), pages)
+    if page_and_why is None:
+        assert found is None
+    else:
+        assert found == (page_and_why[0], f"given up behind page {page_and_why[0]} of {pages}: {page_and_why[1]}")
+
+
+def test_pages_behind_the_one_where_a_pdf_is_given_up_do_not_count_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf_journal, "MOST_LOST", 2)
+    texts = []
+    for order in ((1, 2, 3, 4, 5), (5, 4, 2, 3, 1), (4, 2, 1)):
+        journal = Journal("a.pdf", tmp_path / f"{order}.jsonl")
+        journal.add({"opened": 5})
+        for number in order:
+            journal.add(broken(number, lost=True) if number in (2, 4, 5) else page(number))
+            if number == 1 and order[-1] == 1 and len(order) == 3:
+                assert journal.units() == [Unit(3, 4, "")]
+                journal.add(page(3))
+        assert journal.is_whole()
+        journal.close()
+        texts.append(read_journal(journal.part, "a.pdf"))
+    assert texts[0] == texts[1] == texts[2]
+    assert [p["page"] for p in texts[0].pages] == [1, 3]
+    assert texts[0].failed[-1]["reason"] == "given up behind page 4 of 5: 2 pages crashed or hung"
