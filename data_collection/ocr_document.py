@@ -57,10 +57,12 @@ class PdfReader:
             return
         self.reader.settled = self.unsettled if unit.settled is None else unit.settled
         for number in range(unit.first - 1, min(unit.last, len(self.document))):
-            begun = time.monotonic()
+            begun, settled = time.monotonic(), self.reader.settled
             record = read_page(self.document, number, name, self.reader, self.languages)
             if "method" in record:
                 record |= {"seconds": round(time.monotonic() - begun, 3), "settled": self.reader.settled}
+            else:
+                self.reader.settled = settled  # as a run taken up again behind this page finds it
             yield record
 
     def _open(self, path: Path, passwords: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ class Journal:
         self.settled: dict[int, str | None] = {}  # {page read: the model settled after it}
         self.failed: dict[int, bool] = {}  # {page failed: whether its process was lost}
         self.given_up: tuple[int, str] | None = None
+        self._file = None
         if self.aside.exists():
             records, size = _whole_records(self.aside)
             os.truncate(self.aside, size)
@@ -45,8 +46,10 @@ class Journal:
 
     def add(self, record: dict) -> None:
         """Write a record down; only then does it count."""
-        with open(self.aside, "a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if self._file is None:
+            self._file = open(self.aside, "a", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
         self._take(record)
 
     def _take(self, record: dict) -> None:
@@ -95,6 +98,9 @@ class Journal:
         return next((p for p in range(first, last + 1) if p not in self.settled and p not in self.failed), None)
 
     def close(self) -> None:
+        """Everything is there."""
+        if self._file is not None:
+            self._file.close()
         self.aside.replace(self.part)
 
     def summary(self) -> str:
