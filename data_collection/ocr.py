@@ -98,6 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     parts = {name: folder / f"{i:06d}.jsonl" for i, name in enumerate(pdfs)}
     with only_run(args.out, args.shard):
         read_pdfs(args, {name: pdfs[name] for name in names}, parts, passwords)
+        if manifest_path.exists():  # of another shard, which found all PDFs done
+            return report(read_json(manifest_path))
         missing = sum(not part.exists() for part in parts.values())
         if missing:
             print(f"{len(pdfs) - missing} of {len(pdfs)} PDFs are done; the other shards do the rest, and the last to "
