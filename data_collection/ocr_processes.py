@@ -27,6 +27,7 @@ from unfinished_run import die_with_parent
 GRACE = 5.0  # seconds over a page's time limit before its process is ended: the engine may tell of it by itself
 LOOK_EVERY_SECONDS = 0.5
 OUT_OF_MEMORY, DISK_FULL = 77, 78  # exit codes of a process
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 UNIT_DONE, USED_UP = "unit done", "used up"  # what a process says beside records
 
 
@@ -189,9 +190,12 @@ class _Worker:
     def __init__(self, settings: dict):
         context = multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, settings))
+        self.process = context.Process(target=_serve, args=(theirs, settings), daemon=True)
+        # Python drops an interruption that comes while it forks; held back, it comes right after.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         self.process.start()
         theirs.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.book, self.unit = -1, None
         self.since = time.monotonic()  # when it began the page it is on
         self.heard_of = 0  # records that came from it
@@ -222,6 +226,7 @@ def _serve(pipe, settings: dict) -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     before = address_space()
     resource.setrlimit(resource.RLIMIT_AS, (before + settings["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -60,6 +60,9 @@ def close_run(out: Path) -> None:
         shutil.rmtree(out / "parts", ignore_errors=True)
 
 
+_held: list = []  # open files whose locks this process holds
+
+
 @contextlib.contextmanager
 def only_run(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
     """Hold the unfinished run in `out` for this process alone, or for this shard (i, n) beside the others of n.
@@ -74,6 +77,8 @@ def only_run(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, kind in wanted:
             file = stack.enter_context(open(out / "parts" / name, "a", encoding="utf-8"))
+            _held.append(file)
+            stack.callback(_held.remove, file)
             if not _lock(file, kind):
                 raise InputError(f"another run is at work in {out}; wait for it, or give another --out")
         others = (p for p in (out / "parts").glob("shards-of-*.lock") if p.name != wanted[1][0]) if shard else ()
@@ -110,12 +115,15 @@ def refuse_nesting(source: Path, out: Path) -> None:
 def die_with_parent() -> None:
     """Called in a worker process: end it at once when its parent is killed (Linux), so that no orphan writes on.
 
+    It lets go of the parent's locks, which would else outlive the parent by a moment.
     An interrupt from the keyboard ends it without a traceback; the parent tells what happened.
     """
     import ctypes
     import signal
     import sys
 
+    for file in _held:
+        file.close()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
