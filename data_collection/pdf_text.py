@@ -6,9 +6,13 @@ Used by `ocr_document.py`. Example:
 """
 
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 from language import script_of
+from letter_statistics import has_usual_letters
+from page_lines import Line, PageText
+from reading_order import page_text
 
 # A page counts as scanned below these: published for whole documents (Qiu et al. 2024), applied here to each page.
 MIN_ALPHANUMERIC_SHARE = 0.5
@@ -22,6 +26,7 @@ MAX_ACCENTED_SHARE = 0.4
 PICTURE_SHARE = 0.1
 # Ours: an A3 page at 300 dpi has 17 million pixels. Larger pages are drawn smaller, never larger than this.
 MAX_PIXELS = 25_000_000
+SAMPLED_LINES = 12  # of a page, asked whether they are drawn at all
 BLANK_SPREAD = 8  # grey levels (of 255) between the darkest and lightest pixels of a page without content
 BLANK_SPECKS = 20_000  # one pixel in so many may be darker or lighter: dust
 
@@ -62,13 +67,17 @@ class Page:
         import pypdfium2
 
         self.number = number + 1
+        self.has_hidden_text = False  # known after text_layer(): a scan with words recognised by another program
         try:
             self.page = document[number]
         except pypdfium2.PdfiumError as error:
             raise PdfError("the page cannot be loaded") from error
 
     def text_layer(self) -> str:
-        """The page's text as pdfium orders it; "" where it has none or it cannot be read."""
+        """The page's text in reading order, a line each, an empty one where a paragraph ends by the look of it.
+
+        "" where the page has none, where nobody sees it, or where it cannot be read.
+        """
         import pypdfium2
 
         try:
@@ -76,9 +85,22 @@ class Page:
         except pypdfium2.PdfiumError:
             return ""
         try:
-            return text_page.get_text_range(errors="replace")
+            page = PageText(text_page, self.page.get_rotation())
+            return page_text(page, self._seen(page, page.lines()))
         finally:
             text_page.close()
+
+    def _seen(self, page: PageText, lines: list[Line]) -> list[Line]:
+        """Lines that stand on the page and are drawn, or that lie invisible over a picture: recognised by others."""
+        left, bottom, right, top = page.turned(*self.page.get_cropbox())
+        left, right, bottom, top = min(left, right), max(left, right), min(bottom, top), max(bottom, top)
+        lines = [line for line in lines if line.box.right >= left and line.box.left <= right
+                 and line.box.top >= bottom and line.box.bottom <= top]
+        drawn = lines
+        if any(map(page.is_invisible, lines[:: 1 + len(lines) // SAMPLED_LINES])):
+            drawn = [line for line in lines if not page.is_invisible(line)]
+        self.has_hidden_text = len(drawn) < len(lines)
+        return lines if self.has_hidden_text and self.has_pictures_or_drawings() else drawn
 
     def has_pictures_or_drawings(self) -> bool:
         """Whether anything but text covers a good part of the page: a picture, a drawing or a form."""
@@ -122,15 +144,20 @@ def alphanumeric(text: str) -> int:
 
 
 def is_readable(text: str) -> bool:
-    """Whether a text layer reads as text: at least half letters and digits, few broken or accented characters."""
-    shown = [c for c in text if not c.isspace() and c not in "\x02\ufffe\u00ad"]  # pdfium's marks of a hyphen
-    if not shown:
+    """Whether a text layer reads as text: at least half letters and digits, few broken ones, letters as usual."""
+    shown = Counter(text)
+    for mark in [c for c in shown if c.isspace() or c in "\x02\ufffe\u00ad"]:  # pdfium's marks of a hyphen
+        del shown[mark]
+    total = shown.total()
+    if not total:
         return False
-    latin = [c for c in shown if script_of(c) == "Latin"]
-    if sum(not c.isascii() for c in latin) > MAX_ACCENTED_SHARE * len(latin):
+    latin = {c: count for c, count in shown.items() if script_of(c) == "Latin"}
+    if sum(count for c, count in latin.items() if not c.isascii()) > MAX_ACCENTED_SHARE * sum(latin.values()):
         return False
-    broken = sum(c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc") for c in shown)
-    return alphanumeric(text) >= MIN_ALPHANUMERIC_SHARE * len(shown) and broken <= MAX_BROKEN_SHARE * len(shown)
+    readable = sum(count for c, count in shown.items() if c.isalnum())
+    broken = sum(count for c, count in shown.items() if c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc"))
+    return (readable >= MIN_ALPHANUMERIC_SHARE * total and broken <= MAX_BROKEN_SHARE * total
+            and has_usual_letters(shown))
 
 
 def is_blank(picture) -> bool:

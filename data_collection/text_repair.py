@@ -1,6 +1,7 @@
 """Turn the lines of a page back into paragraphs: hyphens at line ends, line breaks, stray spaces, odd characters.
 
-Minimal on purpose: words are never changed. Example:
+Words are never changed, but for shapes of letters (ligatures, Arabic presentation forms) that become the letters
+themselves, and Arabic that is stored backwards. Example:
 
     python -c "import text_repair as t; print(t.repair_page('The pa-\\ntient was seen.'))"
 """
@@ -8,28 +9,37 @@ Minimal on purpose: words are never changed. Example:
 import re
 import unicodedata
 
+from arabic_order import in_writing_order, spaces_mended
 from language import script_of
+from line_joining import CJK, HYPHENS, QUOTES, join_lines
 
 SHORT_LINE = 0.7  # a line under this share of the page's usual width may end a paragraph
 SENTENCE_ENDS = tuple(".!?:;。！？：；؟…»”\"")
 LIST_ITEM = re.compile(r"^\s*(?:[•●▪◦‣–*·-]\s|\(?\d{1,2}[.)]\s|[a-zA-Z][.)]\s)")
 # Ligatures and Arabic presentation forms are shapes of letters, written back as the letters themselves.
 SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")
-UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff\ud800-\udfff]")
-# "=" and U+2E17 in old prints; U+0002 and U+FFFE are what pdfium writes for a hyphen at a line's end.
-HYPHENS = ("-", "\u2010", "\u00ad", "\u00ac", "\u2e17", "=", "\x02", "\ufffe")
-SOFT_HYPHENS = "\u00ad\x02\ufffe"  # these never belong to the word
-CJK = r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff60]"
-SPACE_IN_CJK = re.compile(rf"(?<={CJK})[ \u3000]+(?={CJK})")
+# Control characters, soft hyphens, marks without width or that only steer the direction of display, half surrogates.
+UNWANTED = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffe"
+    r"\ud800-\udfff]"
+)
+DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+LINE_END_HYPHEN = re.compile("(?<=\\w)[\x02\ufffe]\n?")  # pdfium's mark for a hyphen at a line's end
+SPACE_IN_CJK = re.compile(f"(?<=[{CJK}])[ \u3000]+(?=[{CJK}{QUOTES}])|(?<=[{CJK}][{QUOTES}])[ \u3000]+(?=[{CJK}])"
+                          f"|(?<=^[{QUOTES}])[ \u3000]+(?=[{CJK}])")  # fmt: skip
+ONE_LETTER_WORDS = frozenset("AIÀYOEВИКОСУЯА")
+AFTER_INITIAL = frozenset("n t f s ll nd".split())  # what a large I or A leaves of In, It, If, Is, At, As, All, And
+UNBROKEN = {"Han": 20, "Kana": 20, "Hangul": 20, "Arabic": 60}  # letters that have no capitals: see join_pages
 
 
 def repair_page(text: str) -> str:
     """The page's text as paragraphs, one a line."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = re.sub("[\x02\ufffe]\n?", "\x02\n", text)
+    text = in_writing_order(DIRECTION_MARKS.sub("", LINE_END_HYPHEN.sub("-\n", text)))
     text = SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = unicodedata.normalize("NFC", text)
-    lines = [_clean_line(line) for line in text.split("\n")]
+    raw_lines = text.split("\n")
+    lines = [_clean_line(line) for line in raw_lines]
     usual = _usual_width(lines)
     paragraphs: list[str] = []
     open_paragraph = False
@@ -37,13 +47,17 @@ def repair_page(text: str) -> str:
         if not line:
             open_paragraph = False
             continue
-        if open_paragraph and not LIST_ITEM.match(line):
-            paragraphs[-1] = _join(paragraphs[-1], line)
+        if raw_lines[i].startswith("\u3000"):  # paragraphs in Chinese and Japanese begin with a wide space
+            open_paragraph = False
+        if open_paragraph and _is_initial(paragraphs[-1], line):
+            paragraphs[-1] += line
+        elif open_paragraph and not LIST_ITEM.match(line):
+            paragraphs[-1] = join_lines(paragraphs[-1], line, text)
         else:
             paragraphs.append(line)
         following = next((after for after in lines[i + 1 :] if after), "")
-        open_paragraph = not _ends_paragraph(line, following, usual)
-    joined = (UNWANTED.sub("", p.rstrip("\x02")) for p in paragraphs)
+        open_paragraph = _is_initial(line, following) or not _ends_paragraph(line, following, usual)
+    joined = (UNWANTED.sub("", p) for p in paragraphs)
     return "\n".join(p for p in joined if p.strip())
 
 
@@ -51,14 +65,34 @@ def join_pages(pages: list[str]) -> str:
     """The document's text: pages below each other, a paragraph cut by a page break made whole."""
     text = ""
     for page in filter(None, pages):
-        cut = text and not text.endswith(SENTENCE_ENDS) and page[:1].islower()
-        text = _join(text, page) if cut else f"{text}\n{page}" if text else page
+        if text and _goes_on(text, page):
+            text = join_lines(text, page, page)
+        else:
+            text = f"{text}\n{page}" if text else page
     return text
 
 
+def _goes_on(text: str, page: str) -> bool:
+    """Whether the page begins in the middle of the paragraph that ends the text."""
+    if text.endswith(SENTENCE_ENDS):
+        return False
+    if page[0].islower():
+        return True
+    # Where letters have no capitals, a long paragraph that does not end a sentence goes on; a short one is a heading.
+    least = UNBROKEN.get(script_of(page[0]))
+    return least is not None and len(text) - text.rfind("\n") > least and not LIST_ITEM.match(page)
+
+
 def _clean_line(line: str) -> str:
-    line = re.sub(r"[^\S\n]+", " ", line).strip()
-    return SPACE_IN_CJK.sub("", line)
+    line = " ".join(line.split())
+    return line if line.isascii() else spaces_mended(SPACE_IN_CJK.sub("", line))
+
+
+def _is_initial(letter: str, line: str) -> bool:
+    """Whether a line of one capital letter is the large first letter of the line below it."""
+    if len(letter) != 1 or not letter.isupper() or len(line) < 20 or not line[0].islower():
+        return False
+    return letter not in ONE_LETTER_WORDS or line.split()[0] in AFTER_INITIAL
 
 
 def _usual_width(lines: list[str]) -> int:
@@ -74,18 +108,3 @@ def _ends_paragraph(line: str, following: str, usual: int) -> bool:
         return True
     begins_anew = following[:1].isupper() or script_of(following[:1]) not in ("Latin", "Cyrillic")
     return begins_anew and len(line) < 0.5 * usual
-
-
-def _join(before: str, line: str) -> str:
-    """Two lines of a paragraph: hyphenated words made whole, no space between CJK characters."""
-    if before.endswith(HYPHENS) and script_of(before[-2:-1]) in ("Latin", "Cyrillic"):
-        soft = before[-1] in SOFT_HYPHENS
-        if line.split()[0] in ("und", "oder", "bzw."):
-            return before + " " + line  # German "Kinder- und Jugendmedizin"
-        if soft or line[:1].islower():
-            return before[:-1] + line
-        return before + (" " if before[-1] in "=\u00ac" else "") + line  # a compound: "Anti-" and "Tumor"
-    before = before.rstrip(SOFT_HYPHENS)
-    if before and re.match(CJK, before[-1]) and re.match(CJK, line[0]):
-        return before + line
-    return before + " " + line

@@ -1,0 +1,81 @@
+"""Running heads, feet and page numbers go; text never does."""
+
+import random
+
+import pytest
+
+from page_furniture import remove_furniture
+
+WORDS = ("patient", "fever", "cough", "chest", "pain", "heart", "lung", "blood", "doctor", "clinic", "nurse", "drug")
+ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii")
+
+
+def body(seed: int, lines: int = 12) -> list[str]:
+    """Lines of text that no other seed gives."""
+    chosen = random.Random(seed)
+    return [" ".join(chosen.choice(WORDS) for _ in range(10)) + f" x{seed}y{i}." for i in range(lines)]
+
+
+def pages_with(head, foot, count: int = 8) -> tuple[list[str], list[str]]:
+    """(pages with head(number) and foot(number) lines, the pages without them)."""
+    plain = ["\n".join(body(number)) for number in range(count)]
+    return ["\n".join(filter(None, [head(n), page, foot(n)])) for n, page in enumerate(plain)], plain
+
+
+@pytest.mark.parametrize(("head", "foot", "removed"), [
+    (lambda n: "Internal Medicine", lambda n: str(n + 17), {"heads": 8, "feet": 0, "page_numbers": 8}),
+    (lambda n: f"{n + 1}  INTERNAL  MEDICINE", lambda n: "", {"heads": 8, "feet": 0, "page_numbers": 0}),
+    (lambda n: "Chapter 3" if n % 2 else "The Heart", lambda n: f"- {n + 1} -",
+     {"heads": 8, "feet": 0, "page_numbers": 8}),  # odd and even pages
+    (lambda n: "", lambda n: ROMAN[n], {"heads": 0, "feet": 0, "page_numbers": 8}),
+    (lambda n: "", lambda n: f"Page {n + 1} of 20", {"heads": 0, "feet": 8, "page_numbers": 0}),
+    (lambda n: f"内科学\n第{n + 3}页", lambda n: "", {"heads": 16, "feet": 0, "page_numbers": 0}),
+    (lambda n: "Clinique\nService A\nLyon", lambda n: "Confidentiel", {"heads": 24, "feet": 8, "page_numbers": 0}),
+    (lambda n: "طب القلب", lambda n: "١٢٣٤٥٦٧٨"[n], {"heads": 8, "feet": 0, "page_numbers": 8}),
+])  # fmt: skip
+def test_lines_that_repeat_at_the_ends_of_pages_are_removed_and_counted(head, foot, removed):
+    pages, plain = pages_with(head, foot)
+    cleaned = remove_furniture(pages)
+    assert cleaned.pages == plain
+    assert cleaned.removed == removed
+
+
+def test_a_chapters_head_is_removed_from_that_chapter_and_the_heading_in_the_text_stays():
+    pages, plain = pages_with(lambda n: "The Lung" if 2 <= n < 6 else "", lambda n: "")
+    pages[1] += "\nThe Lung\nIt breathes."
+    assert remove_furniture(pages).pages == [p + "\nThe Lung\nIt breathes." * (n == 1) for n, p in enumerate(plain)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_book_of_distinct_lines_loses_nothing(seed):
+    chosen = random.Random(seed)
+    pages = ["\n".join(body(1000 * seed + n, chosen.randint(0, 6))) for n in range(chosen.randint(0, 30))]
+    cleaned = remove_furniture(pages)
+    assert cleaned.pages == pages
+    assert not any(cleaned.removed.values()) and cleaned.lines == []
+
+
+def test_numbers_that_do_not_count_with_the_pages_are_text():
+    figures = [310, 7, 42, 1999, 5, 88, 12, 640]
+    pages, _ = pages_with(lambda n: f"Table {figures[n]}", lambda n: str(figures[-n]))
+    assert remove_furniture(pages).pages == pages
+
+
+def test_two_pages_or_lines_far_apart_are_no_furniture():
+    pages, _ = pages_with(lambda n: "Internal Medicine", lambda n: str(n), count=2)
+    assert remove_furniture(pages).pages == pages
+    pages, _ = pages_with(lambda n: "Questions" if n % 10 == 0 else "", lambda n: "", count=40)
+    assert remove_furniture(pages).pages == pages
+
+
+@pytest.mark.parametrize("lines", [1, 3, 4, 12])
+def test_pages_that_say_the_same_keep_their_text(lines):
+    pages = ["\n".join(body(1, lines))] * 5
+    assert remove_furniture(pages).pages == pages
+    numbered = [f"{page}\n{n + 1}" for n, page in enumerate(pages)]
+    assert remove_furniture(numbered).pages == pages
+
+
+def test_what_was_removed_is_listed():
+    pages, _ = pages_with(lambda n: "Cardiology", lambda n: f"p. {n + 1}")
+    assert remove_furniture(pages).lines == [("cardiology", 8), ("p. #", 8)]
