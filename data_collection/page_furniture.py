@@ -10,6 +10,7 @@ a page that holds nothing else only the number is taken. Example:
 
 import re
 from collections import Counter, defaultdict
+from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ LEAST_PAGES = 3
 MOST_LINES = 3  # at either end of a page
 LEAST_SHARE = 0.3  # of the pages from its first to its last: running heads stand on every page or every second
 MOST_CHARACTERS = 150  # a longer line is a paragraph
+RESEMBLANCE = 0.85  # of difflib, between running heads that recognition read differently
+LEAST_RESEMBLED = 8  # characters; shorter ones are alike by chance
 NUMBER = re.compile(r"\d+|\b[ivxlc]+\b")
 ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 
@@ -49,12 +52,13 @@ def _furniture_at(split: list[list[str]], name: str, step: int) -> list[dict[int
     """For each page {place of a line: (name or "page_numbers", what it is alike)}, from the top (step 1) or bottom."""
     sides = [_outer_lines(lines, step) for lines in split]
     repeated = _repeated(sides)
+    kinds = sorted({kind for kind, _ in repeated if len(kind) >= LEAST_RESEMBLED})
     pages = []
     for number, side in enumerate(sides):
         taken = {}
         for place, line in side:
-            kind = next((key[0] for key in _keys(line, number) if key in repeated), None)
-            if kind is None:
+            kind = next((key[0] for key in _keys(line, number) if key in repeated), "") or _resembled(line, kinds)
+            if not kind:
                 break
             taken[place] = (name if _has_letters(kind) else "page_numbers", kind)
         if len(taken) > MOST_LINES:
@@ -98,6 +102,17 @@ def _keys(line: str, number: int) -> list[tuple[str, int | None]]:
         value = int(found[0]) if found[0].isdecimal() else _roman(found[0])
         keys.append((f"{text[: found.start()]}#{text[found.end() :]}", value - number))
     return keys
+
+
+def _resembled(line: str, kinds: list[str]) -> str:
+    """The kind of running head that a line is too, but for a letter or two that recognition got wrong; "" for none."""
+    text = NUMBER.sub("#", " ".join(line.casefold().split()))
+    for kind in kinds:
+        if abs(len(kind) - len(text)) <= (1 - RESEMBLANCE) * len(kind) + 2:
+            compared = SequenceMatcher(None, NUMBER.sub("#", kind), text, autojunk=False)
+            if compared.quick_ratio() >= RESEMBLANCE and compared.ratio() >= RESEMBLANCE:
+                return kind
+    return ""
 
 
 def _has_letters(text: str) -> bool:

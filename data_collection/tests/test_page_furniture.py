@@ -61,6 +61,14 @@ def test_numbers_that_do_not_count_with_the_pages_are_text():
     assert remove_furniture(pages).pages == pages
 
 
+def test_a_head_that_recognition_misread_on_a_page_is_removed_there_too():
+    heads = ["Cardiology today"] * 8
+    heads[3:6] = "Cardio1ogy today", "Carcliology today", "Neurology tomorrow"
+    pages, plain = pages_with(lambda n: heads[n], lambda n: "")
+    plain[5] = f"{heads[5]}\n{plain[5]}"
+    assert remove_furniture(pages).pages == plain
+
+
 def test_two_pages_or_lines_far_apart_are_no_furniture():
     pages, _ = pages_with(lambda n: "Internal Medicine", lambda n: str(n), count=2)
     assert remove_furniture(pages).pages == pages

@@ -16,6 +16,7 @@ from pdf_text import MAX_PIXELS, Page, PdfError, is_blank, is_readable, open_pdf
     ("Ïàöèåíò æàëóåòñÿ íà áîëü", False),  # Cyrillic through the wrong table
     ("Élève à l'hôpital où il a été opéré", True),
     ("hy\x02phen at a line's end", True),
+    ("Wkh sdwlhqw zdv vhhq eb d grfwru lq wkh folqlf. " * 5, False),  # each letter stands for another
 ])  # fmt: skip
 def test_a_text_layer_is_trusted_when_it_reads_as_text(text, readable):
     assert is_readable(text) == readable

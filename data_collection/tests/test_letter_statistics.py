@@ -1,0 +1,29 @@
+"""A font with a wrong table is told from text by how often letters come."""
+
+from collections import Counter
+
+import pytest
+
+from letter_statistics import has_usual_letters
+
+
+@pytest.mark.parametrize("language", ["en", "fr", "es", "de", "ru", "ar", "zh", "ja"])
+def test_texts_of_the_eight_languages_have_their_letters(made, language):
+    assert has_usual_letters(Counter(made.medical[language] * 3))
+
+
+@pytest.mark.parametrize(("language", "first", "count"), [
+    ("en", "a", 26), ("de", "a", 26), ("ru", "а", 32), ("zh", "\u4e00", 20000),
+])  # fmt: skip
+def test_letters_that_stand_for_others_are_found_out(made, language, first, count):
+    start = ord(first)
+    moved = "".join(chr(start + (ord(c) - start + 7) % count) if 0 <= ord(c) - start < count else c
+                    for c in (made.medical[language] * 3).lower())
+    assert not has_usual_letters(Counter(moved))
+
+
+def test_a_short_text_a_table_of_figures_and_codes_in_another_script_tell_nothing(made):
+    assert has_usual_letters(Counter("xyz zxy"))
+    assert has_usual_letters(Counter("12 34 5.6\n" * 100))
+    assert has_usual_letters(Counter())
+    assert has_usual_letters(Counter(made.medical["ru"] * 3 + " QXZ-WKJ" * 20))
