@@ -6,8 +6,10 @@ and `reading_order.py`.
 """
 
 import re
+from itertools import accumulate
 from typing import NamedTuple
 
+MOST_POINTS = 20_000  # a larger character is a broken file's
 INVISIBLE = 3  # text render mode, PDF 32000-1:2008, table 106
 # What pdfium writes for a hyphen at a line's end; the next line then follows without a line break.
 LINE_END_HYPHENS = "\x02\ufffe"
@@ -53,7 +55,9 @@ class PageText:
         self.raw_page, self.raw = text_page.raw, raw
         self.rectangle = raw.FS_RECTF()
         # pdfium counts UTF-16 units, and leaves characters without a code out of the text but not out of its count.
-        self.plain = text_page.count_chars() == len(self.text)
+        self.units: list[int] = []
+        if text_page.count_chars() != len(self.text):
+            self.units = [0, *accumulate(1 + (c > "\uffff") for c in self.text)]
         self.text = TURNED_LAM_ALEF.sub(self._lam_alef, self.text)
 
     def _lam_alef(self, pair: re.Match) -> str:
@@ -85,6 +89,8 @@ class PageText:
         if not self.raw.FPDFText_GetLooseCharBox(self.raw_page, self._index(place), self.rectangle):
             return NO_BOX
         box = self.rectangle
+        if not (box.right - box.left < MOST_POINTS and box.top - box.bottom < MOST_POINTS):  # no numbers at all too
+            return NO_BOX
         if not self.rotation:
             return Box(box.left, box.bottom, box.right, box.top)
         return self.turned(box.left, box.bottom, box.right, box.top)
@@ -106,10 +112,9 @@ class PageText:
 
     def _index(self, place: int) -> int:
         """pdfium's number of the character at a place of the text."""
-        if self.plain:
+        if not self.units:
             return place
-        units = len(self.text[:place].encode("utf-16-le", "surrogatepass")) // 2
-        return self.raw.FPDFText_GetCharIndexFromTextIndex(self.raw_page, units)
+        return self.raw.FPDFText_GetCharIndexFromTextIndex(self.raw_page, self.units[place])
 
     def gaps(self, line: Line, least: float) -> list[tuple[float, float, int, int]]:
         """Empty stretches of at least `least` points in a line: (left, right, end of the text before, start after)."""

@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 from language import script_of
-from letter_statistics import has_usual_letters
-from page_lines import Line, PageText
+from letter_statistics import has_usual_letters, reads_as_words
+from page_lines import NO_BOX, Line, PageText
 from reading_order import page_text
 
 # A page counts as scanned below these: published for whole documents (Qiu et al. 2024), applied here to each page.
@@ -76,7 +76,8 @@ class Page:
     def text_layer(self) -> str:
         """The page's text in reading order, a line each, an empty one where a paragraph ends by the look of it.
 
-        "" where the page has none, where nobody sees it, or where it cannot be read.
+        "" where the page has none, where nobody sees it, where it cannot be read, and where it is what another program
+        recognised on a scan without finding words.
         """
         import pypdfium2
 
@@ -86,7 +87,8 @@ class Page:
             return ""
         try:
             page = PageText(text_page, self.page.get_rotation())
-            return page_text(page, self._seen(page, page.lines()))
+            text = page_text(page, self._seen(page, page.lines()))
+            return text if not self.has_hidden_text or reads_as_words(text) else ""
         finally:
             text_page.close()
 
@@ -94,8 +96,8 @@ class Page:
         """Lines that stand on the page and are drawn, or that lie invisible over a picture: recognised by others."""
         left, bottom, right, top = page.turned(*self.page.get_cropbox())
         left, right, bottom, top = min(left, right), max(left, right), min(bottom, top), max(bottom, top)
-        lines = [line for line in lines if line.box.right >= left and line.box.left <= right
-                 and line.box.top >= bottom and line.box.bottom <= top]
+        lines = [line for line in lines if line.box == NO_BOX or (
+            line.box.right >= left and line.box.left <= right and line.box.top >= bottom and line.box.bottom <= top)]
         drawn = lines
         if any(map(page.is_invisible, lines[:: 1 + len(lines) // SAMPLED_LINES])):
             drawn = [line for line in lines if not page.is_invisible(line)]

@@ -9,14 +9,16 @@ from itertools import pairwise
 from statistics import median
 
 from language import script_of
-from page_lines import Box, Line, PageText
+from page_lines import MOST_POINTS, Box, Line, PageText
 
 LEAST_GAP = 6.0  # points; columns stand at least this far apart, words of 12 point print about 3 to 5
-WIDE = 0.45  # of the text's width: lines that may hold two columns
+WIDE = 0.55  # of the text's width: such lines may go through two columns; a line of one column of two is narrower
 SAMPLED_LINES = 6  # wide lines looked at for gaps
+VALLEY = 0.75  # of the usual number of lines over a place: fewer may be a gutter below a title and a summary
 LEAST_COLUMN_LINES = 4  # in each column; two or three lines side by side are a table, a letter's head, a caption
 LEAST_LETTERS = 12  # in a column's usual line (Chinese characters count double): cells of tables hold fewer
 LEAST_FILL = 0.5  # a column's usual line is at least this much of the column's width
+OVERHANG = 0.1  # of a line that may hang over into the next column, as addresses and formulas do
 PARAGRAPH_GAP = 1.45  # times the usual distance of lines
 SENTENCE_ENDS = tuple(".!?:;。！？：；؟…»”\"")
 
@@ -26,11 +28,8 @@ def page_text(page: PageText, lines: list[Line]) -> str:
     if len(lines) < 2 or _stand_upright(lines):
         return "\n".join(line.text for line in lines)
     gutters = _gutters(page, lines)
-    if gutters:
-        groups = _columns(page, lines, gutters)
-    else:
-        groups = [_from_top(lines)]
-    return "\n".join(text for group in groups for text in _with_paragraphs(group))
+    blocks = _columns(page, lines, gutters) if gutters else [[_from_top(lines)]]
+    return "\n\n".join("\n".join(text for column in block for text in _with_paragraphs(column)) for block in blocks)
 
 
 def _stand_upright(lines: list[Line]) -> bool:
@@ -51,6 +50,8 @@ def _from_top(lines: list[Line]) -> list[Line]:
 def _gutters(page: PageText, lines: list[Line]) -> list[float]:
     """x of the empty stretches between columns of running text, from the left; none for one column or a table."""
     left, right = min(line.box.left for line in lines), max(line.box.right for line in lines)
+    if right - left > MOST_POINTS:
+        return []
     wide = [line for line in lines if line.width > WIDE * (right - left) and " " in line.text]
     sampled = wide[:: max(1, len(wide) // SAMPLED_LINES)]
     pieces = lines
@@ -81,7 +82,7 @@ def _valleys(pieces: list[Line], left: float, right: float) -> list[float]:
     for change in changes[:count]:
         running += change
         cover.append(running)
-    low = 0.5 * median(cover)
+    low = VALLEY * median(cover)
     valleys, begin = [], None
     for x, lines_here in enumerate([*cover, len(pieces)]):
         if lines_here < low and begin is None:
@@ -97,9 +98,14 @@ def _valleys(pieces: list[Line], left: float, right: float) -> list[float]:
 
 
 def _column_of(box: Box, gutters: list[float]) -> int | None:
-    """The number of the column that holds the box, from the left; None where it goes over a gutter."""
-    before = bisect(gutters, box.left)
-    return before if before == bisect(gutters, box.right) else None
+    """The number of the column, from the left, that holds the box or all but a bit of it; None where several do."""
+    first, last = bisect(gutters, box.left), bisect(gutters, box.right)
+    if first == last:
+        return first
+    column = bisect(gutters, (box.left + box.right) / 2)
+    outside = max(0.0, gutters[column - 1] - box.left) if column else 0.0
+    outside += max(0.0, box.right - gutters[column]) if column < len(gutters) else 0.0
+    return column if outside < OVERHANG * (box.right - box.left) else None
 
 
 def _are_columns(pieces: list[Line], gutters: list[float]) -> bool:
@@ -129,27 +135,25 @@ def _letters(text: str) -> int:
     return sum(2 if script_of(c) in ("Han", "Kana", "Hangul") else 1 for c in text if c.isalpha())
 
 
-def _columns(page: PageText, lines: list[Line], gutters: list[float]) -> list[list[Line]]:
-    """Groups of lines in reading order: what goes over several columns, then the columns below it, and so on."""
+def _columns(page: PageText, lines: list[Line], gutters: list[float]) -> list[list[list[Line]]]:
+    """Blocks from the top of the page: lines that go over several columns, or the columns between two such."""
     pieces = []
     for line in lines:
         gaps = page.gaps(line, LEAST_GAP) if _column_of(line.box, gutters) is None else []
         cuts = [(end, after) for left, right, end, after in gaps if bisect(gutters, left) < bisect(gutters, right)]
         pieces += page.split(line, cuts) if cuts else [line]
     pieces.sort(key=lambda piece: -(piece.box.top + piece.box.bottom))
-    rightmost_first = sum("\u0600" <= line.text[0] <= "\u06ff" for line in lines) > 0.5 * len(lines)
-    groups: list[list[Line]] = []
-    band: list[list[Line]] = [[] for _ in range(len(gutters) + 1)]
+    from_the_right = sum("\u0600" <= line.text[0] <= "\u06ff" for line in lines) > 0.5 * len(lines)
+    blocks: list[list[list[Line]]] = []
+    was_wide = None
     for piece in pieces:
         column = _column_of(piece.box, gutters)
-        if column is not None:
-            band[column].append(piece)
-            continue
-        groups += band[::-1] if rightmost_first else band
-        groups.append([piece])
-        band = [[] for _ in range(len(gutters) + 1)]
-    groups += band[::-1] if rightmost_first else band
-    return [_joined_level(group) for group in groups if group]
+        is_wide = column is None
+        if is_wide != was_wide:
+            blocks.append([[]] if is_wide else [[] for _ in range(len(gutters) + 1)])
+        blocks[-1][0 if column is None else len(gutters) - column if from_the_right else column].append(piece)
+        was_wide = is_wide
+    return [[_joined_level(column) for column in block if column] for block in blocks]
 
 
 def _joined_level(lines: list[Line]) -> list[Line]:

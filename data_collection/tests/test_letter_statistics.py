@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from letter_statistics import has_usual_letters
+from letter_statistics import has_usual_letters, reads_as_words
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "es", "de", "ru", "ar", "zh", "ja"])
@@ -27,3 +27,14 @@ def test_a_short_text_a_table_of_figures_and_codes_in_another_script_tell_nothin
     assert has_usual_letters(Counter("12 34 5.6\n" * 100))
     assert has_usual_letters(Counter())
     assert has_usual_letters(Counter(made.medical["ru"] * 3 + " QXZ-WKJ" * 20))
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("The patient (aged 54) had a fever of 38.5, a cough and chest pain.", True),
+    ("«Болит голова», сказал пациент, 25-30 дней.", True),
+    ("患者因发热、咳嗽和胸痛来医院就诊。", True),
+    ("l1| .~ i;J tbe ,,~ 'rn a~d _- |l !i ~~ e* pa|ient", False),
+    ("", True),
+])  # fmt: skip
+def test_bad_recognition_is_told_by_its_pieces(text, words):
+    assert reads_as_words(text) == words
