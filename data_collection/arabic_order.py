@@ -16,7 +16,7 @@ ARABIC = "\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufefc"
 LETTERS = re.compile(f"[{ARABIC}]")
 WORD = re.compile(f"[{ARABIC}]{{3,}}")
 MARKS = "\u064b-\u0652\u0670"
-ARTICLE = "\u0627\u0644"
+WITH_ARTICLE = re.compile("[\u0648\u0628\u0641\u0643]?\u0627\u0644")  # al-, wal-, bil-, fal-, kal-
 ENDINGS = ("\u0629", "\u0649")  # teh marbuta and alef maksura end words only
 LEAST_SIGNS = 3  # of backward words; fewer tell nothing
 FORWARD = {("initial", "medial"), ("medial", "final"), ("", "initial"), ("final", "")}  # "": before or after the word
@@ -48,8 +48,10 @@ def is_backward(text: str) -> bool:
             forward += sum(pair in FORWARD for pair in pairs)
             backward += sum(pair in BACKWARD for pair in pairs)
         else:
-            forward += word.startswith(ARTICLE) + word.endswith(ENDINGS)
-            backward += word.endswith(ARTICLE[::-1]) + word.startswith(ENDINGS)
+            forward += WITH_ARTICLE.match(word) is not None
+            forward += word.endswith(ENDINGS)
+            backward += WITH_ARTICLE.match(word[::-1]) is not None
+            backward += word.startswith(ENDINGS)
     return backward >= LEAST_SIGNS and backward > 2 * forward
 
 

@@ -13,7 +13,9 @@ REDUCED_PIXELS = 900  # of the longer side, on which the angle is looked for
 MOST_INK = 30_000  # dark pixels looked at
 LEAST_INK = 200  # fewer tell no direction
 COARSE, FINE = 0.5, 0.05  # degrees between the angles tried
-CLEARER = 1.08  # the best angle's rows must differ so much more than those of the picture as it is
+# The best angle's rows must differ so much more than those of the picture as it is: 2.8 times at 0.4 degrees of lean,
+# at most 1.2 on noise.
+CLEARER = 1.5
 
 
 def set_upright(picture):
@@ -67,8 +69,7 @@ def _ink(picture):
     edges[1:] &= ~dark[:-1]
     rows, columns = numpy.nonzero(edges)
     if len(rows) > MOST_INK:
-        step = len(rows) / MOST_INK
-        chosen = (numpy.arange(MOST_INK) * step).astype(int)
+        chosen = numpy.random.default_rng(0).integers(0, len(rows), MOST_INK)  # every n-th would make a pattern
         rows, columns = rows[chosen], columns[chosen]
     return rows.astype(numpy.float32), columns.astype(numpy.float32), grey.shape[0]
 

@@ -9,7 +9,7 @@ from letter_statistics import has_usual_letters, reads_as_words
 
 @pytest.mark.parametrize("language", ["en", "fr", "es", "de", "ru", "ar", "zh", "ja"])
 def test_texts_of_the_eight_languages_have_their_letters(made, language):
-    assert has_usual_letters(Counter(made.medical[language] * 3))
+    assert has_usual_letters(Counter(made.medical[language] * 5))
 
 
 @pytest.mark.parametrize(("language", "first", "count"), [
@@ -18,7 +18,7 @@ def test_texts_of_the_eight_languages_have_their_letters(made, language):
 def test_letters_that_stand_for_others_are_found_out(made, language, first, count):
     start = ord(first)
     moved = "".join(chr(start + (ord(c) - start + 7) % count) if 0 <= ord(c) - start < count else c
-                    for c in (made.medical[language] * 3).lower())
+                    for c in (made.medical[language] * 5).lower())
     assert not has_usual_letters(Counter(moved))
 
 
@@ -26,7 +26,7 @@ def test_a_short_text_a_table_of_figures_and_codes_in_another_script_tell_nothin
     assert has_usual_letters(Counter("xyz zxy"))
     assert has_usual_letters(Counter("12 34 5.6\n" * 100))
     assert has_usual_letters(Counter())
-    assert has_usual_letters(Counter(made.medical["ru"] * 3 + " QXZ-WKJ" * 20))
+    assert has_usual_letters(Counter(made.medical["ru"] * 5 + " QXZ-WKJ" * 20))
 
 
 @pytest.mark.parametrize(("text", "words"), [

@@ -60,8 +60,8 @@ def test_two_columns_are_read_one_after_the_other_whatever_order_they_are_drawn_
 
 def test_three_columns_under_a_heading_and_over_a_footnote(layer):
     drawn = rows(column(30, LEFT), column(215, RIGHT), column(400, THIRD))
-    text = layer([(30, 300, NOTE + NOTE[1:60]), *drawn, (30, 540, HEAD + HEAD[:40])]).split("\n")
-    assert [line for line in text if line] == [HEAD + HEAD[:40], *LEFT, *RIGHT, *THIRD, NOTE + NOTE[1:60]]
+    text = layer([(30, 300, NOTE + NOTE[1:40]), *drawn, (30, 540, HEAD + HEAD[1:40])]).split("\n")
+    assert [line for line in text if line] == [HEAD + HEAD[1:40], *LEFT, *RIGHT, *THIRD, NOTE + NOTE[1:40]]
 
 
 def test_a_heading_between_columns_parts_them(layer):
