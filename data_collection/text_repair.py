@@ -27,7 +27,7 @@ DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 LINE_END_HYPHEN = re.compile("(?<=\\w)[\x02\ufffe]\n?")  # pdfium's mark for a hyphen at a line's end
 SPACE_IN_CJK = re.compile(f"(?<=[{CJK}])[ \u3000]+(?=[{CJK}{QUOTES}])|(?<=[{QUOTES}])[ \u3000]+(?=[{CJK}])")
 ONE_LETTER_WORDS = frozenset("AIÀYOEВИКОСУЯА")
-AFTER_INITIAL = frozenset(("n", "t", "f", "s", "ll", "nd"))  # what a large I or A leaves of In, It, If, Is, At, As, All, And
+AFTER_INITIAL = frozenset(("n", "t", "f", "s", "ll", "nd"))  # what a large I or A leaves of In, It, If, As, All, And
 UNBROKEN = {"Han": 20, "Kana": 20, "Hangul": 20, "Arabic": 60}  # letters that have no capitals: see join_pages
 
 
