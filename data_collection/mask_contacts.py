@@ -36,6 +36,10 @@ BEFORE = (
 ANNOUNCED = re.compile(rf"(?<![^\W\u3040-\u30ff\u3400-\u9fff])(?:{BEFORE})(?: ?(?:no|nr|number|numéro|номер))?"
                        r"[\s.:：=(（+＋-]{0,4}$", re.IGNORECASE)  # fmt: skip
 UNITS = ("%", "°", "‰", "*", "=")
+# A number before one of these is a dose or a count, whatever its shape (in Chinese "unit" is a workplace, too).
+UNIT = re.compile(r"[ \u00a0]?(?:(?:mg|[µμ]g|mcg|kg|g|ng|ml|[µμ]l|dl|IU|UI|IE|units|unités|unidades|Einheiten|"
+                  r"mmol|cells|reads|copies|bp|мг|мкг|кг|мл|ЕД|МЕ|клет\w+|ملغ|مل)(?!\w)|毫克|微克|毫升|単位)",
+                  re.IGNORECASE)  # fmt: skip
 LOOK_BACK = 32  # characters before a row in which its announcement may stand
 
 # Written with ASCII digits and "-" for any dash. Each is a whole row.
@@ -88,6 +92,8 @@ def _start_of_phone(text: str, start: int, end: int, language: str) -> int:
     """Where the telephone number of a row of digits begins (its "+" or "(" included); -1 where the row is none."""
     before, after = text[start - 1 : start] if start else "", text[end : end + 1]
     if _joined(after) or after in UNITS or (after in (",", ":", "٫") and text[end + 1 : end + 2].isdigit()):
+        return -1
+    if UNIT.match(text, end):
         return -1
     row = text[start:end].translate(PLAIN)
     if before in ("(", "（") and ")" in row:
