@@ -15,6 +15,7 @@ from pathlib import Path
 from corpus_record import InputError, is_disk_full, read_json, write_json
 
 RUN_LOCK = "run.lock"  # held as long as a run is at work; by shards together
+_held: list = []  # open files whose locks this process holds
 
 
 def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
@@ -48,19 +49,18 @@ def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
 
 
 def close_run(out: Path) -> None:
-    """Remove what only an unfinished run needs (after the manifest is written, and `only_run` has been left).
+    """Remove what only an unfinished run needs (after the manifest is written; inside `only_run` or after it).
 
     Where another shard still holds it, that one removes it when it ends.
     """
+    path = out / "parts" / RUN_LOCK
     with contextlib.ExitStack() as stack:
+        held = next((file for file in _held if file.name == str(path)), None)
         with contextlib.suppress(FileNotFoundError):
-            held = stack.enter_context(open(out / "parts" / RUN_LOCK, "r+", encoding="utf-8"))
+            held = held or stack.enter_context(open(path, "r+", encoding="utf-8"))
             if not _lock(held, fcntl.LOCK_EX):
                 return
         shutil.rmtree(out / "parts", ignore_errors=True)
-
-
-_held: list = []  # open files whose locks this process holds
 
 
 @contextlib.contextmanager
@@ -76,7 +76,7 @@ def only_run(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
         wanted.append((f"shard-{shard[0]}-of-{shard[1]}.lock", fcntl.LOCK_EX))
     with contextlib.ExitStack() as stack:
         for name, kind in wanted:
-            file = stack.enter_context(open(out / "parts" / name, "a", encoding="utf-8"))
+            file = stack.enter_context(open(str(out / "parts" / name), "a", encoding="utf-8"))
             _held.append(file)
             stack.callback(_held.remove, file)
             if not _lock(file, kind):

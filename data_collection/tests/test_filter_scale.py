@@ -141,6 +141,26 @@ def test_two_runs_on_one_output_are_refused(many, whole, run, tmp_path):
     assert (out / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("shard", [None, (0, 2)])
+def test_a_run_is_closed_by_the_last_to_leave_it(tmp_path, shard):
+    from unfinished_run import close_run, only_run, open_run
+
+    for inside in (True, False):
+        open_run(tmp_path / "out", {}, {})
+        with only_run(tmp_path / "out", shard):
+            if inside:
+                close_run(tmp_path / "out")
+        close_run(tmp_path / "out")
+        assert not (tmp_path / "out" / "parts").exists()
+    open_run(tmp_path / "out", {}, {})
+    with only_run(tmp_path / "out", (0, 2)):
+        with only_run(tmp_path / "out", (1, 2)):
+            close_run(tmp_path / "out")
+        assert (tmp_path / "out" / "parts").exists()
+    close_run(tmp_path / "out")
+    assert not (tmp_path / "out" / "parts").exists()
+
+
 @pytest.mark.parametrize("moment", ["open_run", "only_run", "filter_units"])
 def test_a_shard_that_begins_while_another_publishes_takes_what_that_made(
         many, whole, run, made, tmp_path, monkeypatch, moment):
