@@ -53,6 +53,12 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("the question is empty")
     if len(args.option) == 1 or len(args.option) > 8:
         raise InputError("a multiple-choice question has two to eight options; give --option for each")
+    if any(not text.strip() for text in args.option):
+        raise InputError("an option is empty; give each --option a text")
+    if args.form == "rationale" and not args.option:
+        raise InputError("--form rationale goes with --option; a free question is given to the model as it is")
+    if args.max_new_tokens < 1:
+        raise InputError(f"--max-new-tokens {args.max_new_tokens}: expected 1 or more")
     prompt = find_prompt(args)
     options = dict(zip("ABCDEFGH", args.option, strict=False))
     if options and prompt is None:

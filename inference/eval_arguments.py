@@ -18,12 +18,14 @@ FREE_ARGUMENTS = {
     "out", "recipe", "dry_run", "data", "model", "prompt", "score_only", "name", "parse", "rationale_mode",
     "bert_score", "bert_layer", "contamination", "contamination_coverage", "shard",
 } | set(DEFAULTS)  # fmt: skip
-# {flag: the flag that it needs}: alone it would promise what is not done.
+# {flag: what it needs}: alone it would promise what is not done.
 NEEDS = {
     "temperature": "--samples over 1",
     "rationale_mode": "--form rationale",
     "bert_layer": "--bert-score",
     "contamination_coverage": "--contamination",
+    "batch_size": "a local model",
+    "shard": "questions to ask (--score-only scores all)",
 }
 
 
@@ -68,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="questions answered together and saved together; halved where memory runs out; a larger number is faster, "
         "above all for long answers (default %(default)s)",
     )
-    add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale")
+    add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale; endpoints 256, 1024")
     add(
         "--parse",
         choices=PARSERS,
@@ -130,7 +132,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise InputError(f"--{flag.replace('_', '-')} {value}: expected 1 or more")
     needed = {"temperature": args.samples > 1, "rationale_mode": args.form == "rationale",
-              "bert_layer": args.bert_score, "contamination_coverage": args.contamination}  # fmt: skip
+              "bert_layer": args.bert_score, "contamination_coverage": args.contamination,
+              "batch_size": not args.api_base, "shard": not args.score_only}  # fmt: skip
     defaults = build_parser()
     for name, there in needed.items():
         if not there and getattr(args, name) != defaults.get_default(name):

@@ -21,6 +21,7 @@ from pathlib import Path
 from asking import find_examples
 from eval import build_parser as build_eval_parser
 from eval import find_prompt, read_test
+from eval_inputs import describe_examples
 from few_shot import render_with_examples
 from harness_files import dataset_card, lm_eval_files, read_me
 from inference_record import (
@@ -33,6 +34,7 @@ from inference_record import (
     write_json,
     write_text,
 )
+from model_identity import settings_of
 from prompt_reader import FORMS, Prompt, PromptError, encode_completion, encode_prompt, end_token, render_chat
 from scoring import PARSERS
 
@@ -204,7 +206,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{harness} tokenizes the letter of {count} of {len(texts)} questions otherwise than eval.py")
     arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
     data = describe_files(args.data, args.data.glob("*.jsonl"))
-    inputs = {"prompt": prompt.sha256, "data": data, "model": args.model}
+    inputs = {"prompt": prompt.sha256, "data": data, "model": args.model, "settings": settings_of(Path(args.model))}
+    if shots:
+        inputs["few_shot"] = describe_examples(shots, prompt, args.form)
     if finished_record(args.out / "manifest.json", arguments, inputs):
         print(f"{args.out} is complete and is reused")
         return 0

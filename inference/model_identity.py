@@ -20,11 +20,17 @@ def known_by(model: str) -> dict[str, str]:
     folder = Path(model)
     if "hub" in known or "run.json" in known:
         return known
-    known |= {path.name: sha256_of_file(path) for pattern in SETTINGS for path in folder.glob(pattern)}
+    known |= settings_of(folder)
     if "adapter_config.json" in known:
         base = find_base(folder)
         known |= {f"base {name}": value for name, value in known_by(base).items()}
     return dict(sorted(known.items()))
+
+
+def settings_of(folder: Path) -> dict[str, str]:
+    """{file: SHA-256} of a model folder's settings without its weights; {} of what is no folder."""
+    paths = {path for pattern in SETTINGS for path in folder.glob(pattern)} if folder.is_dir() else set()
+    return {path.name: sha256_of_file(path) for path in sorted(paths) if path.name != "run.json"}
 
 
 def served_by(model: str) -> dict[str, str]:

@@ -29,6 +29,9 @@ def test_a_free_text_is_given_as_it_is_with_its_context(checkpoint, capsys):
         (["Q?", "--option", "one"], "two to eight options"),
         (["Q?", "--option", "a", "--option", "b", "--model", "nowhere"], "brings no prompt"),
         (["Q?", "--model", "nowhere/at/all"], "no model at"),
+        (["Q?", "--option", "one", "--option", " "], "an option is empty"),
+        (["Q?", "--form", "rationale"], "goes with --option"),
+        (["Q?", "--max-new-tokens", "0"], "expected 1 or more"),
         (["Q?", "--max-new-tokens", "100000"], "leaves no room"),
     ],
 )

@@ -52,6 +52,8 @@ def test_a_foreign_model_with_other_settings_is_another_run(checkpoint, test_fol
         (("--rationale-mode", "paper"), "--rationale-mode does nothing without --form rationale"),
         (("--bert-layer", "3"), "--bert-layer does nothing without --bert-score"),
         (("--contamination-coverage", "0.9"), "does nothing without --contamination"),
+        (("--api-base", "http://127.0.0.1:9/v1", "--batch-size", "3"), "does nothing without a local model"),
+        (("--shard", "0/2", "--score-only"), "--score-only scores all"),
         (("--languages", "ru", "ar"), "no question in ar"),
     ],
 )

@@ -165,6 +165,23 @@ def test_a_finished_folder_is_reused_and_nothing_is_written_over(checkpoint, tes
     assert not (tmp_path / "dry").exists()
 
 
+def test_another_tokenizer_or_worked_example_is_another_folder(checkpoint, test_folder, tmp_path):
+    model, data = shutil.copytree(checkpoint, tmp_path / "model"), tmp_path / "MMedBench"
+    shutil.copytree(test_folder, data / "Test")
+    (data / "Train").mkdir()
+    train, record = data / "Train/Russian.jsonl", {"question": "?", "options": {"A": "x", "B": "y"}, "answer_idx": "A"}
+    train.write_text(json.dumps(record))
+    flags = (model, data / "Test", tmp_path / "out", "--few-shot", "1", "--languages", "ru")
+    assert export(*flags) == export(*flags)
+    train.write_text(json.dumps(record | {"answer_idx": "B"}))
+    with pytest.raises(InputError, match=r"other inputs \(few_shot\)"):
+        export(*flags)
+    train.write_text(json.dumps(record))
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    with pytest.raises(InputError, match=r"other inputs \(settings\)"):
+        export(*flags)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
