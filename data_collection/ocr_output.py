@@ -7,8 +7,9 @@ from pathlib import Path
 
 from exact_duplicates import document_id
 from ocr_document import document_language
+from page_furniture import remove_furniture
 from pdf_journal import ReadPdf, read_journal
-from text_repair import join_pages
+from text_repair import join_pages, repair_page
 
 FILES = ("pages.jsonl", "documents.jsonl", "failures.jsonl")
 METHODS = ("text_layer", "ocr", "empty")
@@ -29,6 +30,7 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
     asides = {name: out / f".{name}.tmp" for name in FILES}
     files = {name: open(path, "w", encoding="utf-8", newline="\n") for name, path in asides.items()}  # noqa: SIM115
     counts: Counter = Counter()
+    removed: Counter = Counter(heads=0, feet=0, page_numbers=0)
     languages: dict[str, Counter] = {}
     checksums = {}
 
@@ -48,6 +50,7 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
             row = languages.setdefault(document["language"], Counter())
             row.update(documents=1, pages=document["pages"], characters=len(document["text"]))
             counts["matter"] += document["pages_front_and_back"]
+            removed.update(document["lines_removed"])
         for failure in failed:
             write("failures", failure)
     for name, file in files.items():
@@ -58,6 +61,7 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
     return {
         "counts": {language: dict(row) for language, row in sorted(languages.items())},
         "pages": {method: counts[method] for method in METHODS}, "front_and_back_pages_dropped": counts["matter"],
+        "lines_removed": dict(removed),
         "pdfs": len(parts), "documents": counts["documents"], "failures": counts["failures"],
         "input_sha256": checksums,
     }
@@ -74,7 +78,7 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         {"document": name, "page": page["page"], "reason": f"recognised with confidence {page['confidence']}, under "
                                                             f"{min_confidence:g}: kept in pages.jsonl only"}
         for page in unsure]
-    text = join_pages([page["text"] for page in body])
+    text, removed = without_furniture(body)
     reason = ""
     if pdf.facts.get("xfa") and total == 1 and PLACEHOLDER in text.lower():
         text, reason = "", "a dynamic (XFA) form, which a program draws: print it to a plain PDF first"
@@ -90,8 +94,23 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         "origin": name, "pages": total,
         "pages_text_layer": methods["text_layer"], "pages_ocr": methods["ocr"], "pages_empty": methods["empty"],
         "pages_failed": total - len(pdf.pages), "pages_unsure": len(unsure),
-        "pages_front_and_back": len(sure) - len(body), "confidence": mean_confidence(body),
+        "pages_front_and_back": len(sure) - len(body), "lines_removed": removed, "confidence": mean_confidence(body),
     }, failed
+
+
+def without_furniture(pages: list[dict]) -> tuple[str, dict[str, int]]:
+    """(the pages' text without running heads, feet and page numbers, {which: lines taken off})."""
+    if not pages:
+        return "", remove_furniture([]).removed
+    by_number = {page["page"]: page for page in pages}
+    numbers = range(pages[0]["page"], pages[-1]["page"] + 1)  # pages that failed count too: numbers go on over them
+    cleaned = remove_furniture([by_number[n]["lines"] if n in by_number else "" for n in numbers])
+    texts = []
+    for number, lines in zip(numbers, cleaned.pages, strict=True):
+        page = by_number.get(number)
+        if page is not None:
+            texts.append(page["text"] if lines == page["lines"] else repair_page(lines))
+    return join_pages(texts), cleaned.removed
 
 
 def mean_confidence(pages: list[dict]) -> float | None:

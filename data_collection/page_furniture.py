@@ -45,7 +45,9 @@ def remove_furniture(pages: list[str]) -> Cleaned:
             lines[place] = ""
             removed[name] += 1
             kinds[kind] += 1
-    return Cleaned(["\n".join(lines).strip("\n") for lines in split], dict(removed), kinds.most_common())
+    texts = [page if page.split("\n") == lines else "\n".join(lines).strip("\n")
+             for page, lines in zip(pages, split, strict=True)]
+    return Cleaned(texts, dict(removed), kinds.most_common())
 
 
 def _furniture_at(split: list[list[str]], name: str, step: int) -> list[dict[int, tuple[str, str]]]:

@@ -116,6 +116,27 @@ def test_one_pdf_is_read_as_well_as_a_folder(run, made, tmp_path):
     assert list(made.books(tmp_path / "out")[0]) == ["a.pdf"]
 
 
+def test_running_heads_and_page_numbers_are_not_in_the_document_and_are_counted(run, made, tmp_path):
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "book.pdf"))
+    for number, word in enumerate(["fever", "cough", "rash", "pain", "nausea"]):
+        canvas.drawString(200, 810, f"{number + 11}   Internal Medicine")
+        for i in range(12):
+            canvas.drawString(70, 750 - 15 * i, f"The {word} of patient {i} was treated with antibiotics in the clinic")
+        canvas.drawString(290, 30, f"- {number + 11} -")
+        canvas.showPage()
+    canvas.save()
+    run("ocr.py", tmp_path / "book.pdf", "--out", tmp_path / "out")
+    documents, pages, _ = made.books(tmp_path / "out")
+    book = documents["book.pdf"]
+    assert book["lines_removed"] == {"heads": 5, "feet": 0, "page_numbers": 5}
+    assert "Internal Medicine" not in book["text"] and "- 12 -" not in book["text"]
+    assert book["text"].count("was treated with antibiotics") == 60
+    assert all("Internal Medicine" in page["text"] for page in pages.values())
+    assert made.manifest(tmp_path / "out")["lines_removed"] == book["lines_removed"]
+
+
 def test_of_several_languages_the_page_shows_which(run, made, tmp_path):
     made.text_pdf(tmp_path / "pdfs" / "en.pdf", [made.medical["en"] * 2])
     made.text_pdf(tmp_path / "pdfs" / "es.pdf", [made.medical["es"] * 2])
