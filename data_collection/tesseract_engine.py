@@ -39,12 +39,17 @@ class Words(NamedTuple):
 
     text: str
     weights: tuple[tuple[int, float], ...]  # (characters, confidence 0 to 100) of each word
-    height: float  # median height of the words, pixels; 0.0 without words
+    boxes: tuple[tuple[int, int, int, int], ...]  # left, top, width, height of each word, pixels
 
     @property
     def confidence(self) -> float:
         """Mean over the words, 0 to 100; 0.0 without words."""
         return round(sum(c for _, c in self.weights) / len(self.weights), 1) if self.weights else 0.0
+
+    @property
+    def height(self) -> float:
+        """Median height of the words, pixels; 0.0 without words."""
+        return float(sorted(box[3] for box in self.boxes)[len(self.boxes) // 2]) if self.boxes else 0.0
 
 
 class Script(NamedTuple):
@@ -191,7 +196,7 @@ def parse_words(table: str) -> Words:
     """
     lines: list[str] = []
     weights: list[tuple[int, float]] = []
-    heights: list[int] = []
+    boxes: list[tuple[int, ...]] = []
     last_block = last_line = None
     for row in table.split("\n"):
         cells = row.split("\t", 11)
@@ -210,5 +215,5 @@ def parse_words(table: str) -> Words:
         last_block, last_line = block, line
         if float(cells[10]) >= 0:
             weights.append((len(word), float(cells[10])))
-            heights.append(int(cells[9]))
-    return Words("\n".join(lines), tuple(weights), float(sorted(heights)[len(heights) // 2]) if heights else 0.0)
+            boxes.append(tuple(map(int, cells[6:10])))
+    return Words("\n".join(lines), tuple(weights), tuple(boxes))

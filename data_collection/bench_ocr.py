@@ -1,0 +1,290 @@
+"""Measure the recognition of books: character errors in eight languages, pages per second beside pytesseract.
+
+Reads a folder of labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Draws pages
+of the medical ones into PDFs of pictures as a scanner makes them (11 points, --scan-dpi, light noise, 0.3 degrees
+askew, two or three fonts a language; `drawn_pages.py`), in a temporary folder, and measures what --measure names:
+
+    errors   ocr.py on all of them with --language auto, then on each language's with --language <iso>: edits between
+             pages.jsonl's text and the text drawn, both after NFKC and with white space folded, over the drawn one's
+             length
+    speed    pages/s and CPU seconds a page, round by round: ocr.py; pytesseract.image_to_string page by page with its
+             defaults; the same in as many processes as ocr.py has, with OMP_THREAD_LIMIT=1; both told the language
+    layer    pages of PDFs with a text layer per second on one core: embedded fonts, and Chinese and Japanese ones that
+             are not embedded
+    scan     ocr.py on --scan PDF, whose true text lies beside it as .txt
+
+CPU seconds are those of all the command's processes together (rusage). Example:
+
+    python data_collection/bench_ocr.py ../shared/data/filter_text --pages 12 --json results/bench_ocr.json
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from corpus_record import InputError, parse_arguments, provenance, run_command, write_json
+from drawn_pages import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
+from ocr_document import read_page
+from pdf_text import open_pdf
+from tesseract_engine import TRAINED_DATA
+
+HERE = Path(__file__).parent
+MEASURES = ("errors", "speed", "layer", "scan")
+SIDES = ("ocr.py", "pytesseract", "pytesseract, one thread")
+LEAST_CHARACTERS = 600  # of a document that gives a page
+LAYER_PAGES = 60  # a document
+LAYER_LANGUAGES = ("en", "fr", "ru")
+CID_FONTS = {"zh": "STSong-Light", "ja": "HeiseiMin-W3"}  # names that the PDF gives and the reader must have
+
+
+class Run(NamedTuple):
+    wall_s: float
+    cpu_s: float
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("input", type=Path, help="a folder of labelled <iso>.parquet files")
+    add("--measure", nargs="+", choices=MEASURES, default=list(MEASURES[:3]), metavar="WHAT",
+        help="any of errors, speed, layer, scan (default: errors speed layer)")
+    add("--languages", nargs="+", choices=tuple(TRAINED_DATA), default=list(TRAINED_DATA), metavar="ISO",
+        help="languages to draw (default: all eight)")
+    add("--pages", type=int, default=12, help="pages drawn a language (default: %(default)s)")
+    add("--pages-a-pdf", type=int, default=4, help="pages in each PDF (default: %(default)s)")
+    add("--scan-dpi", type=int, default=300, help="dots per inch of the drawn scans (default: %(default)s)")
+    add("--scan", type=Path, help="a scanned PDF in German with its true text beside it (.txt), for --measure scan")
+    add("--rounds", type=int, default=3, help="measurements of speed of each side (default: %(default)s)")
+    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
+        help="processes of ocr.py and of pytesseract with one thread (default: one per CPU core, %(default)s here)")
+    add("--seed", type=int, default=0, help="of the choice of documents and of the noise (default: %(default)s)")
+    add("--keep", type=Path, help="folder to draw into instead of a temporary one (made; must be empty)")
+    add("--json", type=Path, help="file to write every measurement to")
+    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(), argv)
+    check_arguments(args)
+    results: dict = {"arguments": {key: str(value) for key, value in vars(args).items()}}
+    with tempfile.TemporaryDirectory(prefix="bench_ocr_") as temporary:
+        folder = args.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if {"errors", "speed"} & set(args.measure):
+            truth = draw_scans(args, folder / "scans")
+            print(f"{sum(map(len, truth.values()))} pages drawn in {len(truth)} PDFs")
+        if "errors" in args.measure:
+            results["errors"] = measure_errors(args, folder, truth)
+        if "speed" in args.measure:
+            results["speed"] = measure_speed(args, folder, sum(map(len, truth.values())))
+        if "layer" in args.measure:
+            results["layer"] = measure_layer(args, folder)
+        if "scan" in args.measure:
+            results["scan"] = measure_scan(args, folder)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(args.json, results | {"provenance": provenance(argv)})
+    return 0
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    if min(args.pages, args.pages_a_pdf, args.rounds, args.workers, args.scan_dpi) < 1:
+        raise InputError("--pages, --pages-a-pdf, --rounds, --workers and --scan-dpi must be at least 1")
+    wanted = set(args.languages) | (set(LAYER_LANGUAGES) | set(CID_FONTS) if "layer" in args.measure else set())
+    for language in sorted(wanted):
+        if not (args.input / f"{language}.parquet").is_file():
+            raise InputError(f"{args.input} holds no {language}.parquet; leave {language} out of --languages"
+                             + ", and layer out of --measure" * (language not in args.languages))
+    if "scan" in args.measure and (args.scan is None or not args.scan.with_suffix(".txt").is_file()):
+        raise InputError(f"--scan {args.scan}: give a PDF with its text beside it (.txt), or do not measure scan")
+    if args.keep and args.keep.exists() and any(args.keep.iterdir()):
+        raise InputError(f"--keep {args.keep}: the folder is not empty")
+
+
+def medical_texts(path: Path, seed: int) -> list[str]:
+    """The medical documents of a language, long enough for a page, in an order that the seed gives."""
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_table(path, columns=["text", "label"]).to_pylist()
+    texts = [row["text"] for row in rows if row["label"] == "medical" and len(row["text"]) >= LEAST_CHARACTERS]
+    random.Random(seed).shuffle(texts)
+    return texts
+
+
+def draw_scans(args: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
+    """Draw the PDFs folder/<iso>/NN.pdf; returns {"<iso>/NN.pdf": the true text of each page}."""
+    truth: dict[str, list[str]] = {}
+    for language in args.languages:
+        fonts, texts = fonts_of(language), medical_texts(args.input / f"{language}.parquet", args.seed)
+        (folder / language).mkdir(parents=True)
+        for first in range(0, args.pages, args.pages_a_pdf):
+            pictures, shown = [], []
+            for i in range(first, min(first + args.pages_a_pdf, args.pages)):
+                font = fonts[i % len(fonts)]
+                while texts and not drawable(texts[-1], font):
+                    texts.pop()
+                if not texts:
+                    raise InputError(f"{args.input / language}.parquet: too few documents for {args.pages} pages")
+                picture, text = draw_page(texts.pop(), language, font, args.scan_dpi, args.seed * 1000 + i)
+                pictures.append(picture)
+                shown.append(text)
+            name = f"{language}/{first // args.pages_a_pdf:02d}.pdf"
+            save_pages(pictures, folder / name, args.scan_dpi)
+            truth[name] = shown
+    return truth
+
+
+def run_ocr(pdfs: Path, out: Path, language: str, workers: int) -> None:
+    """ocr.py on a folder or PDF. Errors: InputError with its message where it fails."""
+    command = [sys.executable, HERE / "ocr.py", pdfs, "--out", out, "--language", language, "--workers", str(workers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 3):
+        raise InputError(f"ocr.py ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+
+
+def pages_read(out: Path) -> dict[tuple[str, int], str]:
+    """{(PDF, page from 1): text} of ocr.py's output."""
+    with open(out / "pages.jsonl", encoding="utf-8") as file:
+        return {(page["document"], page["page"]): page["text"] for page in map(json.loads, file)}
+
+
+def count_errors(truth: dict[str, list[str]], read: dict[tuple[str, int], str], language: str) -> dict:
+    """Edits and characters over a language's pages; a page that was not read counts as empty."""
+    shares, edits, characters = [], 0, 0
+    for name, texts in truth.items():
+        for i, text in enumerate(texts):
+            wanted = comparable(text, language)
+            wrong = edit_distance(wanted, comparable(read.get((name, i + 1), ""), language))
+            edits, characters = edits + wrong, characters + len(wanted)
+            shares.append(round(wrong / len(wanted), 4))
+    return {"pages": len(shares), "characters": characters, "edits": edits,
+            "character_error_rate": round(edits / characters, 4), "worst_page": max(shares), "by_page": shares}
+
+
+def measure_errors(args: argparse.Namespace, folder: Path, truth: dict[str, list[str]]) -> dict:
+    print("| language | pages | characters | error rate, auto | worst page | error rate, language given | worst page |")
+    print("|---|---|---|---|---|---|---|")
+    run_ocr(folder / "scans", folder / "out_auto", "auto", args.workers)
+    auto, results = pages_read(folder / "out_auto"), {}
+    for language in args.languages:
+        run_ocr(folder / "scans" / language, folder / f"out_{language}", language, args.workers)
+        mine = {name: texts for name, texts in truth.items() if name.startswith(f"{language}/")}
+        given = {(f"{language}/{name}", page): text
+                 for (name, page), text in pages_read(folder / f"out_{language}").items()}
+        row = {"auto": count_errors(mine, auto, language), "given": count_errors(mine, given, language)}
+        results[language] = row
+        rates = [f"{row[how][key]:.4f}" for how in row for key in ("character_error_rate", "worst_page")]
+        facts = [language, row["auto"]["pages"], row["auto"]["characters"], *rates]
+        print(f"| {' | '.join(map(str, facts))} |", flush=True)
+    return results
+
+
+def timed(command: list, environment: dict[str, str]) -> Run:
+    """Run a command to its end. Errors: InputError where it fails."""
+    begun = time.monotonic()
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, **environment})
+    message = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 3):
+        raise InputError(f"{Path(command[1]).name} ended with exit code {process.returncode}: {message.strip()[-500:]}")
+    return Run(round(wall, 3), round(usage.ru_utime + usage.ru_stime, 3))
+
+
+def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
+    """{side: {"wall_s": of each round, "cpu_s": ...}}; prints the medians, their spread and the ratios."""
+    runs: dict[str, list[Run]] = {side: [] for side in SIDES}
+    scans, baseline = folder / "scans", [sys.executable, HERE / "ocr_baseline.py", folder / "scans"]
+    for i in range(args.rounds):
+        ocr = [sys.executable, HERE / "ocr.py", scans, "--out", folder / f"out_speed_{i}", "--workers", args.workers]
+        sides = ((ocr, {}), (baseline, {}), ([*baseline, "--workers", args.workers], {"OMP_THREAD_LIMIT": "1"}))
+        for side, (command, environment) in zip(SIDES, sides, strict=True):
+            runs[side].append(timed(command, environment))
+    print(f"{pages} pages, {args.workers} processes, {args.rounds} rounds")
+    print("| side | pages/s (lowest, highest) | CPU s a page | ocr.py is faster by |")
+    print("|---|---|---|---|")
+    for side, measured in runs.items():
+        rates = sorted(pages / run.wall_s for run in measured)
+        ratios = sorted(other.wall_s / ours.wall_s for ours, other in zip(runs["ocr.py"], measured, strict=True))
+        print(f"| {side} | {statistics.median(rates):.2f} ({rates[0]:.2f}, {rates[-1]:.2f}) | "
+              f"{statistics.median(run.cpu_s for run in measured) / pages:.2f} | "
+              f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f}) |", flush=True)
+    return {"pages": pages} | {side: {"wall_s": [run.wall_s for run in measured],
+                                      "cpu_s": [run.cpu_s for run in measured]} for side, measured in runs.items()}
+
+
+def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
+    """{language: {"embedded", "pages", "pages_per_cpu_s": of each round}}: everything that is done to such a page."""
+    results = {}
+    print("| text layer | font | pages | pages/s of one core (lowest, highest) |")
+    print("|---|---|---|---|")
+    for language in (*LAYER_LANGUAGES, *CID_FONTS):
+        texts = medical_texts(args.input / f"{language}.parquet", args.seed)
+        path = write_layer_pdf(folder / f"layer_{language}.pdf", texts, language)
+        rates = []
+        for _ in range(args.rounds + 1):
+            document = open_pdf(path)
+            begun = time.process_time()
+            for number in range(len(document)):
+                if (record := read_page(document, number, path.name, None, (language,))).get("method") != "text_layer":
+                    raise InputError(f"{path.name}, page {number + 1}: its text layer was not used: {record}")
+            rates.append(round(LAYER_PAGES / (time.process_time() - begun), 1))
+            document.close()
+        rates = sorted(rates[1:])  # the first round loads what later ones have
+        font = "not embedded" if language in CID_FONTS else "embedded"
+        results[language] = {"font": font, "pages": LAYER_PAGES, "pages_per_cpu_s": rates}
+        print(f"| {language} | {font} | {LAYER_PAGES} | "
+              f"{statistics.median(rates):.0f} ({rates[0]:.0f}, {rates[-1]:.0f}) |", flush=True)
+    return results
+
+
+def write_layer_pdf(path: Path, texts: list[str], language: str) -> Path:
+    """A PDF of LAYER_PAGES full pages of text, lines of it one below the other."""
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+    from reportlab.pdfbase.ttfonts import TTFont
+    from reportlab.pdfgen.canvas import Canvas
+
+    face = CID_FONTS.get(language, "BenchFont")
+    font = fonts_of(language)[-1][0] if language not in CID_FONTS else None
+    pdfmetrics.registerFont(TTFont(face, str(font)) if font else UnicodeCIDFont(face))
+    step = 40 if language in CID_FONTS else 88
+    text = " ".join(" ".join(texts).split())
+    canvas = Canvas(str(path), invariant=1)
+    for page in range(LAYER_PAGES):
+        canvas.setFont(face, 10)
+        for line in range(48):
+            begin = (page * 48 + line) * step % max(1, len(text) - step)
+            canvas.drawString(50, 790 - 15 * line, text[begin : begin + step])
+        canvas.showPage()
+    canvas.save()
+    return path
+
+
+def measure_scan(args: argparse.Namespace, folder: Path) -> dict:
+    truth = args.scan.with_suffix(".txt").read_text(encoding="utf-8")
+    results = {}
+    for language in ("auto", "de"):
+        out = folder / f"out_scan_{language}"
+        run_ocr(args.scan, out, language, args.workers)
+        with open(out / "documents.jsonl", encoding="utf-8") as file:
+            text = "\n".join(json.loads(line)["text"] for line in file)
+        results[language] = count_errors({"scan": [truth]}, {("scan", 1): text}, "de")
+        print(f"{args.scan.name}, --language {language}: error rate {results[language]['character_error_rate']:.4f} "
+              f"of {results[language]['characters']} characters")
+    return results
+
+
+if __name__ == "__main__":
+    run_command(main)

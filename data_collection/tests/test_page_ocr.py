@@ -1,0 +1,212 @@
+"""Recognition of drawn pages: script, language, which way up, size of print, columns; and the errors that remain."""
+
+import random
+import time
+
+import pytest
+from PIL import Image
+
+import chinese_engine
+import page_readings
+import tesseract_engine
+from corpus_record import InputError
+from drawn_pages import comparable, draw_page, drawable, edit_distance, font_files, fonts_of, save_pages
+from language import SCRIPTS_OF
+from page_ocr import LOOKALIKE_WORD, OcrError, PageReader, _in_cyrillic
+from tesseract_engine import TRAINED_DATA, Script, Words
+from text_repair import repair_page
+
+pytestmark = pytest.mark.usefixtures("tesseract")
+
+
+@pytest.fixture
+def font():
+    """Function of a language: its first font; skips where there is none."""
+
+    def first(language: str):
+        try:
+            return fonts_of(language)[0]
+        except InputError as error:
+            pytest.skip(str(error))
+
+    return first
+
+
+def drawer(picture: Image.Image, dots_per_inch: int = 200):
+    """What PageReader.read takes, for a picture drawn at that resolution."""
+
+    def draw(wanted: int) -> Image.Image:
+        size = (picture.width * wanted // dots_per_inch, picture.height * wanted // dots_per_inch)
+        return picture if wanted == dots_per_inch else picture.resize(size, Image.Resampling.BICUBIC)
+
+    return draw
+
+
+def errors(read: str, truth: str, language: str) -> float:
+    wanted = comparable(truth, language)
+    return edit_distance(wanted, comparable(repair_page(read), language)) / len(wanted)
+
+
+@pytest.mark.parametrize(("language", "limit"), [("en", 0.005), ("ru", 0.01), ("zh", 0.03), ("ja", 0.06), ("ar", 0.08)])
+def test_a_page_of_each_script_is_told_and_read(language, limit, made, font):
+    picture, truth = draw_page("\n".join([made.medical[language]] * 4), language, font(language), 200, 1)
+    found = PageReader("auto", 200, 60).read(drawer(picture))
+    assert found.model.split("+")[0] == TRAINED_DATA[language]
+    assert errors(found.text, truth, language) <= limit, found.text
+    assert (found.resolution in (150, 200, 300), found.layout, found.turned) == (True, 6, 0.0)
+    assert found.confidence > 75 and found.seconds > 0
+
+
+def test_the_page_decides_among_the_languages_given_and_later_pages_are_not_asked_again(made, font, monkeypatch):
+    reader = PageReader(("fr", "de"), 200, 60)
+
+    def page(code: str, seed: int):
+        return drawer(draw_page("\n".join([made.medical[code]] * 9), code, font(code), 200, seed)[0])
+
+    assert reader.read(page("fr", 1)).model == "fra"
+    assert reader.settled == "fra"
+    monkeypatch.setattr(page_readings.PageReadings, "probe", None)  # would be called to tell the language
+    assert reader.read(page("fr", 2)).model == "fra"
+    monkeypatch.undo()
+    assert reader.read(page("de", 3)).model == "deu"
+
+
+def test_a_page_on_its_side_is_turned_and_a_leaning_one_set_upright(made, font):
+    picture, truth = draw_page("\n".join([made.medical["en"]] * 6), "en", font("en"), 200, 1, skew=0)
+    for languages in ("auto", "en"):
+        found = PageReader(languages, 200, 60).read(drawer(picture.rotate(90, expand=True)))
+        assert (found.turned, errors(found.text, truth, "en") < 0.01) == (90, True), languages
+    found = PageReader("en", 200, 60).read(drawer(picture.rotate(5, expand=True, fillcolor=245)))
+    assert found.turned == pytest.approx(5, abs=0.5)
+    assert errors(found.text, truth, "en") < 0.01
+
+
+def test_small_print_is_drawn_finer(made, font):
+    picture, truth = draw_page("\n".join([made.medical["en"]] * 6), "en", font("en"), 600, 1, points=5)
+    found = PageReader("en", 200, 60).read(drawer(picture, 600))
+    assert found.resolution == 300
+    assert errors(found.text, truth, "en") < 0.01
+
+
+def test_columns_are_read_one_after_the_other(made, font):
+    page = Image.new("L", (1654, 2339), 245)
+    for i, language in enumerate(("en", "fr")):
+        column, _ = draw_page("\n".join([made.medical[language]] * 5), language, font(language), 200, 1, skew=0)
+        page.paste(column.resize((1240, 1754)).crop((100, 0, 1240, 1754)).resize((800, 1230)), (27 + 800 * i, 0))
+    found = PageReader("en", 200, 60).read(drawer(page))
+    assert found.layout == 3
+    assert found.text.index("antibiotic treatment at once") < found.text.index("patient est")
+
+
+def test_latin_abbreviations_in_russian_are_read_and_russian_words_stay_russian(made, font):
+    text = made.medical["ru"] + " Определены FGFR1, HLA-DR, PDGFRA и TNF методом ELISA. Нос не заложен, МРТ в норме. "
+    picture, truth = draw_page("\n".join([text] * 3), "ru", font("ru"), 200, 1)
+    found = PageReader("ru", 200, 60).read(drawer(picture))
+    assert found.model == "rus+eng"
+    assert errors(found.text, truth, "ru") < 0.01, found.text
+    assert LOOKALIKE_WORD.sub(_in_cyrillic, "MPT B HOPME, IgA, TNF") == "МРТ В НОРМЕ, IgA, TNF"
+
+
+class Fake:
+    """Words of each (model, resolution, layout), in place of tesseract."""
+
+    def __init__(self, monkeypatch, answers: dict, script: str = ""):
+        self.asked, self.answers = [], answers
+        monkeypatch.setattr(page_readings, "read_words", self.words)
+        monkeypatch.setattr(page_readings, "read_script", lambda *rest: Script(script, 0))
+
+    def words(self, engine, picture, model, layout, resolution, seconds):
+        self.asked.append((model, resolution, layout))
+        text, confidence = self.answers.get((model, resolution, layout), self.answers.get(model, ("x", 30.0)))
+        weights = tuple((len(word), confidence) for word in text.split())
+        return Words(text, weights, ((0, 0, picture.width, picture.height),) * len(weights))
+
+
+def blank(dots_per_inch: int) -> Image.Image:
+    return Image.new("L", (8 * dots_per_inch, 11 * dots_per_inch), 245)
+
+
+def test_unsure_arabic_is_read_at_other_sizes_and_the_surest_kept(monkeypatch):
+    long, short = "حمى وسعال شديد " * 9, "حمى " * 9
+    answers = {("ara", 200, 6): (short, 85.0), ("ara", 150, 6): (long, 84.0), ("ara", 300, 6): (short, 86.0)}
+    fake = Fake(monkeypatch, answers)
+    found = PageReader("ar", 200, 60, "pytesseract").read(blank)
+    assert fake.asked == [("ara", 200, 6), ("ara", 150, 6), ("ara", 300, 6)]
+    assert (found.text, found.resolution) == (long, 150)
+
+
+def test_a_page_whose_script_is_told_wrongly_is_tried_with_every_model(monkeypatch):
+    fake = Fake(monkeypatch, {"rus+eng": ("Пациент " * 30, 92.0), "rus": ("Пациент " * 30, 92.0)}, "Arabic")
+    found = PageReader("auto", 200, 60, "pytesseract").read(blank)
+    assert (found.text.strip(), found.model) == (("Пациент " * 30).strip(), "rus+eng")
+    assert {model for model, _, _ in fake.asked} >= {"eng", "ara", "chi_sim", "jpn", "rus"}
+
+
+def test_a_page_that_takes_too_long_fails_and_one_retry_too_long_does_not(monkeypatch):
+    def slow(*rest):
+        time.sleep(0.35)
+        return fake.words(*rest)
+
+    fake = Fake(monkeypatch, {"ara": ("حمى " * 30, 80.0)})
+    monkeypatch.setattr(page_readings, "read_words", slow)
+    assert PageReader("ar", 200, 0.6, "pytesseract").read(blank).text
+    with pytest.raises(OcrError, match="took longer than"):
+        PageReader("auto", 200, 0.2, "pytesseract").read(blank)
+
+
+def test_pieces_of_chinese_are_put_in_lines(monkeypatch):
+    pieces = [((60.0, 10.0), (90.0, 30.0), "咳嗽", 0.9), ((10.0, 12.0), (50.0, 32.0), "发热", 0.99),
+              ((10.0, 40.0), (50.0, 60.0), "胸痛", 1.0)]  # fmt: skip
+    words = chinese_engine.in_lines(pieces)
+    assert (words.text, words.confidence) == ("发热 咳嗽\n胸痛", 96.3)
+    assert words.boxes[0] == (10, 12, 40, 20)
+    monkeypatch.setattr(chinese_engine, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install rapidocr-onnxruntime"):
+        chinese_engine.require_chinese_engine("rapidocr")
+
+
+@pytest.mark.slow
+def test_rapidocr_reads_chinese_with_fewer_errors(made, font):
+    pytest.importorskip("rapidocr_onnxruntime", reason="the optional engine for Chinese is not installed")
+    picture, truth = draw_page("\n".join([made.medical["zh"]] * 9), "zh", font("zh"), 200, 1)
+    found = PageReader("zh", 200, 60, chinese_engine="rapidocr").read(drawer(picture))
+    assert (found.engine, errors(found.text, truth, "zh") <= 0.01) == ("rapidocr", True)
+
+
+LIMITS = {"en": 0.005, "fr": 0.01, "es": 0.01, "ru": 0.01, "de": 0.01, "zh": 0.03, "ja": 0.06, "ar": 0.06}
+
+
+@pytest.mark.slow
+def test_real_texts_in_eight_languages_are_read_by_the_command(run, made, real_data, font, tmp_path):
+    """Two pages a language (three fonts in Arabic): fewer than bench_ocr.py draws, so half as much again is allowed."""
+    import pyarrow.parquet
+
+    truths = {}
+    for language in LIMITS:
+        font(language)
+        fonts = fonts_of(language)[: 3 if language == "ar" else 2]
+        texts = pyarrow.parquet.read_table(real_data / "filter_text" / f"{language}.parquet", columns=["text", "label"])
+        texts = [row["text"] for row in texts.to_pylist() if row["label"] == "medical" and len(row["text"]) > 600]
+        random.Random(97).shuffle(texts)
+        pages = []
+        for i, face in enumerate(fonts):
+            text = next(text for text in texts[50 * i :] if drawable(text, face))
+            pages.append(draw_page(text, language, face, 300, 970 + i))
+        (tmp_path / "pdfs").mkdir(exist_ok=True)
+        save_pages([picture for picture, _ in pages], tmp_path / "pdfs" / f"{language}.pdf", 300)
+        truths[language] = [truth for _, truth in pages]
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--min-confidence", 0)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    read = {(p["document"][:2], p["page"]): p["text"] for p in made.lines(tmp_path / "out" / "pages.jsonl")}
+    rates = {}
+    for language, pages in truths.items():
+        edits = [errors(read[language, i + 1], truth, language) * len(truth) for i, truth in enumerate(pages)]
+        rates[language] = sum(edits) / sum(map(len, pages))
+    assert {language: rate for language, rate in rates.items() if rate > 1.5 * LIMITS[language]} == {}
+
+
+def test_every_language_has_a_model_and_fonts_are_looked_for():
+    assert set(LIMITS) == set(TRAINED_DATA)
+    assert {tesseract_engine.LANGUAGE_OF[model] for model in TRAINED_DATA.values()} == set(LIMITS)
+    assert all(code in TRAINED_DATA for codes in SCRIPTS_OF.values() for code in codes)
+    assert isinstance(font_files(), dict)

@@ -1,0 +1,71 @@
+"""tesseract's words and script, by either engine; what is missing is named."""
+
+import os
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+import tesseract_engine
+from corpus_record import InputError
+from tesseract_engine import ENGINES, OcrError, OutOfTime, engine_name, parse_words, read_script, read_words
+
+pytestmark = pytest.mark.usefixtures("tesseract")
+TABLE = """level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext
+1\t1\t0\t0\t0\t0\t0\t0\t600\t400\t-1\t
+5\t1\t1\t1\t1\t1\t10\t10\t40\t20\t96.5\tFever
+5\t1\t1\t1\t1\t2\t60\t10\t40\t24\t90.5\tand\t
+5\t1\t1\t1\t2\t1\t10\t40\t40\t22\t80\t\u200fcough\u200e
+5\t1\t1\t1\t2\t2\t70\t40\t40\t22\t95\t
+5\t1\t2\t1\t1\t1\t10\t90\t40\t20\t-1\tPage
+"""
+
+
+def test_words_become_lines_and_blocks():
+    words = parse_words(TABLE)
+    assert words.text == "Fever and\ncough\n\nPage"
+    assert (words.confidence, words.height) == (89.0, 22)
+    assert words.weights == ((5, 96.5), (3, 90.5), (5, 80.0))
+    assert words.boxes[0] == (10, 10, 40, 20)
+    assert parse_words("").confidence == parse_words("").height == 0.0
+
+
+@pytest.fixture(scope="module")
+def picture():
+    drawn = Image.new("L", (1240, 900), 245)
+    text = "\n".join(f"Sentence number {i} tells that the patient was treated there." for i in range(12))
+    ImageDraw.Draw(drawn).multiline_text((100, 100), text, fill=20, spacing=14, font=ImageFont.load_default(size=28))
+    return drawn
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    if request.param == "tesserocr":
+        pytest.importorskip("tesserocr")
+    return request.param
+
+
+def test_both_engines_read_words_and_tell_script_and_orientation(engine, picture):
+    os.environ["OMP_THREAD_LIMIT"] = "1"
+    words = read_words(engine, picture, "eng", 6, 150, 60)
+    assert words.text.split("\n")[7] == "Sentence number 7 tells that the patient was treated there."
+    assert words.confidence > 85 and 20 < words.height < 35
+    assert read_script(engine, picture.rotate(90, expand=True), 150, 60) == ("Latin", 90)
+    assert read_script(engine, Image.new("L", (400, 400), 245), 150, 60) == ("", 0)
+
+
+def test_a_page_out_of_time_ends_and_the_next_is_read(engine, picture):
+    with pytest.raises(OutOfTime):
+        read_words(engine, picture, "eng", 6, 150, 0.01)
+    assert read_words(engine, picture, "eng", 6, 150, 60).text
+
+
+def test_what_is_not_installed_is_named(monkeypatch, picture):
+    monkeypatch.setattr(tesseract_engine, "installed_models", lambda: frozenset({"eng", "osd"}))
+    with pytest.raises(OcrError, match="install tesseract-ocr-chi-sim"):
+        read_words(ENGINES[1], picture, "eng+chi_sim", 6, 150, 60)
+    with pytest.raises(InputError, match="packages tesseract-ocr-fra tesseract-ocr-ara"):
+        tesseract_engine.require_tesseract(("fr", "en", "ar"))
+    monkeypatch.setattr(tesseract_engine, "has_tesserocr", lambda: False)
+    assert engine_name() == "pytesseract"
+    with pytest.raises(InputError, match="tesserocr cannot be imported"):
+        engine_name("tesserocr")
