@@ -136,6 +136,7 @@ def _loaded(model: str):
     engine = tesserocr.PyTessBaseAPI(path=str(data_folder()), lang=model, psm=SCRIPT_ONLY if model == "osd" else
                                      AUTOMATIC)  # fmt: skip
     engine.SetVariable("debug_file", os.devnull)  # else it writes about every odd picture to the terminal
+    engine.SetVariable("tessedit_enable_doc_dict", "0")  # a page is read alike whatever was read before it
     return engine
 
 

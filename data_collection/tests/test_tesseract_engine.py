@@ -53,6 +53,13 @@ def test_both_engines_read_words_and_tell_script_and_orientation(engine, picture
     assert read_script(engine, Image.new("L", (400, 400), 245), 150, 60) == ("", 0)
 
 
+def test_a_page_is_read_alike_whatever_was_read_before_it(picture):
+    pytest.importorskip("tesserocr")
+    first = read_words("tesserocr", picture, "eng", 6, 150, 60)
+    read_words("tesserocr", picture.resize((620, 450)), "eng", 3, 75, 60)
+    assert read_words("tesserocr", picture, "eng", 6, 150, 60) == first
+
+
 def test_a_page_out_of_time_ends_and_the_next_is_read(engine, picture):
     with pytest.raises(OutOfTime):
         read_words(engine, picture, "eng", 6, 150, 0.01)
