@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What demo.sh and test.sh need: a .venv with the pinned requirements, and a few Debian packages.
 # Run it alone (bash setup.sh), or let the two commands call it. Once complete it costs under a second.
-# bash setup.sh --tests  also shellcheck and a headless Chromium, where apt may: without them a few tests are skipped
+# bash setup.sh --tests  also shellcheck, a headless Chromium and fonts, where apt may: without them some tests are skipped
 #
 # TORCH_INDEX_URL  where the CPU build of torch comes from on a machine without a GPU: set it to the PyTorch project's
 #                  own CPU index, as its "Get started" page gives it for pip, CPU (not needed with a GPU)
@@ -85,6 +85,11 @@ if [[ ${1:-} == --tests ]]; then
   command -v shellcheck > /dev/null || packages+=(shellcheck)
   command -v chromium > /dev/null || packages+=(chromium)
   command -v chromedriver > /dev/null || packages+=(chromium-driver)
+  command -v fc-list > /dev/null || packages+=(fontconfig)
+  fonts=$(fc-list --format '%{file}\n' 2> /dev/null || true)
+  for font in DejaVuSans.ttf=fonts-dejavu-core wqy-zenhei.ttc=fonts-wqy-zenhei ipam.ttf=fonts-ipafont-mincho; do
+    [[ $fonts == *"/${font%=*}"* ]] || packages+=("${font#*=}")
+  done
   # In a shell of its own: a machine without these can still run the other tests.
   ((${#packages[@]} == 0)) || (install_debian "tools that some tests use are" "${packages[@]}") ||
     echo "setup.sh: going on without ${packages[*]}; the tests that use them are skipped"
