@@ -8,11 +8,14 @@ Used by `page_ocr.py`.
 DOTS_PER_INCH = 72  # the picture is reduced to this: a character of print keeps 5 to 8 pixels of height
 GUTTER_INCHES = 0.14  # white this wide between two pieces of print is no space between words (11 points: 0.04)
 INK_SHARE = 0.4  # of the way from the paper's grey to the ink's: from here on a pixel is ink
-GUTTER_ROWS = 0.25  # of the rows of print, at one place: from here on the page has columns
+GUTTER_ROWS = 0.3  # of the rows of print, at one place: from here on the page has columns
 EDGE = 0.12  # of the page's width on either side, where scanners leave shadows and books their margins
 SOLID_INCHES = 0.8  # ink this high without a white row, over this share of the width, is a picture
 SOLID_SHARE = 0.6
-SMEAR_ROWS = 4  # the tips of tall letters alone would show gaps: each row counts with so many above and below
+# The tips of tall letters alone would show gaps: each row counts with so many above and below, and only rows with this
+# share of a full row's ink.
+SMEAR_ROWS = 4
+FULL_ROW = 0.5
 
 
 def is_one_column(ink) -> bool:
@@ -49,7 +52,7 @@ def missed_ink(ink, boxes, dots_per_inch: int) -> float:
 
 
 def _gutter_share(ink) -> float:
-    """The share of the rows of print that have a wide gap with print on both sides, at the place where most have."""
+    """The share of the full rows of print that have a wide gap with print on both sides, at the place where most have."""
     import numpy
 
     width = ink.shape[1]
@@ -58,9 +61,10 @@ def _gutter_share(ink) -> float:
     for shift in range(1, SMEAR_ROWS + 1):
         smeared[shift:] |= ink[:-shift]
         smeared[:-shift] |= ink[shift:]
-    rows = numpy.flatnonzero(smeared.sum(1) >= 2)
-    if not len(rows):
+    filled = smeared.sum(1)
+    if not filled.any():
         return 0.0
+    rows = numpy.flatnonzero(filled >= FULL_ROW * numpy.percentile(filled[filled > 0], 90))
     votes = numpy.zeros(width, numpy.int32)
     for row in rows:
         places = numpy.flatnonzero(smeared[row])

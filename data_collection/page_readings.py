@@ -29,6 +29,7 @@ SMALL_PRINT, SMALL_PRINT_RESOLUTION = 15.0, 300
 # languages comes at 84 to 97. Arabic comes at 70 to 90 and now and then loses a line at one size and not at another.
 SURE = 87.0
 OTHER_RESOLUTIONS = {"ara": (150, 300)}  # in this order, while the page is not sure
+FOR_LOST_LINES = (150, 300)
 MISSED = 0.02  # from this share of ink without a word on, a line or more was lost: the page is read again as well
 LAYOUT_DOUBT = 75.0  # under it the other layout is tried as well
 PROBE_BAND = (0.15, 0.35)  # the part of the page's height that is read to tell the language
@@ -134,6 +135,8 @@ class PageReadings:
         ways = [(resolution, None) for resolution in OTHER_RESOLUTIONS.get(first.model, ())]
         if first.words.confidence < LAYOUT_DOUBT or self.missed(first) > MISSED:
             ways.append((readings[-1].resolution, AUTOMATIC if first.layout == ONE_BLOCK else ONE_BLOCK))
+        if self.missed(first) > MISSED:
+            ways += [(resolution, None) for resolution in FOR_LOST_LINES if (resolution, None) not in ways]
         for resolution, layout in ways:
             best = max(readings, key=lambda r: r.worth)
             is_good = best.words.confidence >= SURE and self.missed(best) <= MISSED
