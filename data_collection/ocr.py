@@ -33,7 +33,15 @@ from corpus_record import (
 from filter_plan import parse_shard
 from ocr_output import FILES, assemble
 from ocr_processes import Book, read_all
-from page_ocr import RESOLUTION, installed_models, require_tesseract
+from page_ocr import (
+    CHINESE_ENGINES,
+    ENGINES,
+    RESOLUTION,
+    engine_name,
+    installed_models,
+    require_chinese_engine,
+    require_tesseract,
+)
 from pdf_inputs import AUTO, Passwords, choose_languages, describe_pdfs, find_pdfs
 from pdf_journal import Journal, read_journal
 from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
@@ -61,7 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--timeout", type=float, default=120.0, metavar="SECONDS",
         help="longest time for one page (default: %(default)s s)")
     add("--dpi", type=int, default=RESOLUTION,
-        help="dots per inch at which scanned pages are drawn, Japanese at 300 or more (default: %(default)s)")
+        help="dots per inch at which scanned pages are drawn, small print at 300 or more (default: %(default)s)")
+    add("--engine", choices=ENGINES, default=None,
+        help="how tesseract is asked: inside the process, or as a program for each page (default: inside, where "
+             "tesserocr can be imported)")
+    add("--chinese-engine", choices=CHINESE_ENGINES, default=CHINESE_ENGINES[0],
+        help="rapidocr, if it is installed: slower than tesseract, with fewer errors (default: %(default)s)")
     add("--min-confidence", type=float, default=MIN_CONFIDENCE, metavar="PERCENT",
         help="recognised pages under this mean word confidence stay out of documents.jsonl and are listed as failures "
              "(default: %(default)s)")
@@ -82,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     passwords = Passwords(args.passwords)
     pdfs = check_input(args)
     arguments = {"language": ",".join(args.language), "limit": args.limit, "timeout": args.timeout, "dpi": args.dpi,
+                 "engine": engine_name(args.engine), "chinese_engine": args.chinese_engine,
                  "min_confidence": args.min_confidence, "drop_front_matter": args.drop_front_matter,
                  "memory": args.memory, "passwords_for": passwords.named}
     names = list(pdfs) if args.shard is None else list(pdfs)[args.shard[0] :: args.shard[1]]
@@ -127,6 +141,7 @@ def check_input(args: argparse.Namespace) -> dict[str, Path]:
     root, pdfs = find_pdfs(args.pdfs)
     if args.pdfs.is_dir():
         refuse_nesting(root, args.out)
+    require_chinese_engine(args.chinese_engine)
     require_tesseract(() if args.language == (AUTO,) else args.language)
     return dict(list(pdfs.items())[: args.limit])
 
@@ -154,6 +169,7 @@ def read_pdfs(args: argparse.Namespace, pdfs: dict[str, Path], parts: dict[str, 
     if pages := sum(len(book.journal.settled) + len(book.journal.failed) for book in books):
         print(f"{pages} pages of the others were done before")
     settings = {"languages": args.language, "dpi": args.dpi, "timeout": args.timeout,
+                "engine": engine_name(args.engine), "chinese_engine": args.chinese_engine,
                 "memory_bytes": int(args.memory * 2**30)}
     read_all(books, settings, args.workers, len(pdfs) - len(waiting), len(pdfs))
 

@@ -37,7 +37,8 @@ class PdfReader:
 
     def __init__(self, settings: dict):
         self.languages = settings["languages"]
-        self.reader = PageReader(self.languages, settings["dpi"], settings["timeout"])
+        self.reader = PageReader(self.languages, settings["dpi"], settings["timeout"], settings["engine"],
+                                 settings["chinese_engine"])
         self.unsettled = self.reader.settled
         self.path, self.document = None, None
 

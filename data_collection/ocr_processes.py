@@ -21,6 +21,7 @@ from corpus_record import is_disk_full
 from language import detect_language
 from ocr_display import Display
 from ocr_document import PdfReader
+from page_ocr import engine_name
 from pdf_journal import PAGES_A_UNIT, Journal, Unit
 from unfinished_run import die_with_parent
 
@@ -42,9 +43,10 @@ class Book(NamedTuple):
 def read_all(books: list[Book], settings: dict, workers: int, done: int, total: int) -> None:
     """Read what the books' journals lack. done, total: PDFs finished before, and all, for the display.
 
-    settings: languages, dpi, timeout (seconds a page), memory_bytes. Errors: OSError where the disk is full.
+    settings: languages, dpi, timeout (seconds a page), engine, chinese_engine, memory_bytes. Errors: OSError where the
+    disk is full.
     """
-    _load_before_forking()
+    _load_before_forking(settings["engine"])
     run = _Run(books, settings, workers, done, total)
     try:
         run.go()
@@ -54,11 +56,11 @@ def read_all(books: list[Book], settings: dict, workers: int, done: int, total: 
     print(f"largest process: {peak:.0f} MB of memory at its peak")
 
 
-def _load_before_forking() -> None:
+def _load_before_forking(engine: str) -> None:
     """What every process needs and would take half a second to load for itself."""
     import pypdfium2  # noqa: F401
-    import pytesseract  # noqa: F401
 
+    engine_name(engine)  # imports it
     detect_language("The patient was seen by a doctor in the clinic.")
 
 

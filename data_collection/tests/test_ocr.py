@@ -2,7 +2,8 @@
 
 import pytest
 
-import page_ocr
+import tesseract_engine
+from drawn_pages import edit_distance
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 
@@ -20,7 +21,7 @@ def test_a_tree_of_pdfs_is_read_each_page_by_the_method_it_needs(run, made, tmp_
         ("b/scan.PDF", 1): "ocr"}
     assert documents["a/text.pdf"]["text"] == f"{made.long}\nA last short page about the treatment."
     scan = documents["b/scan.PDF"]
-    assert scan["text"].replace("\n", " ") == made.long
+    assert edit_distance(scan["text"].replace("\n", " "), made.long) <= 3
     assert (scan["language"], scan["source"], scan["pages"], scan["pages_ocr"]) == ("en", "textbook", 1, 1)
     assert scan["confidence"] == pages["b/scan.PDF", 1]["confidence"] > 80
     assert scan["id"] == documents["a/text.pdf"]["id"] or len(scan["id"]) == 16
@@ -36,7 +37,7 @@ def test_a_scan_lying_on_its_side_is_turned_before_it_is_read(run, made, tmp_pat
     made.scanned_pdf(tmp_path / "pdfs" / "turned.pdf", [made.long], turned=90)
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out").returncode == 0
     documents, _, _ = made.books(tmp_path / "out")
-    assert documents["turned.pdf"]["text"].replace("\n", " ") == made.long
+    assert edit_distance(documents["turned.pdf"]["text"].replace("\n", " "), made.long) <= 3
 
 
 def test_later_scanned_pages_take_the_language_that_the_first_showed(run, made, tmp_path):
@@ -44,7 +45,7 @@ def test_later_scanned_pages_take_the_language_that_the_first_showed(run, made, 
     made.scanned_pdf(tmp_path / "pdfs" / "de.pdf", [page, page])
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out").returncode == 0
     documents, pages, _ = made.books(tmp_path / "out")
-    assert [page["model"] for page in pages.values()] == ["eng+fra+spa+deu", "deu"]
+    assert [page["model"] for page in pages.values()] == ["deu", "deu"]
     assert documents["de.pdf"]["language"] == "de"
 
 
@@ -62,7 +63,7 @@ def test_the_language_asked_for_is_taken_and_its_trained_data_required(run, made
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [made.long])
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--language", "fr").returncode == 0
     assert made.books(tmp_path / "out")[0]["a.pdf"]["language"] == "fr"
-    monkeypatch.setattr(page_ocr, "installed_models", lambda: frozenset({"eng", "osd"}))
+    monkeypatch.setattr(tesseract_engine, "installed_models", lambda: frozenset({"eng", "osd"}))
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out2", "--language", "zh")
     assert done.returncode == 2
     assert "install the Debian package tesseract-ocr-chi-sim" in done.stderr
@@ -73,6 +74,16 @@ def test_a_missing_tesseract_is_one_sentence(run, made, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
     assert (done.returncode, "install the Debian package tesseract-ocr" in done.stderr) == (2, True)
+
+
+def test_a_page_says_how_it_was_recognised(run, made, tmp_path):
+    made.scanned_pdf(tmp_path / "pdfs" / "scan.pdf", [made.long], turned=90)
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--engine", "pytesseract", "--language", "en")
+    assert done.returncode == 0, done.stderr
+    page = made.books(tmp_path / "out")[1]["scan.pdf", 1]
+    assert [page[key] for key in ("engine", "model", "resolution", "layout", "turned")] == [
+        "pytesseract", "eng", 200, 6, 90]
+    assert made.manifest(tmp_path / "out")["arguments"]["engine"] == "pytesseract"
 
 
 def test_bad_folders_and_settings_are_refused(run, made, tmp_path):

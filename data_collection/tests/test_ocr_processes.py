@@ -117,7 +117,7 @@ def test_a_page_that_takes_tesseract_too_long_fails_alone(run, made, tmp_path, m
                     encoding="utf-8")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
-    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--timeout", 1)
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--timeout", 1, "--engine", "pytesseract")
     assert done.returncode == 3
     documents, _, failures = made.books(tmp_path / "out")
     assert list(documents) == ["text.pdf"]
