@@ -154,8 +154,9 @@ class _Run:
             self._write_down(worker.book, {"document": journal.name, "page": page, "reason": reason, "lost": True})
 
     def _write_down(self, i: int, record: dict) -> None:
-        self.books[i].journal.add(record)
-        self.display.count(i, record)
+        if i in self.open_books:  # else another process's pages had the PDF given up
+            self.books[i].journal.add(record)
+            self.display.count(i, record)
 
     def _drop(self, worker: "_Worker") -> None:
         """End a process; what is left of its unit waits for another."""

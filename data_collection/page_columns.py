@@ -52,7 +52,7 @@ def missed_ink(ink, boxes, dots_per_inch: int) -> float:
 
 
 def _gutter_share(ink) -> float:
-    """The share of the full rows of print that have a wide gap with print on both sides, at the place where most have."""
+    """The share of the full rows of print that have a wide gap between print at one place, where most have it."""
     import numpy
 
     width = ink.shape[1]
