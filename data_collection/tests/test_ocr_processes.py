@@ -92,6 +92,27 @@ def test_a_pdf_whose_pages_crash_is_given_up_at_the_same_page_whatever_the_worke
         assert [page for _, page in pages] == [i for i in range(1, 19) if i not in (3, 18)]
 
 
+def test_pages_that_come_after_their_pdf_was_given_up_are_let_go(run, made, tmp_path, monkeypatch):
+    made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"Here is page {i}." for i in range(120)])
+    made.text_pdf(tmp_path / "pdfs" / "b.pdf", [made.long])
+    read_page = ocr_document.read_page
+
+    def slow_behind(pdf, number, name, *rest):
+        if name == "b.pdf":
+            time.sleep(1.5)
+        elif number < 64:
+            return {"document": name, "page": number + 1, "reason": "broken"}
+        else:
+            time.sleep(0.2)
+        return read_page(pdf, number, name, *rest)
+
+    monkeypatch.setattr(ocr_document, "read_page", slow_behind)
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", 3)
+    assert done.returncode == 3, done.stderr
+    assert made.books(tmp_path / "out")[2][-1]["reason"] == (
+        "given up behind page 50 of 120: 50 pages in a row failed")
+
+
 def test_a_process_that_is_killed_from_outside_costs_no_page(run, made, tmp_path, monkeypatch):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"{made.long} one", f"{made.long} two", f"{made.long} three"])
     once = tmp_path / "once"
