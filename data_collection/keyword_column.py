@@ -14,12 +14,14 @@ from keyword_automaton import build_automaton
 from keyword_match import NOT_TEXT, Keyword
 
 PATIENCE_S = 1.5  # loading the compiled code takes less
+TWO_BYTE_LETTERS = ("ar", "ru")  # read without guessing, see `keyword_kernel.code_point_without_guess`
 
 
 class ColumnScorer:
     def __init__(self, language: str, rule: str, keywords: list[Keyword]):
         self.automaton = build_automaton(language, rule, keywords)
-        self._score_documents = _load_kernel(self.automaton)
+        self._score_documents, self._is_utf8 = _load_kernel(self.automaton)
+        self._ascii_end = numpy.uint32(0 if language in TWO_BYTE_LETTERS else 0x80)
 
     def score(self, texts) -> tuple[numpy.ndarray, numpy.ndarray]:
         """(distinct int32, density float64); see Matcher.score_column."""
@@ -48,11 +50,23 @@ class ColumnScorer:
         if not len(texts):
             return distinct, density
         data, begins, ends = _documents(texts)
-        refused = _not_utf8(texts, data, begins, ends)
+        refused = self._not_utf8(data, begins, ends)
         ends[refused] = begins[refused]
-        self._score_documents(self.automaton, data, begins, ends, distinct, density)
+        self._score_documents(self.automaton, data, begins, ends, self._ascii_end, distinct, density)
         distinct[refused] = NOT_TEXT.distinct
         return distinct, density
+
+    def _not_utf8(self, data, begins, ends) -> list[int]:
+        """The rows that are not valid UTF-8 (parquet files may hold such; nobody checks when they are read)."""
+        some = begins < ends
+        if not some.any():
+            return []
+        first, last = begins[some][0], ends[some][-1]
+        edges = numpy.concatenate([begins[some], ends[some]])
+        if self._is_utf8(data, first, last) and not (data[edges[edges < last]] & 0xC0 == 0x80).any():
+            return []  # all is valid, also between the texts, and no text begins or ends inside a character
+        return [row for row, (begin, end) in enumerate(zip(begins, ends, strict=True))
+                if not self._is_utf8(data, begin, end)]  # fmt: skip
 
 
 def _zeros(rows: int) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -73,37 +87,17 @@ def _documents(texts) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     return data, begins, ends
 
 
-def _not_utf8(texts, data, begins, ends) -> list[int]:
-    """The rows that are not valid UTF-8 (parquet files may hold such; nobody checks when they are read)."""
-    try:
-        texts.validate(full=True)
-        return []
-    except pyarrow.ArrowInvalid:
-        return [
-            row
-            for row, (begin, end) in enumerate(zip(begins, ends, strict=True))
-            if not _is_utf8(data[begin:end].tobytes())
-        ]
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _load_kernel(automaton):
-    """The compiled function, tried on an empty column; says so if it has to be compiled, which takes a while."""
+    """The compiled functions, tried on an empty column; says so if it has to be compiled, which takes a while."""
     notice = threading.Timer(PATIENCE_S, print, ("compiling the keyword matcher (once per machine, about 10 s)",),
                              {"file": sys.stderr, "flush": True})  # fmt: skip
     notice.start()
     try:
-        from keyword_kernel import score_documents
+        from keyword_kernel import is_utf8, score_documents
 
-        nothing = _documents(pyarrow.array([], pyarrow.string()))
-        score_documents(automaton, *nothing, *_zeros(0))
+        data, begins, ends = _documents(pyarrow.array([], pyarrow.string()))
+        is_utf8(data, numpy.int64(0), numpy.int64(0))
+        score_documents(automaton, data, begins, ends, numpy.uint32(0), *_zeros(0))
     finally:
         notice.cancel()
-    return score_documents
+    return score_documents, is_utf8

@@ -26,6 +26,9 @@ LATIN_LETTERS_END, LATIN_END = FIRST_LETTER + 26, FIRST_LETTER + 36
 START, SPAN, LENGTH, KEYWORD, END = range(5)  # columns of a candidate: where, how many words, letters, which, up to
 COLUMNS = 5
 LETTERS, WORDS_OF, FLAGS = range(3)  # columns of Automaton.keywords
+# Columns of a lane, a document under way: which, where, up to where, state, characters and hits so far.
+DOCUMENT, AT, UP_TO, STATE, CHARACTERS, HITS = range(6)
+HITS_AT_ONCE, MOST_LETTERS = 4096, 8  # a sequence has at most 7 letters
 
 
 def compiled(function):
@@ -49,6 +52,22 @@ def code_point(data, at):
     return (
         (first & 0x7) << 18 | (data[at + 1] & 0x3F) << 12 | (data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)
     ), at + 4
+
+
+@compiled
+def code_point_without_guess(data, at, ascii_end):
+    """`code_point`, but below `ascii_end` only does it branch on ASCII; reads one byte further than it needs.
+
+    With ascii_end 0x80 the processor guesses which come next, ASCII or not: right nearly always in Latin scripts. In
+    scripts of two bytes a letter (Arabic, Cyrillic) every space is a wrong guess, dearer than the arithmetic for both.
+    """
+    first = numpy.uint32(data[at])
+    if first < ascii_end:
+        return first, at + 1
+    if first < 0xE0:
+        longer = numpy.int64(first) >> 7  # 0 for ASCII, else 1
+        return (first & (0x7F >> 2 * longer)) << 6 * longer | (data[at + 1] & (0x3F * longer)), at + 1 + longer
+    return code_point(data, at)
 
 
 @compiled
@@ -301,68 +320,117 @@ def look_up(edge_starts, edge_symbols, edge_states, fallback, root_row, state, s
 
 
 @compiled
-def scan(a, data, at, end, state, hits):
-    """Walk a text from `at`; writes where keywords end to hits: [place (2 numbers), characters so far, hit state].
+def scan(a, data, lane, hits):
+    """Walk a lane's text to its end, or until `hits` is full.
 
-    Returns (n hits, position reached, state, characters): the end of the text, or earlier if `hits` is full.
+    hits: where keywords end, [position, index, characters so far, hit state].
     """
     table, symbol_of, dense = a.table, a.symbol_of, a.dense
     edge_starts, edge_symbols, edge_states, fallback, root_row = (
         a.edge_starts, a.edge_symbols, a.edge_states, a.fallback, a.root_row)  # fmt: skip
     first_hit = numpy.uint32(a.first_hit * (a.symbols if dense else 1))
-    n, characters, full = 0, 0, len(hits) - 8  # a sequence has at most 7 letters
-    while at < end:
+    at, end, state, characters, n = lane[AT], lane[UP_TO], numpy.uint32(lane[STATE]), lane[CHARACTERS], lane[HITS]
+    while at < end and n < HITS_AT_ONCE - MOST_LETTERS:
         code, after = code_point(data, at)
         symbol = symbol_of[code]
-        if symbol < FIRST_SEQUENCE:
+        for index in range(width(symbol_of, numpy.int64(symbol))):
+            letter = numpy.uint16(part(symbol_of, numpy.int64(symbol), index))
             if dense:
-                state = table[state + symbol]
-            elif symbol != SKIP:
-                state = look_up(edge_starts, edge_symbols, edge_states, fallback, root_row, state, symbol)
-            characters += symbol != SKIP
-            if state >= first_hit and symbol != SKIP:
-                hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = at, 0, characters, state
+                state = table[state + letter]
+            else:
+                state = look_up(edge_starts, edge_symbols, edge_states, fallback, root_row, state, letter)
+            characters += 1
+            if state >= first_hit:
+                hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = at, index, characters, state
                 n += 1
-                if n >= full:
-                    at = after
-                    break
-        else:
-            for index in range(width(symbol_of, numpy.int64(symbol))):
-                letter = numpy.uint16(part(symbol_of, numpy.int64(symbol), index))
-                if dense:
-                    state = table[state + letter]
-                else:
-                    state = look_up(edge_starts, edge_symbols, edge_states, fallback, root_row, state, letter)
-                characters += 1
-                if state >= first_hit:
-                    hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = at, index, characters, state
-                    n += 1
-            if n >= full:
-                at = after
-                break
         at = after
-    return n, at, state, characters
+    lane[AT], lane[STATE], lane[CHARACTERS], lane[HITS] = at, state, characters, n
 
 
 @compiled
-def score_documents(a, data, begins, ends, distinct, density):
-    """Fill distinct (int32) and density (float64) of the documents data[begins[i]:ends[i]]."""
+def scan_two(table, symbol_of, first_hit, data, ascii_end, one, two, hits1, hits2):
+    """`scan` two lanes by turns, by the table, until one is done (but for the data's last byte); returns which, 0 or 1.
+
+    Each step waits for the table's answer to the step before: the other lane's step uses that time. Everything stands
+    here twice, because numba makes a function that walks one step and hands back its numbers 20 times slower.
+    """
+    at1, state1, characters1, n1 = one[AT], numpy.uint32(one[STATE]), one[CHARACTERS], one[HITS]
+    at2, state2, characters2, n2 = two[AT], numpy.uint32(two[STATE]), two[CHARACTERS], two[HITS]
+    # code_point_without_guess may read one byte too many: never behind the data.
+    end1, end2 = min(one[UP_TO], len(data) - 1), min(two[UP_TO], len(data) - 1)
+    full = HITS_AT_ONCE - MOST_LETTERS
+    while at1 < end1 and at2 < end2 and n1 < full and n2 < full:
+        code1, after1 = code_point_without_guess(data, at1, ascii_end)
+        code2, after2 = code_point_without_guess(data, at2, ascii_end)
+        symbol1, symbol2 = symbol_of[code1], symbol_of[code2]
+        if symbol1 < FIRST_SEQUENCE:
+            state1 = table[state1 + symbol1]
+            characters1 += symbol1 != SKIP
+            if state1 >= first_hit and symbol1 != SKIP:
+                hits1[n1, 0], hits1[n1, 1], hits1[n1, 2], hits1[n1, 3] = at1, 0, characters1, state1
+                n1 += 1
+        else:
+            for index in range(width(symbol_of, numpy.int64(symbol1))):
+                state1 = table[state1 + numpy.uint16(part(symbol_of, numpy.int64(symbol1), index))]
+                characters1 += 1
+                if state1 >= first_hit:
+                    hits1[n1, 0], hits1[n1, 1], hits1[n1, 2], hits1[n1, 3] = at1, index, characters1, state1
+                    n1 += 1
+        if symbol2 < FIRST_SEQUENCE:
+            state2 = table[state2 + symbol2]
+            characters2 += symbol2 != SKIP
+            if state2 >= first_hit and symbol2 != SKIP:
+                hits2[n2, 0], hits2[n2, 1], hits2[n2, 2], hits2[n2, 3] = at2, 0, characters2, state2
+                n2 += 1
+        else:
+            for index in range(width(symbol_of, numpy.int64(symbol2))):
+                state2 = table[state2 + numpy.uint16(part(symbol_of, numpy.int64(symbol2), index))]
+                characters2 += 1
+                if state2 >= first_hit:
+                    hits2[n2, 0], hits2[n2, 1], hits2[n2, 2], hits2[n2, 3] = at2, index, characters2, state2
+                    n2 += 1
+        at1, at2 = after1, after2
+    one[AT], one[STATE], one[CHARACTERS], one[HITS] = at1, state1, characters1, n1
+    two[AT], two[STATE], two[CHARACTERS], two[HITS] = at2, state2, characters2, n2
+    return numpy.int64(at1 < end1 and n1 < full)
+
+
+@compiled
+def score_documents(a, data, begins, ends, ascii_end, distinct, density):
+    """Fill distinct (int32) and density (float64) of the documents data[begins[i]:ends[i]].
+
+    ascii_end: see `code_point_without_guess`. Two documents are under way; where one ends, the next takes its lane.
+    """
     symbol_of, hit_starts, hit_keywords, keywords, way = a.symbol_of, a.hit_starts, a.hit_keywords, a.keywords, a.way
-    hits = numpy.empty((4096, 4), numpy.int64)
+    hits = numpy.empty((2, HITS_AT_ONCE, 4), numpy.int64)
+    lanes = numpy.zeros((2, 6), numpy.int64)
     found = numpy.empty((1024, COLUMNS), numpy.int64)
     memory = numpy.empty(2, numpy.int64)
     seen = numpy.zeros(len(keywords), numpy.int64)
     free = numpy.zeros(len(keywords), numpy.int64)
     scale = a.symbols if a.dense else 1
-    for document in range(len(begins)):
-        begin, end, stamp = begins[document], ends[document], document + 1
+    first_hit = numpy.uint32(a.first_hit * scale)
+    which = 0
+    for document in range(len(begins) + 1):
+        if document < len(begins):
+            lanes[which, DOCUMENT], lanes[which, AT], lanes[which, UP_TO] = document, begins[document], ends[document]
+            lanes[which, STATE], lanes[which, CHARACTERS], lanes[which, HITS] = a.start * scale, 0, 0
+        if document == 0:
+            which = 1
+            continue
+        if document < len(begins) and a.dense:
+            which = scan_two(a.table, symbol_of, first_hit, data, ascii_end, lanes[0], lanes[1], hits[0], hits[1])
+        else:
+            which = 1 - which
+        # Judge that lane's document; what is left of its text (many hits, or the last document) is walked alone.
+        done, end = lanes[which, DOCUMENT], lanes[which, UP_TO]
+        begin, stamp = begins[done], done + 1
         memory[:] = -1
-        state, characters, n, total, covered, at = numpy.uint32(a.start * scale), 0, 0, 0, 0, begin
-        while at < end:
-            n_hits, at, state, more = scan(a, data, at, end, state, hits)
-            for h in range(n_hits):
-                place, index, length = hits[h, 0], hits[h, 1], characters + hits[h, 2]
-                hit = hits[h, 3] // scale - a.first_hit
+        n = total = covered = 0
+        while True:
+            for h in range(lanes[which, HITS]):
+                place, index, length = hits[which, h, 0], hits[which, h, 1], hits[which, h, 2]
+                hit = hits[which, h, 3] // scale - a.first_hit
                 for i in range(hit_starts[hit], hit_starts[hit + 1]):
                     keyword = numpy.int64(hit_keywords[i])
                     if way == PUBLISHED:
@@ -375,8 +443,43 @@ def score_documents(a, data, begins, ends, distinct, density):
                             found = twice_as_long(found)
                         n += add_candidate(way, keywords, a.proclitics, symbol_of, data, begin, end, place, index,
                                            length, keyword, found[n], memory)  # fmt: skip
-            characters += more
+            if lanes[which, AT] == end:
+                break
+            lanes[which, HITS] = 0
+            scan(a, data, lanes[which], hits[which])
         if way != PUBLISHED:
             total, covered = settle(way, symbol_of, data, end, found, n, seen, stamp)
-        distinct[document] = total
-        density[document] = covered / characters if characters else 0.0
+        characters = lanes[which, CHARACTERS]
+        distinct[done] = total
+        density[done] = covered / characters if characters else 0.0
+
+
+@compiled
+def breaks(third, second, last, byte):
+    """Whether a byte cannot follow the three before it in UTF-8. Comparisons only: numba widens `&` to 64 bits."""
+    continues = (byte >= 0x80) & (byte < 0xC0)
+    awaited = (last >= 0xC0) | (second >= 0xE0) | (third >= 0xF0)
+    return (
+        (continues ^ awaited)
+        | (byte == 0xC0) | (byte == 0xC1) | (byte > 0xF4)  # too long for what it says; above U+10FFFF
+        | ((last == 0xE0) & (byte < 0xA0)) | ((last == 0xF0) & (byte < 0x90))  # too long
+        | ((last == 0xED) & (byte >= 0xA0)) | ((last == 0xF4) & (byte >= 0x90))  # surrogates; above U+10FFFF
+    )  # fmt: skip
+
+
+@compiled
+def is_utf8(data, begin, end):
+    """Whether data[begin:end] is UTF-8 (table 3-7 of https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf).
+
+    Each byte and the three before it say all, so there is no branch and LLVM takes 32 bytes at a time.
+    """
+    wrong, third, second, last = False, numpy.uint8(0), numpy.uint8(0), numpy.uint8(0)
+    for at in range(begin, min(begin + 3, end)):
+        wrong |= breaks(third, second, last, data[at])
+        third, second, last = second, last, data[at]
+    if end - begin > 3:
+        a, b, c, d = data[begin : end - 3], data[begin + 1 : end - 2], data[begin + 2 : end - 1], data[begin + 3 : end]
+        for i in range(len(d)):
+            wrong |= breaks(a[i], b[i], c[i], d[i])
+        third, second, last = data[end - 3], data[end - 2], data[end - 1]
+    return not (wrong | breaks(third, second, last, numpy.uint8(0)))

@@ -1,5 +1,6 @@
 """The compiled matcher against the plain definition: equal numbers on real, generated and hostile columns."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import numpy
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -180,6 +182,28 @@ def test_a_text_cut_inside_a_character_does_not_read_into_the_next_document():
         distinct, _ = load_matcher("en", "bounded").score_column(column)
         valid = [int(not is_utf8(part)) * -1 for part in (whole[:cut], whole[cut:])]
         assert distinct.tolist() == [*valid, 1]
+
+
+def test_a_text_cut_inside_a_character_is_refused_though_the_bytes_of_a_null_row_complete_it():
+    offsets, missing = pyarrow.py_buffer(numpy.array([0, 7, 8, 13], numpy.int32)), pyarrow.py_buffer(b"\x05")
+    text = pyarrow.py_buffer("fever é".encode() + b"fever")
+    column = pyarrow.Array.from_buffers(pyarrow.string(), 3, [missing, offsets, text])
+    assert load_matcher("en", "bounded").score_column(column)[0].tolist() == [-1, 0, 1]
+
+
+def test_bytes_are_utf8_where_python_can_decode_them():
+    """All that can follow one another: every pair and, of the bytes at which a rule begins, every four."""
+    from keyword_kernel import is_utf8 as compiled
+
+    edges = b"\x00\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc2\xdf\xe0\xe1\xed\xee\xf0\xf1\xf4\xf5\xff"
+    pairs = [bytes(pair) for pair in itertools.product(range(256), repeat=2)]
+    fours = [bytes(four) for four in itertools.product(edges, repeat=4)]
+    for parts in (pairs, fours, [b"a" * 40 + four for four in fours[::7]]):
+        data = numpy.frombuffer(b"".join(parts), numpy.uint8)
+        data.setflags(write=False)
+        size = len(parts[0])
+        found = [compiled(data, i * size, i * size + size) for i in range(len(parts))]
+        assert found == [is_utf8(part) for part in parts]
 
 
 def is_utf8(part: bytes) -> bool:
