@@ -443,7 +443,7 @@ def score_documents(a, data, begins, ends, ascii_end, distinct, density):
                             found = twice_as_long(found)
                         n += add_candidate(way, keywords, a.proclitics, symbol_of, data, begin, end, place, index,
                                            length, keyword, found[n], memory)  # fmt: skip
-            if lanes[which, AT] == end:
+            if lanes[which, AT] >= end:
                 break
             lanes[which, HITS] = 0
             scan(a, data, lanes[which], hits[which])
