@@ -40,7 +40,6 @@ HERE = Path(__file__).parent
 MEASURES = ("errors", "speed", "layer", "scan")
 SIDES = ("ocr.py", "pytesseract", "pytesseract, one thread")
 LEAST_CHARACTERS = 600  # of a document that gives a page
-LAYER_PAGES = 60  # a document
 LAYER_LANGUAGES = ("en", "fr", "ru")
 CID_FONTS = {"zh": "STSong-Light", "ja": "HeiseiMin-W3"}  # names that the PDF gives and the reader must have
 
@@ -61,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pages", type=int, default=12, help="pages drawn a language (default: %(default)s)")
     add("--pages-a-pdf", type=int, default=4, help="pages in each PDF (default: %(default)s)")
     add("--scan-dpi", type=int, default=300, help="dots per inch of the drawn scans (default: %(default)s)")
+    add("--layer-pages", type=int, default=60, help="pages of each PDF with a text layer (default: %(default)s)")
     add("--scan", type=Path, help="a scanned PDF in German with its true text beside it (.txt), for --measure scan")
     add("--rounds", type=int, default=3, help="measurements of speed of each side (default: %(default)s)")
     add("--workers", type=int, default=len(os.sched_getaffinity(0)),
@@ -97,10 +97,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    if min(args.pages, args.pages_a_pdf, args.rounds, args.workers, args.scan_dpi) < 1:
-        raise InputError("--pages, --pages-a-pdf, --rounds, --workers and --scan-dpi must be at least 1")
-    wanted = set(args.languages) | (set(LAYER_LANGUAGES) | set(CID_FONTS) if "layer" in args.measure else set())
-    for language in sorted(wanted):
+    for name in ("pages", "pages_a_pdf", "layer_pages", "scan_dpi", "rounds", "workers"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1")
+    drawn = args.languages if {"errors", "speed"} & set(args.measure) else []
+    layered = (*LAYER_LANGUAGES, *CID_FONTS) if "layer" in args.measure else ()
+    for language in sorted({*drawn, *layered}):
         if not (args.input / f"{language}.parquet").is_file():
             raise InputError(f"{args.input} holds no {language}.parquet; leave {language} out of --languages"
                              + ", and layer out of --measure" * (language not in args.languages))
@@ -231,7 +233,7 @@ def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
     print("|---|---|---|---|")
     for language in (*LAYER_LANGUAGES, *CID_FONTS):
         texts = medical_texts(args.input / f"{language}.parquet", args.seed)
-        path = write_layer_pdf(folder / f"layer_{language}.pdf", texts, language)
+        path = write_layer_pdf(folder / f"layer_{language}.pdf", texts, language, args.layer_pages)
         rates = []
         for _ in range(args.rounds + 1):
             document = open_pdf(path)
@@ -239,18 +241,18 @@ def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
             for number in range(len(document)):
                 if (record := read_page(document, number, path.name, None, (language,))).get("method") != "text_layer":
                     raise InputError(f"{path.name}, page {number + 1}: its text layer was not used: {record}")
-            rates.append(round(LAYER_PAGES / (time.process_time() - begun), 1))
+            rates.append(round(args.layer_pages / (time.process_time() - begun), 1))
             document.close()
         rates = sorted(rates[1:])  # the first round loads what later ones have
         font = "not embedded" if language in CID_FONTS else "embedded"
-        results[language] = {"font": font, "pages": LAYER_PAGES, "pages_per_cpu_s": rates}
-        print(f"| {language} | {font} | {LAYER_PAGES} | "
+        results[language] = {"font": font, "pages": args.layer_pages, "pages_per_cpu_s": rates}
+        print(f"| {language} | {font} | {args.layer_pages} | "
               f"{statistics.median(rates):.0f} ({rates[0]:.0f}, {rates[-1]:.0f}) |", flush=True)
     return results
 
 
-def write_layer_pdf(path: Path, texts: list[str], language: str) -> Path:
-    """A PDF of LAYER_PAGES full pages of text, lines of it one below the other."""
+def write_layer_pdf(path: Path, texts: list[str], language: str, pages: int) -> Path:
+    """A PDF of full pages of text, lines of it one below the other."""
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.cidfonts import UnicodeCIDFont
     from reportlab.pdfbase.ttfonts import TTFont
@@ -259,14 +261,14 @@ def write_layer_pdf(path: Path, texts: list[str], language: str) -> Path:
     face = CID_FONTS.get(language, "BenchFont")
     font = fonts_of(language)[-1][0] if language not in CID_FONTS else None
     pdfmetrics.registerFont(TTFont(face, str(font)) if font else UnicodeCIDFont(face))
-    step = 40 if language in CID_FONTS else 88
+    width, lines = (40, 44) if language in CID_FONTS else (80, 44)  # 11 points on A4
     text = " ".join(" ".join(texts).split())
     canvas = Canvas(str(path), invariant=1)
-    for page in range(LAYER_PAGES):
-        canvas.setFont(face, 10)
-        for line in range(48):
-            begin = (page * 48 + line) * step % max(1, len(text) - step)
-            canvas.drawString(50, 790 - 15 * line, text[begin : begin + step])
+    for page in range(pages):
+        canvas.setFont(face, 11)
+        for line in range(lines):
+            begin = (page * lines + line) * width % max(1, len(text) - width)
+            canvas.drawString(50, 780 - 16 * line, text[begin : begin + width])
         canvas.showPage()
     canvas.save()
     return path

@@ -19,7 +19,7 @@ def labelled(tmp_path, made):
     except InputError as error:
         pytest.skip(str(error))
     for language in ("en", "fr", "ru", "zh", "ja"):
-        text = f"{made.medical[language]} " * 12
+        text = f"{made.medical[language]} " * (600 // len(made.medical[language]) + 1)
         rows = [{"text": text, "label": label} for label in ("medical", "medical", "general")]
         made.parquet(tmp_path / "labelled" / f"{language}.parquet", rows)
     return tmp_path / "labelled"
@@ -50,7 +50,8 @@ def test_white_space_and_forms_are_no_errors_and_a_page_not_read_is_all_errors()
 def test_everything_is_measured_and_written(run, labelled, tmp_path):
     scan = tmp_path / "scan.pdf"
     done = run("bench_ocr.py", labelled, "--languages", "en", "zh", "--pages", 2, "--pages-a-pdf", 2, "--rounds", 1,
-               "--workers", 2, "--keep", tmp_path / "kept", "--json", tmp_path / "bench.json")  # fmt: skip
+               "--workers", 2, "--layer-pages", 5, "--keep", tmp_path / "kept",
+               "--json", tmp_path / "bench.json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert set(result["errors"]) == {"en", "zh"}
