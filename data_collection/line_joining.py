@@ -50,6 +50,8 @@ def join_lines(before: str, line: str, page: str = "") -> str:
 
 def _is_close(before: str, line: str, page: str) -> bool:
     """Whether nothing stands between the lines: Chinese or Japanese, or Latin in it on a page that puts no spaces."""
+    if before[-1].isascii() and line[0].isascii():
+        return False
     ends, begins = ENDS_IN_CJK.search(before[-4:]), BEGINS_WITH_CJK.match(line)
     if ends and begins:
         return True

@@ -13,7 +13,7 @@ from page_lines import MOST_POINTS, Box, Line, PageText
 
 LEAST_GAP = 6.0  # points; columns stand at least this far apart, words of 12 point print about 3 to 5
 WIDE = 0.55  # of the text's width: such lines may go through two columns; a line of one column of two is narrower
-SAMPLED_LINES = 6  # wide lines looked at for gaps
+SAMPLED_LINES = 4  # wide lines looked at for gaps
 VALLEY = 0.75  # of the usual number of lines over a place: fewer may be a gutter below a title and a summary
 LEAST_COLUMN_LINES = 4  # in each column; two or three lines side by side are a table, a letter's head, a caption
 LEAST_LETTERS = 12  # in a column's usual line (Chinese characters count double): cells of tables hold fewer
@@ -53,7 +53,7 @@ def _gutters(page: PageText, lines: list[Line]) -> list[float]:
     if right - left > MOST_POINTS:
         return []
     wide = [line for line in lines if line.width > WIDE * (right - left) and " " in line.text]
-    sampled = wide[:: max(1, len(wide) // SAMPLED_LINES)]
+    sampled = wide[:: 1 + len(wide) // SAMPLED_LINES]
     pieces = lines
     if len(wide) >= LEAST_COLUMN_LINES and sum(bool(page.gaps(x, LEAST_GAP)) for x in sampled) > 0.3 * len(sampled):
         chosen = set(wide)

@@ -25,6 +25,7 @@ UNWANTED = re.compile(
 )
 DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 LINE_END_HYPHEN = re.compile("(?<=\\w)[\x02\ufffe]\n?")  # pdfium's mark for a hyphen at a line's end
+ANY_CJK = re.compile(f"[{CJK}]")
 SPACE_IN_CJK = re.compile(f"(?<=[{CJK}])[ \u3000]+(?=[{CJK}{QUOTES}])|(?<=[{QUOTES}])[ \u3000]+(?=[{CJK}])")
 ONE_LETTER_WORDS = frozenset("AIÀYOEВИКОСУЯА")
 AFTER_INITIAL = frozenset(("n", "t", "f", "s", "ll", "nd"))  # what a large I or A leaves of In, It, If, As, All, And
@@ -34,11 +35,15 @@ UNBROKEN = {"Han": 20, "Kana": 20, "Hangul": 20, "Arabic": 60}  # letters that h
 def repair_page(text: str) -> str:
     """The page's text as paragraphs, one a line."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = in_writing_order(DIRECTION_MARKS.sub("", LINE_END_HYPHEN.sub("-\n", text)))
-    text = SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
-    text = unicodedata.normalize("NFC", text)
+    if "\x02" in text or "\ufffe" in text:  # the pattern is slow, and most pages have none
+        text = LINE_END_HYPHEN.sub("-\n", text)
+    if not text.isascii():
+        text = in_writing_order(DIRECTION_MARKS.sub("", text))
+        text = SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+        text = unicodedata.normalize("NFC", text)
     raw_lines = text.split("\n")
-    lines = [_clean_line(line) for line in raw_lines]
+    has_cjk = ANY_CJK.search(text) is not None
+    lines = [_clean_line(line, has_cjk) for line in raw_lines]
     usual = _usual_width(lines)
     paragraphs: list[str] = []
     open_paragraph = False
@@ -82,9 +87,11 @@ def _goes_on(text: str, page: str) -> bool:
     return least is not None and len(text) - text.rfind("\n") > least and not LIST_ITEM.match(page)
 
 
-def _clean_line(line: str) -> str:
+def _clean_line(line: str, has_cjk: bool) -> str:
     line = " ".join(line.split())
-    return line if line.isascii() else spaces_mended(SPACE_IN_CJK.sub("", line))
+    if has_cjk:
+        line = SPACE_IN_CJK.sub("", line)
+    return line if line.isascii() else spaces_mended(line)
 
 
 def _is_initial(letter: str, line: str) -> bool:
