@@ -4,6 +4,7 @@ The order of the file is kept wherever geometry gives no clear answer: tables, f
 writing. Used by `pdf_text.py`.
 """
 
+import re
 from bisect import bisect
 from itertools import pairwise
 from statistics import median
@@ -20,22 +21,22 @@ LEAST_LETTERS = 12  # in a column's usual line (Chinese characters count double)
 LEAST_FILL = 0.5  # a column's usual line is at least this much of the column's width
 OVERHANG = 0.1  # of a line that may hang over into the next column, as addresses and formulas do
 PARAGRAPH_GAP = 1.45  # times the usual distance of lines
+NOTE_SIZE = 0.92  # of the column's print: smaller lines at its end, the first with a note's mark, are footnotes
+NOTE = re.compile(r"[\d*†‡§\[(]")
 SENTENCE_ENDS = tuple(".!?:;。！？：；؟…»”\"")
 
 
 def page_text(page: PageText, lines: list[Line]) -> str:
     """The lines of a page as text in reading order, with an empty line where their places show a new paragraph."""
-    if len(lines) < 2 or _stand_upright(lines):
-        return "\n".join(line.text for line in lines)
+    upright = [line for line in lines if len(line.text) >= 4 and line.height > line.width]
+    if len(lines) < 2 or len(upright) > 0.5 * sum(len(line.text) >= 4 for line in lines):
+        return "\n".join(line.text for line in lines)  # vertical writing, or a page whose text lies on its side
+    if upright:  # a stamp along the page's edge
+        lines = [line for line in lines if line not in upright]
     gutters = _gutters(page, lines)
     blocks = _columns(page, lines, gutters) if gutters else [[_from_top(lines)]]
+    blocks += [[[line] for line in upright]] if upright else []
     return "\n\n".join("\n".join(text for column in block for text in _with_paragraphs(column)) for block in blocks)
-
-
-def _stand_upright(lines: list[Line]) -> bool:
-    """Whether most long lines are higher than wide: vertical writing, or a page whose text lies on its side."""
-    long = [line for line in lines if len(line.text) >= 4]
-    return sum(line.height > line.width for line in long) > 0.5 * len(long)
 
 
 def _from_top(lines: list[Line]) -> list[Line]:
@@ -153,7 +154,21 @@ def _columns(page: PageText, lines: list[Line], gutters: list[float]) -> list[li
             blocks.append([[]] if is_wide else [[] for _ in range(len(gutters) + 1)])
         blocks[-1][0 if column is None else len(gutters) - column if from_the_right else column].append(piece)
         was_wide = is_wide
-    return [[_joined_level(column) for column in block if column] for block in blocks]
+    blocks = [[_joined_level(column) for column in block if column] for block in blocks]
+    return [part for block in blocks for part in _notes_apart(block)]
+
+
+def _notes_apart(columns: list[list[Line]]) -> list[list[list[Line]]]:
+    """The columns without the footnotes below each, and these as a block of their own behind them."""
+    bodies, notes = [], []
+    for column in columns:
+        size = NOTE_SIZE * median(line.height for line in column[: max(3, len(column) // 3)])
+        start = max((i + 1 for i, line in enumerate(column) if line.height >= size), default=0)
+        if not 0 < start < len(column) or not NOTE.match(column[start].text):
+            start = len(column)
+        bodies.append(column[:start])
+        notes.append(column[start:])
+    return [bodies, [note for note in notes if note]] if any(notes) else [columns]
 
 
 def _joined_level(lines: list[Line]) -> list[Line]:

@@ -56,3 +56,16 @@ def test_what_cannot_be_opened_says_why(tmp_path, made):
             open_pdf(tmp_path / name)
     with pytest.raises(PdfError, match="needs a password"):
         open_pdf(made.text_pdf(tmp_path / "locked.pdf", ["Text"], password="secret"))
+
+
+def test_real_pages_read_in_order(real_data):
+    def layer(name: str, number: int) -> str:
+        return Page(open_pdf(real_data / "pdfs" / name), number).text_layer()
+
+    arabic = layer("docling__right_to_left_01.pdf", 0)
+    assert "الإنتاجية" in arabic and "المشكلات" in arabic and "اإلنتاجية" not in arabic  # lam-alef shapes
+    three_columns = " ".join(layer("pdfplumber__federal-register-2020-17221.pdf", 1).split())
+    assert "airspeed disagree alert, and altitude disagree alert,5 and may affect" in three_columns
+    assert three_columns.index("1Preliminary KNKT") > three_columns.index("In addition to these four design")
+    assert layer("docling__invisible_text_layer.pdf", 0) == "Visible heading line"
+    assert "click track. When the sequence loops back" in " ".join(layer("pikepdf__sandwich.pdf", 0).split())

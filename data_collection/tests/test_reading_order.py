@@ -16,7 +16,7 @@ def layer(tmp_path):
     """Function of [(x, y, text)], drawn in that order at 9 points, that returns the page's text layer."""
     from reportlab.pdfgen.canvas import Canvas
 
-    def draw(items, rotation=0, invisible=()):
+    def draw(items, rotation=0, invisible=(), small=()):
         canvas = Canvas(str(tmp_path / "page.pdf"), pagesize=(595, 842))
         canvas.setPageRotation(rotation)
         if rotation == 90:  # drawn so that it reads level once a viewer has turned the page
@@ -24,7 +24,7 @@ def layer(tmp_path):
             canvas.translate(0, -595)
         for x, y, text in items:
             words = canvas.beginText(x, y)
-            words.setFont("Helvetica", 9)
+            words.setFont("Helvetica", 7 if text in small else 9)
             words.setTextRenderMode(3 if text in invisible else 0)
             words.textOut(text)
             canvas.drawText(words)
@@ -68,6 +68,29 @@ def test_a_heading_between_columns_parts_them(layer):
     drawn = [*rows(column(50, LEFT, 700), column(300, RIGHT, 700)), (50, 560, HEAD),
              *rows(column(50, THIRD, 530), column(300, RIGHT, 530))]
     assert [line for line in layer(drawn).split("\n") if line] == [*LEFT, *RIGHT, HEAD, *THIRD, *RIGHT]
+
+
+def test_footnotes_below_a_column_do_not_part_the_text_that_goes_on_in_the_next(layer):
+    notes = ["1 A note on the first line of this page,", "in smaller letters than the text above it."]
+    drawn = column(50, LEFT) + column(50, notes, 370) + column(300, RIGHT)
+    assert [line for line in layer(drawn, small=notes).split("\n") if line] == LEFT + RIGHT + notes
+
+
+def test_a_stamp_along_the_edge_stands_behind_the_text(tmp_path):
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "stamp.pdf"), pagesize=(595, 842))
+    for x, y, text in column(50, LEFT)[:5]:
+        canvas.drawString(x, y, text)
+    canvas.saveState()
+    canvas.rotate(90)
+    canvas.drawString(400, -30, "arXiv 2402.13963 of the year 2024")
+    canvas.restoreState()
+    for x, y, text in column(50, LEFT)[5:]:
+        canvas.drawString(x, y, text)
+    canvas.save()
+    lines = Page(open_pdf(tmp_path / "stamp.pdf"), 0).text_layer().split("\n")
+    assert [line for line in lines if line][:10] == LEFT
 
 
 def test_columns_on_a_page_that_viewers_turn(layer):
