@@ -172,7 +172,7 @@ def ask_all(options: argparse.Namespace, jobs: list[Job], ledger: Ledger) -> tup
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
     """A scheduler's SIGTERM ends the run as Ctrl-C does: what is on its way is waited for and kept."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGINT itself may be ignored (a job with "&")
     try:
         yield
     finally:
