@@ -63,10 +63,11 @@ def write_card(folder: Path, name: str, record: dict) -> None:
     kind = "a LoRA adapter added into its base" if merged else WHAT[record["training"]]
     base = shown(facts["base"])
     lead = f"A language model for multiple-choice questions of medical exams: {kind}, on {base}. For research only."
-    prompt = record["prompt"]
+    prompt = record.get("prompt")  # an adapter may be merged that somebody else's tools described
+    named = f"{shown(prompt['name'])} {shown(prompt['version'])}, in `prompt/`" if prompt else "in `prompt/`"
     asked = (
-        f"It answers in the format of its own prompt ({shown(prompt['name'])} {shown(prompt['version'])}, in "
-        "`prompt/`), which `inference/eval.py` reads there; asked otherwise it does worse."
+        f"It answers in the format of its own prompt ({named}), which `inference/eval.py` reads there; asked otherwise "
+        "it does worse."
     )
     sections = [
         lead, USE, data_section(record, facts), training_section(record), scores_section(),
@@ -79,7 +80,7 @@ def write_card(folder: Path, name: str, record: dict) -> None:
 def learned_languages(record: dict) -> list[str]:
     """Languages of the questions that were learned."""
     kinds = [rows for kind, rows in record.get("mixture", {}).items() if kind in ("answer", "rationale")]
-    return sorted({code for rows in kinds or [record["counts"]["questions"]] for code in rows})
+    return sorted({code for rows in kinds or [record.get("counts", {}).get("questions", {})] for code in rows})
 
 
 def data_section(record: dict, facts: dict) -> str:
@@ -89,6 +90,8 @@ def data_section(record: dict, facts: dict) -> str:
     columns |= {f"examples an epoch: {kind}": rows for kind, rows in mixture.items()}
     codes = sorted({code for rows in columns.values() for code in rows})
     names = ", ".join(map(shown, facts["data_names"] or ["a benchmark whose name is not recorded"]))
+    if not codes:
+        return f"## Data\n\nTrain questions of {names}; how many is not recorded."
     lines = ["## Data", "", f"Train questions of {names}:", ""]
     lines += ["| language | " + " | ".join(map(shown, columns)) + " |", "|---|" + "---:|" * len(columns)]
     for code in codes:
