@@ -1,31 +1,58 @@
-"""Read the finished outputs of `filter.py` and `ocr.py` as one stream of corpus records (see FORMAT.md)."""
+"""Read finished folders of documents as corpus records (see FORMAT.md), whole or in units of work.
+
+A finished folder is an output of `filter.py`, `ocr.py`, `websites.py` or `existing_corpora.py`, or a corpus made by
+`build_corpus.py`. A unit is some row groups of a parquet file, or some bytes of a file of JSON lines: what one step of
+`deduplicate.py` and `decontaminate.py` reads, so that the work can be shared and gone on with. Example:
+
+    python -c "import corpus_inputs as c; from pathlib import Path; f = Path('data/filtered'); m = c.open_input(f);
+    print([sum(1 for _ in c.read_unit(unit, m)) for unit in c.units_of({f: m})])"
+"""
 
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from corpus_format import LOSS_SPANS, SOURCES, span_problem
+from corpus_format import LOSS_SPANS, SHARD_NAME, SOURCES, span_problem
 from corpus_record import InputError, read_json, sha256_of_file
-from document_files import read_batches
+from document_files import BATCH_ROWS, InputFile, file_errors, open_parquet
 from exact_duplicates import document_id
 
 FILTER, OCR = "data_collection/filter.py", "data_collection/ocr.py"
+WEBSITES, EXISTING = "data_collection/websites.py", "data_collection/existing_corpora.py"
+CORPUS = "data_collection/build_corpus.py"
+STAGES = (FILTER, OCR, WEBSITES, EXISTING, CORPUS)
+MAKERS = ", ".join(Path(stage).name for stage in STAGES)
 KEPT = re.compile(r"^[a-z]{2}/part-\d+\.parquet$")
+UNIT_BYTES = 256_000_000  # of text in one unit, about
 ORIGIN_COLUMNS = ("origin", "url", "source", "id")  # the first that has a value says where a document came from
 LICENCE_COLUMNS = ("licence", "license")
+
+
+class Unit(NamedTuple):
+    """A part of one file of a finished folder: row groups [first, last) of parquet, bytes [first, last) of JSON lines.
+
+    A line belongs to the unit in which it begins.
+    """
+
+    folder: Path
+    file: str  # its path below the folder
+    first: int
+    last: int
 
 
 def open_input(folder: Path) -> dict:
     """The manifest of a finished folder, its files checked. Errors: InputError for anything half-made or altered."""
     path = folder / "manifest.json"
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give folders made by filter.py or ocr.py")
+        raise InputError(f"{folder} is not a folder; give folders made by {MAKERS}")
     if not path.exists():
-        raise InputError(f"{folder} has no manifest.json: it is half-made; run filter.py or ocr.py to its end first")
+        raise InputError(f"{folder} has no manifest.json: it is half-made; run the command that makes it to its end "
+                         f"first ({MAKERS})")
     manifest = read_json(path)
-    if manifest.get("stage") not in (FILTER, OCR):
-        raise InputError(f"{path}: made by {manifest.get('stage')!r}; expected {FILTER} or {OCR}")
+    if manifest.get("stage") not in STAGES:
+        raise InputError(f"{path}: made by {manifest.get('stage')!r}; expected one of {', '.join(STAGES)}")
     for name, facts in manifest.get("files", {}).items():
         file = folder / name
         if not file.exists():
@@ -39,28 +66,72 @@ def input_files(folder: Path, manifest: dict) -> list[Path]:
     """The files of a finished folder that hold documents for the corpus."""
     if manifest["stage"] == OCR:
         return [folder / "documents.jsonl"]
-    return [folder / name for name in sorted(manifest["files"]) if KEPT.match(name)]
+    name_of = SHARD_NAME if manifest["stage"] == CORPUS else KEPT
+    return [folder / name for name in sorted(manifest["files"]) if name_of.match(name)]
+
+
+def units_of(manifests: dict[Path, dict], unit_bytes: int = UNIT_BYTES) -> list[Unit]:
+    """All documents of finished folders cut into units of about unit_bytes of text, in the folders' order."""
+    units = []
+    for folder, manifest in manifests.items():
+        for path in input_files(folder, manifest):
+            name = path.relative_to(folder).as_posix()
+            if path.suffix == ".jsonl":
+                sizes = [min(unit_bytes, path.stat().st_size - at) for at in range(0, path.stat().st_size, unit_bytes)]
+            else:
+                facts = open_parquet(InputFile(str(path), str(path), 0)).metadata
+                sizes = [facts.row_group(group).total_byte_size for group in range(facts.num_row_groups)]
+            first = last = size = 0
+            for place, more in enumerate(sizes):
+                size += more
+                last += more if path.suffix == ".jsonl" else 1
+                if size >= unit_bytes or place == len(sizes) - 1:
+                    units.append(Unit(folder, name, first, last))
+                    first, size = last, 0
+    return units
+
+
+def read_unit(unit: Unit, manifest: dict, licence: str = "unknown") -> Iterator[dict]:
+    """Yield the corpus records of one unit. licence: for documents that carry none of their own."""
+    if unit.file.endswith(".jsonl"):
+        yield from _read_books(unit, licence)
+    else:
+        yield from _read_rows(unit, manifest, licence)
 
 
 def read_records(folder: Path, manifest: dict, licence: str) -> Iterator[dict]:
-    """Yield corpus records. licence: for documents that carry none of their own."""
-    if manifest["stage"] == OCR:
-        with open(folder / "documents.jsonl", encoding="utf-8") as lines:
-            for line in lines:
-                document = json.loads(line)
-                yield _record(document["text"], document["language"], "textbook", document["origin"], licence)
-        return
-    arguments = manifest["arguments"]
-    for path in input_files(folder, manifest):
-        row_number = 0
-        for batch in read_batches(path):
+    """Yield the corpus records of a finished folder. licence: for documents that carry none of their own."""
+    for unit in units_of({folder: manifest}):
+        yield from read_unit(unit, manifest, licence)
+
+
+def _read_books(unit: Unit, licence: str) -> Iterator[dict]:
+    with open(unit.folder / unit.file, "rb") as lines:
+        if unit.first:
+            lines.seek(unit.first - 1)
+            lines.readline()  # the rest of a line of the unit before, or that line's end
+        while lines.tell() < unit.last and (line := lines.readline()):
+            document = json.loads(line)
+            yield _record(document["text"], document["language"], "textbook", document["origin"],
+                          document.get("licence") or licence)
+
+
+def _read_rows(unit: Unit, manifest: dict, licence: str) -> Iterator[dict]:
+    path = unit.folder / unit.file
+    text_column = manifest["arguments"]["text_column"] if manifest["stage"] == FILTER else "text"
+    usual_source = manifest["arguments"].get("source")
+    parquet = open_parquet(InputFile(str(path), str(path), 0))
+    row_number = sum(parquet.metadata.row_group(group).num_rows for group in range(unit.first))
+    with file_errors(str(path)):
+        for batch in parquet.iter_batches(BATCH_ROWS, row_groups=list(range(unit.first, unit.last))):
             for row in batch.to_pylist():
                 row_number += 1
-                source = row.get("source") if row.get("source") in SOURCES else arguments["source"]
-                origin = _first(row, ORIGIN_COLUMNS, SOURCES) or f"{path.relative_to(folder).as_posix()}#{row_number}"
-                record = _record(row[arguments["text_column"]], row["language"], source, origin,
-                                 _first(row, LICENCE_COLUMNS) or licence, row["distinct_keywords"],
-                                 min(1.0, row["density"]))  # nested keywords of the published rule count each
+                source = row.get("source") if row.get("source") in SOURCES else usual_source
+                origin = _first(row, ORIGIN_COLUMNS, SOURCES) or f"{unit.file}#{row_number}"
+                density = row.get("density")
+                record = _record(row[text_column], row["language"], source, origin,
+                                 _first(row, LICENCE_COLUMNS) or licence, row.get("distinct_keywords"),
+                                 None if density is None else min(1.0, density))  # published: nested ones count each
                 yield record | _loss_spans(row.get(LOSS_SPANS), record["text"], f"{path} row {row_number - 1}")
 
 
