@@ -130,7 +130,7 @@ def test_half_made_altered_and_foreign_inputs_are_refused(run, made, filtered, b
     for inputs, message in (
         ([tmp_path / "half"], "has no manifest.json: it is half-made"),
         ([tmp_path / "gone"], "is not a folder"),
-        ([foreign], "made by 'pretrain/tokenize_corpus.py'; expected data_collection/filter.py"),
+        ([foreign], "made by 'pretrain/tokenize_corpus.py'; expected one of data_collection/filter.py"),
         ([altered], "is not the file its manifest describes"),
         ([filtered, filtered], "is given twice"),
         ([filtered, "--shard-mb", "0"], "--shard-mb 0: at least 1"),
