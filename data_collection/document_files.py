@@ -24,7 +24,8 @@ TABLES = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst")
 SUFFIXES = (*TABLES, ".txt")
 HUB_SUFFIXES = (*TABLES, ".json", ".json.gz", ".json.zst")  # of .json files on the hub each line is a document
 BATCH_ROWS = 1000
-OWN_LISTS = ("failures.jsonl", "removed.jsonl")  # what this stage writes beside documents
+# What this stage writes beside documents.
+OWN_LISTS = ("failures.jsonl", "removed.jsonl", "left_out.jsonl", "cut.jsonl")
 END_BYTES = 65_536
 
 
@@ -48,7 +49,7 @@ def list_document_files(source: Path, suffixes: tuple[str, ...] = TABLES) -> lis
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist; give a file or a folder of {', '.join(suffixes)}")
-    found = sorted(p for p in _files_below(source) if p.name.endswith(suffixes) and p.name not in OWN_LISTS)
+    found = sorted(p for p in files_below(source) if p.name.endswith(suffixes) and p.name not in OWN_LISTS)
     if not found:
         raise InputError(f"{source} holds no documents; expected files ending in {', '.join(suffixes)}")
     for path in found:
@@ -61,7 +62,7 @@ def list_document_files(source: Path, suffixes: tuple[str, ...] = TABLES) -> lis
     return found
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """Every file below a folder, those in linked folders too. Errors: InputError for a folder that cannot be read."""
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); it, or what it links to, is in the way")
