@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-ENTRIES = ["filter.py", "check_filter.py", "check_cleaning.py", "ocr.py", "build_corpus.py", "check_corpus.py"]
+ENTRIES = ["filter.py", "check_filter.py", "check_cleaning.py", "ocr.py", "deduplicate.py", "build_corpus.py",
+           "check_corpus.py"]
 
 
 @pytest.fixture

@@ -1,0 +1,242 @@
+"""Find the near duplicates among the documents of finished folders, within each language.
+
+Reads folders made by `filter.py`, `ocr.py`, `websites.py`, `existing_corpora.py` or `build_corpus.py`, in any number
+and order. Writes a list, no texts:
+
+    OUT/duplicates.parquet   documents to leave out: id, kept_id, cluster, language, source, origin, similarity, reason
+    OUT/manifest.json        counts and checksums; written last
+
+`build_corpus.py --duplicates OUT` leaves them out. Documents whose Jaccard similarity, over sequences of five words
+(Chinese and Japanese: characters), is at least --threshold are one cluster, of which one is kept. Exact duplicates are
+counted here and removed by build_corpus.py.
+
+A killed run goes on with the same command. With --shard the same command runs as many jobs on one OUT: the first array
+makes signatures, the same array again compares, and the last to end writes the list. Example:
+
+    python data_collection/deduplicate.py data/filtered data/ocr --out data/duplicates
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from corpus_inputs import Unit, open_input, units_of
+from corpus_record import (
+    InputError,
+    describe_files,
+    finished_record,
+    parse_arguments,
+    provenance,
+    read_json,
+    run_command,
+    sha256_of_file,
+    write_json,
+)
+from document_catalogue import Catalogue, make_catalogue
+from duplicate_clusters import join_bands, pairs_file, removed_documents, write_duplicates
+from filter_plan import parse_shard
+from minhash_signatures import bands_for, method, sign_unit
+from unfinished_run import close_run, die_with_parent, one_at_a_time, only_run, open_run, refuse_nesting
+
+STAGE = "data_collection/deduplicate.py"
+FORMAT_VERSION = 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("inputs", type=Path, nargs="+", help="finished folders of documents")
+    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("--threshold", type=float, default=0.8,
+        help="least Jaccard similarity of near duplicates, 0.5 to 1 (default: %(default)s)")
+    add("--unit-mb", type=int, default=256,
+        help="about so much text, MB (10^6 bytes), one process reads at a time (default: %(default)s)")
+    add("--shard", type=parse_shard, metavar="i/n",
+        help="do only the i-th of n shares, i from 0 to n-1 (or from 1 to n); start the array twice")
+    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
+        help="processes (default: one per CPU core, %(default)s here)")
+    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
+        help="check the inputs, print the plan, write nothing")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(), argv)
+    manifests = check_inputs(args)
+    units = units_of(manifests, args.unit_mb * 1_000_000)
+    arguments = {"threshold": args.threshold}
+    inputs = {sha256_of_file(folder / "manifest.json"): m["stage"] for folder, m in manifests.items()}
+    print_plan(args, manifests, units)
+    if args.dry_run:
+        return 0
+    manifest_path = args.out / "manifest.json"
+    if manifest := finished_record(manifest_path, arguments, inputs):
+        print(f"{args.out} is finished already and made from these inputs: reused")
+        close_run(args.out)
+        return report(manifest)
+    plan = inputs | {"unit_mb": args.unit_mb, "method": method(args.threshold)}
+    with contextlib.ExitStack() as held:
+        try:
+            parts = open_run(args.out, arguments, plan)
+            held.enter_context(only_run(args.out, args.shard))
+        except (InputError, FileNotFoundError):
+            if not manifest_path.exists():  # else another shard has just ended the run
+                raise
+        else:
+            if not manifest_path.exists() and not prepare(args, manifests, units, parts):
+                return 0
+            with one_at_a_time(args.out):
+                if not manifest_path.exists():
+                    finish(args, arguments, inputs, parts, len(units), argv)
+    close_run(args.out)
+    return report(finished_record(manifest_path, arguments, inputs))
+
+
+def check_inputs(args: argparse.Namespace) -> dict[Path, dict]:
+    """{folder: manifest} of the inputs, finished and unaltered, in an order that the command line does not decide."""
+    if not 0.5 <= args.threshold <= 1:
+        raise InputError(f"--threshold {args.threshold}: a similarity from 0.5 to 1 is needed")
+    for name in ("unit_mb", "workers"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1 is needed")
+    manifests: dict[Path, dict] = {}
+    for folder in args.inputs:
+        if folder.resolve() in [f.resolve() for f in manifests]:
+            raise InputError(f"{folder} is given twice")
+        manifests[folder] = open_input(folder)
+        refuse_nesting(folder, args.out)
+    return dict(sorted(manifests.items(), key=lambda item: sha256_of_file(item[0] / "manifest.json")))
+
+
+def print_plan(args: argparse.Namespace, manifests: dict[Path, dict], units: list[Unit]) -> None:
+    for name in ("out", "threshold", "unit_mb", "workers"):
+        print(f"{name}: {getattr(args, name)}")
+    for name, value in method(args.threshold).items():
+        print(f"{name}: {value}")
+    for folder, manifest in manifests.items():
+        count = sum(unit.folder == folder for unit in units)
+        print(f"input: {folder} ({manifest['stage']}), {count} units" + ("" if count else ": it holds no document"))
+    if args.shard:
+        own = sum(u % args.shard[1] == args.shard[0] for u in range(len(units)))
+        print(f"shard {args.shard[0]}/{args.shard[1]}: {own} units")
+
+
+def unit_folders(parts: Path, count: int) -> list[Path]:
+    return [parts / f"unit-{u:05d}" for u in range(count)]
+
+
+def prepare(args: argparse.Namespace, manifests: dict[Path, dict], units: list[Unit], parts: Path) -> bool:
+    """Sign this shard's units and, where all units are signed, compare its bands; returns whether all is compared."""
+    share, shares = args.shard or (0, 1)
+    folders = unit_folders(parts, len(units))
+    signing = [(unit, manifests[unit.folder], folder, args.threshold)
+               for u, (unit, folder) in enumerate(zip(units, folders, strict=True))
+               if u % shares == share and not (folder / "done.json").exists()]
+    run_tasks(sign_unit, signing, args.workers, "signatures of units")
+    if missing := sum(not (folder / "done.json").exists() for folder in folders):
+        print(f"{len(units) - missing} of {len(units)} units have their signatures; the other shards do the rest. When "
+              "they have ended, start all shards again to compare")
+        return False
+    with one_at_a_time(args.out):
+        if not (parts / "catalogue").exists():
+            make_catalogue(folders, parts / "catalogue")
+    pairs = parts / "pairs"
+    pairs.mkdir(exist_ok=True)
+    languages = languages_of(parts)
+    bands = range(bands_for(args.threshold).bands)
+    joining = []
+    for language in languages:
+        own = [b for b in bands if b % shares == share and not pairs_file(pairs, language, b).exists()]
+        joining += [(parts, language, len(units), own[worker :: args.workers], args.threshold)
+                    for worker in range(min(args.workers, len(own)))]
+    run_tasks(join_bands_of, joining, args.workers, "languages' bands compared")
+    missing = sum(not pairs_file(pairs, language, b).exists() for language in languages for b in bands)
+    if missing:
+        print(f"{len(bands) * len(languages) - missing} of {len(bands) * len(languages)} bands are compared; the other "
+              "shards do the rest, and the last to end writes the list")
+    return not missing
+
+
+def languages_of(parts: Path) -> list[str]:
+    """Languages with a document to compare."""
+    return sorted(path.stem for path in (parts / "catalogue").glob("*.npy"))
+
+
+def join_bands_of(parts: Path, language: str, units: int, bands: list[int], threshold: float) -> None:
+    join_bands(Catalogue(parts / "catalogue", language, unit_folders(parts, units)), bands, threshold, parts / "pairs")
+
+
+def run_tasks(work: Callable, tasks: list[tuple], workers: int, what: str) -> None:
+    """Do tasks in processes of their own, or here where one does; a bar where a person watches, else a line each."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(tasks), desc=what, disable=None) as bar:
+        for done, _ in enumerate(_results(work, tasks, min(workers, len(tasks))), 1):
+            bar.update()
+            if bar.disable:
+                print(f"{what}: {done} of {len(tasks)}", flush=True)
+
+
+def _results(work: Callable, tasks: list[tuple], workers: int) -> Iterable:
+    if workers < 2:
+        yield from (work(*task) for task in tasks)
+        return
+    pool = ProcessPoolExecutor(workers, initializer=die_with_parent)
+    try:
+        for job in as_completed([pool.submit(work, *task) for task in tasks]):
+            yield job.result()
+    except BaseException as error:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise InputError("a process was ended from outside (no memory left?); run the same command with fewer "
+                             "--workers: it goes on from what is done") from None
+        raise
+    pool.shutdown()
+
+
+def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, units: int,
+           argv: list[str] | None) -> None:
+    """Choose what is kept, write the list and, last, the manifest."""
+    record = read_json(parts / "catalogue" / "counts.json")
+    if not record["counts"]:
+        shutil.rmtree(parts)
+        raise InputError("the inputs hold no document in any of the eight languages: nothing to compare")
+    columns = []
+    for row in record["counts"].values():
+        row |= {"near_duplicates": 0, "clusters": 0, "kept_apart": 0}
+    for language in languages_of(parts):
+        catalogue = Catalogue(parts / "catalogue", language, unit_folders(parts, units))
+        of_one, counts = removed_documents(catalogue, parts / "pairs")
+        columns.append(of_one)
+        record["counts"][language] |= counts
+    listing = args.out / "duplicates.parquet"
+    write_duplicates(listing, columns)
+    write_json(args.out / "manifest.json", {
+        "format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments,
+        "inputs": dict(sorted(inputs.items())), "method": method(args.threshold), **record,
+        "files": describe_files(args.out, [listing]), "parent": sorted(inputs), "provenance": provenance(argv),
+    })  # fmt: skip
+
+
+def report(manifest: dict) -> int:
+    """Print what was found per language; returns the exit code."""
+    for language, row in manifest["counts"].items():
+        print(f"{language}: {row['documents']} documents, {row['exact_duplicates']} exact duplicates, "
+              f"{row['near_duplicates']} near duplicates in {row['clusters']} clusters, "
+              f"{row['without_words']} without words")
+    for reason, count in manifest["skipped"].items():
+        print(f"not compared: {count} ({reason})")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
