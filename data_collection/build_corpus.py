@@ -83,7 +83,10 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("duplicates", "contamination", "tokenizer", "upload"):
         if getattr(args, name):
             print(f"{name}: {getattr(args, name)}")
-    inputs = {sha256_of_file(folder / "manifest.json"): m["stage"] for folder, m in manifests.items()}
+    checksums = {folder: sha256_of_file(folder / "manifest.json") for folder in manifests}
+    # As decontaminate.py reads them: its decision is on the first of several documents with one id.
+    manifests = {folder: manifests[folder] for folder in sorted(manifests, key=lambda folder: checksums[folder])}
+    inputs = {checksums[folder]: manifest["stage"] for folder, manifest in manifests.items()}
     lists = Lists(args.duplicates, args.contamination, inputs)
     # Told apart by what they hold, not by where they lie or in which order they were given.
     inputs = dict(sorted((inputs | lists.manifests).items()))
@@ -178,11 +181,12 @@ def lay_aside(parts: Path, manifests: dict[Path, dict], licence: str, lists: Lis
               corpus: Path) -> tuple[Buckets, bool, dict]:
     """(all records by id, those that go with a `reason`; whether any has loss spans; {what was cut: how much}).
 
-    Of documents with one id the first is cut, as it alone would stay; its new id may put it into another bucket.
+    Of documents with one id one stays, with the text of the first, on which the decision was made (they differ in case
+    and white space at most). Its new id may put it into another bucket.
     """
     sizes = [f.stat().st_size * (3 if f.suffix == ".parquet" else 1)  # zstd takes text to about a third
              for folder, m in manifests.items() for f in input_files(folder, m)]
-    buckets, cutting = Buckets(parts / "sorting", sum(sizes)), Buckets(parts / "cutting", sum(sizes))
+    buckets, cutting = Buckets(parts / "sorting", sum(sizes)), Buckets(parts / "cutting", sum(sizes) if lists.mode else 0)
     has_spans = False
     for folder, manifest in manifests.items():
         for record in read_records(folder, manifest, licence):
@@ -194,17 +198,19 @@ def lay_aside(parts: Path, manifests: dict[Path, dict], licence: str, lists: Lis
     cut = {"documents": 0, "characters": 0}
     changed = []
     for bucket in cutting.read():
+        decided = {record["id"]: record for record in reversed(bucket)}
         kept, duplicates = keep_first_of_each(bucket)
         for record in duplicates:
             buckets.add(without_text(record) | {"reason": "exact duplicate"})
         for record in kept:
             decision = lists.cut(record["id"])
-            after = cut_record(record, decision)
+            first = decided[record["id"]]
+            after = cut_record(without_text(record) | {f: first[f] for f in ("text", LOSS_SPANS) if f in first}, decision)
             if "reason" in after:
                 buckets.add(without_text(after))
                 continue
             buckets.add(after)
-            lost = len(record["text"]) - len(after["text"])
+            lost = len(first["text"]) - len(after["text"])
             cut = {"documents": cut["documents"] + 1, "characters": cut["characters"] + lost}
             changed.append({"id": after["id"], "id_before": record["id"], "language": record["language"],
                             "source": record["source"], "origin": record["origin"], "characters": lost,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boilerplate_lines import BOILERPLATE_FOLDER
-from clean_text import CLEANING_STEPS
+from clean_text import CLEANING_STEPS, clean
 from collected_documents import LEFT_OUT, known_languages, write_unit
 from corpus_record import (
     InputError,
@@ -35,10 +35,14 @@ from filter_plan import parse_shard
 from filter_run import keep_pandas_out
 from filter_summary import count_repeated_ids
 from keyword_match import LANGUAGES
-from language import DETECTORS
+from language import DETECTORS, detect_language
 from unfinished_run import close_run, die_with_parent, one_at_a_time, only_run, open_run
 
 FORMAT_VERSION = 1
+# A text of each script whose languages a model tells apart: what is loaded for it once, the processes share.
+WARM_UP = (("en", "The patient was seen by the physician, who found that the fever was gone and the cough was better."),
+           ("ru", "Пациент осмотрен врачом, температура нормальная, кашель уменьшился, состояние удовлетворительное."),
+           ("ar", "فحص الطبيب المريض ووجد أن الحمى قد زالت وأن السعال أصبح أخف مما كان عليه في الأيام الماضية."))
 
 
 class Work(NamedTuple):
@@ -52,6 +56,7 @@ class Work(NamedTuple):
     sizes: list[int]  # bytes of each unit, about
     read: Callable[[object, dict], Iterator]  # unit, arguments -> Found, LeftOut, Broken
     describe: Callable[[object], str]
+    warm_up: Callable[[], object] = lambda: None  # loads what the processes then share
 
 
 def add_common_flags(add: Callable) -> None:
@@ -150,6 +155,10 @@ def _do_units(work: Work, own: list[int], parts: Path, workers: int) -> None:
         print(f"{len(own) - len(waiting)} of {len(own)} units were done before")
     if not waiting:
         return
+    for language, text in WARM_UP:
+        detect_language(text, work.arguments["detector"])
+        clean(text, language, work.arguments["skip_steps"])
+    work.warm_up()
     pool = ProcessPoolExecutor(min(workers, len(waiting)), initializer=_begin_worker)
     with tqdm(total=sum(work.sizes[u] for u in waiting), unit="B", unit_scale=True, disable=None) as bar:
         try:

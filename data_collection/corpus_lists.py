@@ -35,6 +35,10 @@ class Lists:
         if contamination is not None:
             manifest = self._open(contamination, DECONTAMINATE, inputs)
             self.mode = manifest.get("arguments", {}).get("mode", "")
+            made_with = manifest.get("arguments", {}).get("duplicates")
+            if made_with and (duplicates is None or made_with != sha256_of_file(duplicates / "duplicates.parquet")):
+                raise InputError(f"{contamination} passed over what another list of duplicates removes; give that list as "
+                                 "--duplicates, or run decontaminate.py again")
             self._read_decisions(contamination / "decisions.jsonl", "decisions.jsonl" in manifest.get("files", {}))
 
     def _open(self, folder: Path, stage: str, inputs: dict[str, str]) -> dict:
@@ -53,10 +57,6 @@ class Lists:
         if {sha: made_by for sha, made_by in made_from.items() if made_by in STAGES} != inputs:
             raise InputError(f"{folder} was made from other inputs than these; run {MAKER[stage]} on exactly the "
                              "folders that are given here")
-        others = {sha for sha, made_by in made_from.items() if made_by == DEDUPLICATE}
-        if others - self.manifests.keys():
-            raise InputError(f"{folder} was made with a list of duplicates that is not given here; give it as "
-                             "--duplicates, or run decontaminate.py without it")
         self.manifests[sha256_of_file(path)] = stage
         return manifest
 

@@ -155,14 +155,17 @@ def _records_from(path: Path, first: int, last: int, most_bytes: int, place: lis
         if not whole:
             file.seek(first)
         records = ArchiveIterator(file)
-        for record in records:
-            place[0] = offset = records.offset
-            if not whole and offset >= last:
-                return
-            if record.rec_type == "revisit" or record.rec_type in PAGE_RECORDS:
-                yield _page_of(record, offset, most_bytes)
-                if (missing := record.raw_stream.limit) and not _rest_is_there(record):
-                    yield Damage(offset, f"cut short: {missing} bytes of the record are missing")
+        try:
+            for record in records:
+                place[0] = offset = records.offset
+                if not whole and offset >= last:
+                    return
+                if record.rec_type == "revisit" or record.rec_type in PAGE_RECORDS:
+                    yield _page_of(record, offset, most_bytes)
+                    if (missing := record.raw_stream.limit) and not _rest_is_there(record):
+                        yield Damage(offset, f"cut short: {missing} bytes of the record are missing")
+        finally:
+            place[0] = max(place[0], records.offset)  # what cannot be read may be the record behind the last one
         if records.err_count:
             yield Damage(place[0], "no empty line behind a record: its Content-Length is wrong")
 

@@ -16,6 +16,7 @@ not be read. Example:
 """
 
 import argparse
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     sizes = [sum(f.size for f in unit.files) if unit.last <= 0 else unit.last - unit.first for unit in units]
     work = Work(STAGE, {"source": "website", "page_mb": args.page_mb, **arguments},
                 inputs | {"files": {file.name: fingerprint(file) for file in files}},
-                {file.name: Path(file.place).stat().st_mtime_ns for file in files}, units, sizes, read_unit, describe)
+                {file.name: Path(file.place).stat().st_mtime_ns for file in files}, units, sizes, read_unit, describe,
+                lambda: importlib.import_module("trafilatura"))
     return run_collection(work, args, argv)
 
 
