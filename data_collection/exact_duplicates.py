@@ -6,24 +6,26 @@ The corpus id of a document is computed here; `build_corpus.py` keeps one docume
 """
 
 import hashlib
-import re
 import unicodedata
 
 # Of equal documents the one from the first of these is kept: provenance and licence are best known there.
 SOURCE_ORDER = ("textbook", "website", "existing", "web")
 
-# Full-width forms and the ideographic space, which NFKC makes narrow. unicodedata takes a text without any of them
-# much faster (it sees that nothing is to be done), and most Chinese and Japanese texts hold nothing else for it.
-WIDE = re.compile("[\u3000\uff01-\uff5e]+")
-NARROW = {0x3000: " "} | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-FREQUENT = "，（：１\u3000"
+# What NFKC changes in most Chinese and Japanese texts: the full-width forms of these, and the ideographic space.
+WIDE = [(chr(ord(narrow) + 0xFEE0), narrow) for narrow in ",:;()!?%~+-/0123456789"] + [("\u3000", " ")]
 
 
 def normalised_text(text: str) -> str:
     """NFKC, case folded, every run of white space one space."""
-    if not text.isascii() and any(wide in text for wide in FREQUENT):
-        text = WIDE.sub(lambda run: run[0].translate(NARROW), text)
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if "。" in text:
+        # The same, five times as fast: unicodedata sees that nothing is to be done in most sentences. A full stop and
+        # narrow signs neither change nor merge with what stands beside them.
+        for wide, narrow in WIDE:
+            text = text.replace(wide, narrow)
+        text = "。".join([unicodedata.normalize("NFKC", sentence) for sentence in text.split("。")])
+    else:
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
 
 
 def document_id(text: str) -> str:

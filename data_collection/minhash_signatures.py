@@ -103,11 +103,19 @@ def sign_unit(unit: Unit, manifest: dict, folder: Path, threshold: float) -> dic
                 hashes.tofile(file)
                 shingles += len(hashes)
             foreign += sum(d["language"] not in LANGUAGES for d in batch)
-    documents = numpy.concatenate([numpy.empty(0, DOCUMENT), *facts])
+    return write_unit(folder, numpy.concatenate([numpy.empty(0, DOCUMENT), *facts]),
+                      numpy.concatenate([numpy.empty((0, bands.bands), numpy.uint64), *keys]), origins, foreign)
+
+
+def write_unit(folder: Path, documents: numpy.ndarray, keys: numpy.ndarray, origins: list[str], foreign: int) -> dict:
+    """Write a unit's files beside its shingles.bin, done.json last; returns what that says.
+
+    documents: DOCUMENT; keys: uint64 [documents, bands]; foreign: documents left out for their language.
+    """
     numpy.save(folder / "documents.npy", documents)
-    numpy.concatenate([numpy.empty((0, bands.bands), numpy.uint64), *keys]).T.tofile(folder / "keys.bin")
+    keys.T.tofile(folder / "keys.bin")
     _write_origins(folder / "origins.parquet", origins)
-    done = {"documents": len(documents), "shingles": shingles, "characters": int(documents["characters"].sum()),
+    done = {"documents": len(documents), "shingles": int(documents["count"].sum()),
             "skipped": {FOREIGN: foreign} if foreign else {}}
     write_json(folder / "done.json", done)
     return done
