@@ -47,5 +47,5 @@ def source_of(path: str) -> str:
 def language_of_tag(tag: str) -> str:
     """ISO 639-1 of a language tag as pages declare it (`pt-BR`, `zh_Hans`), also outside the eight; or ""."""
     code = re.split(r"[-_;, ]", tag.strip().lower())[0]
-    code = CODES.get(code, code)
+    code = CODES.get(code) or ENGLISH_NAMES.get(code, code)
     return code if re.fullmatch("[a-z]{2}", code) else ""
