@@ -186,7 +186,8 @@ def lay_aside(parts: Path, manifests: dict[Path, dict], licence: str, lists: Lis
     """
     sizes = [f.stat().st_size * (3 if f.suffix == ".parquet" else 1)  # zstd takes text to about a third
              for folder, m in manifests.items() for f in input_files(folder, m)]
-    buckets, cutting = Buckets(parts / "sorting", sum(sizes)), Buckets(parts / "cutting", sum(sizes) if lists.mode else 0)
+    buckets = Buckets(parts / "sorting", sum(sizes))
+    cutting = Buckets(parts / "cutting", sum(sizes) if lists.mode else 0)
     has_spans = False
     for folder, manifest in manifests.items():
         for record in read_records(folder, manifest, licence):
@@ -205,7 +206,8 @@ def lay_aside(parts: Path, manifests: dict[Path, dict], licence: str, lists: Lis
         for record in kept:
             decision = lists.cut(record["id"])
             first = decided[record["id"]]
-            after = cut_record(without_text(record) | {f: first[f] for f in ("text", LOSS_SPANS) if f in first}, decision)
+            its_text = {field: first[field] for field in ("text", LOSS_SPANS) if field in first}
+            after = cut_record(without_text(record) | its_text, decision)
             if "reason" in after:
                 buckets.add(without_text(after))
                 continue

@@ -1,12 +1,14 @@
 """Check a corpus against its contract (FORMAT.md) and its manifest's checksums.
 
-Reads a folder made by `build_corpus.py`; writes nothing. Every problem names the file, the row (from 0) and the field.
+Reads a folder made by `build_corpus.py`; writes nothing. Every problem names the file, the row (from 0) or the line
+(from 1), and the field.
 Exit codes: 0 the corpus is whole, 2 it is not. Example:
 
     python data_collection/check_corpus.py data/mmedc
 """
 
 import argparse
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from keyword_match import LANGUAGES
 
 SHOWN = 20
 STAGE = "data_collection/build_corpus.py"
+LISTS = {"removed.jsonl": {"id": str, "language": str, "source": str, "origin": str, "reason": str},
+         "cut.jsonl": {"id": str, "id_before": str, "language": str, "source": str, "origin": str, "characters": int,
+                       "questions": list}}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in sorted(n for n in manifest["files"] if SHARD_NAME.match(n)):
         if (args.corpus / name).exists():
             problems += check_shard(args.corpus, name, counts, seen)
+    problems += check_lists(args.corpus, manifest)
     if not problems and counts != manifest["counts"]:
         problems.append(f"manifest.json: counts are {manifest['counts']}, the shards hold {counts}")
     if problems:
@@ -106,6 +112,39 @@ def check_shard(corpus: Path, name: str, counts: dict, seen: dict[int, str]) -> 
     row = counts.setdefault(language, {}).setdefault(source, {"documents": 0, "characters": 0, "shards": 0})
     for key in row:
         row[key] += tally[key]
+    return problems
+
+
+def check_lists(corpus: Path, manifest: dict) -> list[str]:
+    """Problems of removed.jsonl and cut.jsonl, and of the manifest's sums of them."""
+    problems = []
+    found: dict[str, Counter] = {name: Counter() for name in LISTS if name in manifest["files"]}
+    for name, counter in found.items():
+        if not (corpus / name).exists():
+            continue  # named by check_files already
+        with open(corpus / name, encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    row = json.loads(line)
+                    wrong = next((f for f, kind in LISTS[name].items() if not isinstance(row[f], kind)), None)
+                except (json.JSONDecodeError, TypeError, KeyError) as error:
+                    problems.append(f"{name}:{number}: no object with {', '.join(LISTS[name])} ({error})")
+                    continue
+                if wrong:
+                    problems.append(f"{name}:{number} field {wrong}: is {row[wrong]!r}")
+                elif name == "removed.jsonl":
+                    counter[row["reason"]] += 1
+                else:
+                    counter.update(documents=1, characters=row["characters"])
+    if not problems and found.get("removed.jsonl", Counter()) != Counter(manifest.get("removed", {})):
+        problems.append(f"manifest.json: removed is {manifest.get('removed')}, removed.jsonl holds "
+                        f"{dict(found.get('removed.jsonl', {}))}")
+    if not problems and found.get("cut.jsonl", Counter()) != Counter(manifest.get("cut", {})):
+        problems.append(f"manifest.json: cut is {manifest.get('cut')}, cut.jsonl holds {dict(found['cut.jsonl'])}")
+    for language, sources in manifest.get("tokens", {}).items():
+        problems += [f"manifest.json: tokens of {language} {source} are {tokens!r}, or there are no such documents"
+                     for source, tokens in sources.items()
+                     if type(tokens) is not int or source not in manifest["counts"].get(language, {})]
     return problems
 
 

@@ -37,7 +37,7 @@ class Lists:
             self.mode = manifest.get("arguments", {}).get("mode", "")
             made_with = manifest.get("arguments", {}).get("duplicates")
             if made_with and (duplicates is None or made_with != sha256_of_file(duplicates / "duplicates.parquet")):
-                raise InputError(f"{contamination} passed over what another list of duplicates removes; give that list as "
+                raise InputError(f"{contamination} passed over what another list of duplicates removes; give that as "
                                  "--duplicates, or run decontaminate.py again")
             self._read_decisions(contamination / "decisions.jsonl", "decisions.jsonl" in manifest.get("files", {}))
 

@@ -31,7 +31,10 @@ def upload_corpus(folder: Path, manifest: dict, repository: str, private: bool) 
 
     api = HfApi(token=upload_token())
     try:
-        api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
+        api.create_repo(repository, repo_type="dataset", private=private or None, exist_ok=True)
+        if private and not api.repo_info(repository, repo_type="dataset").private:
+            raise InputError(f"--upload {repository} --private: it is there already, and public; make it private on "
+                             "the hub, or give another name")
         # Also of an older corpus there: what this one has not is deleted, else both would be read as one.
         done = api.upload_folder(
             repo_id=repository, repo_type="dataset", folder_path=folder,

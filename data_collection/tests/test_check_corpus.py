@@ -140,3 +140,37 @@ def test_a_manifest_that_is_missing_or_tells_of_something_else_is_refused(run, c
     assert (done.returncode, "no manifest.json" in done.stderr) == (2, True)
     done = run("check_corpus.py", tmp_path / "gone")
     assert (done.returncode, "is not a folder" in done.stderr) == (2, True)
+
+
+@pytest.fixture
+def listed(run, made, tmp_path):
+    """Make a corpus with a list of removed documents, then change a file of it and its manifest as an editor would."""
+    made.jsonl(tmp_path / "en.jsonl", [{"text": made.medical["en"]}, {"text": made.medical["en"].upper()}])
+    assert run("existing_corpora.py", tmp_path / "en.jsonl", "--out", tmp_path / "docs").returncode == 0
+    assert run("build_corpus.py", tmp_path / "docs", "--out", tmp_path / "corpus").returncode == 0
+    folder = tmp_path / "corpus"
+
+    def change(name: str, content: str, **facts):
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if name:
+            (folder / name).write_text(content, encoding="utf-8")
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            manifest["files"][name] = {"bytes": len(content.encode()), "sha256": digest}
+        (folder / "manifest.json").write_text(json.dumps(manifest | facts), encoding="utf-8")
+        return folder
+    return change
+
+
+def test_the_lists_beside_the_texts_are_checked_too(run, made, listed):
+    assert run("check_corpus.py", listed("", "")).returncode == 0
+    (line,) = made.lines(listed("", "") / "removed.jsonl")
+    for name, content, facts, message in (
+        ("removed.jsonl", json.dumps(line) + "\nno\n", {}, "removed.jsonl:2: no object with id, language"),
+        ("removed.jsonl", json.dumps(line | {"reason": 5}) + "\n", {}, "removed.jsonl:1 field reason: is 5"),
+        ("removed.jsonl", "", {}, "manifest.json: removed is {'exact duplicate': 1}, removed.jsonl holds {}"),
+        ("removed.jsonl", json.dumps(line) + "\n", {"tokens": {"en": {"web": 4}}}, "tokens of en web are 4"),
+        ("cut.jsonl", '{"id": "x"}\n', {"tokens": {}}, "cut.jsonl:1: no object with id, id_before"),
+        ("cut.jsonl", "", {"cut": {"documents": 1, "characters": 5}}, "cut.jsonl holds {}"),
+    ):  # fmt: skip
+        done = run("check_corpus.py", listed(name, content, **facts))
+        assert (done.returncode, message in done.stderr) == (2, True), (message, done.stderr)
