@@ -1,7 +1,8 @@
 """Reading MMedBench folders: the record, its checks, its ids. The contract is mmedbench/FORMAT.md.
 
-Stages share nothing but files, so this reader stands in three of them (`mmedbench/benchmark_files.py`,
-`finetune/train_questions.py`, `inference/exam_questions.py`); a test keeps the three identical.
+Stages share nothing but files, so this reader stands in four of them (`mmedbench/benchmark_files.py`,
+`finetune/train_questions.py`, `inference/exam_questions.py`, `data_collection/benchmark_questions.py`); a test keeps
+the four identical.
 """
 
 import hashlib

@@ -31,7 +31,10 @@ COPIES = [
         "data_collection/corpus_record.py", "mmedbench/benchmark_record.py", "pretrain/pretrain_record.py",
         "finetune/finetune_record.py", "inference/inference_record.py",
     ],
-    ["mmedbench/benchmark_files.py", "finetune/train_questions.py", "inference/exam_questions.py"],
+    [
+        "mmedbench/benchmark_files.py", "finetune/train_questions.py", "inference/exam_questions.py",
+        "data_collection/benchmark_questions.py",
+    ],
     ["finetune/prompt_file.py", "inference/prompt_reader.py"],
     ["pretrain/lm_card_parts.py", "finetune/tuned_card_parts.py", "inference/card_parts.py"],
 ]  # fmt: skip
