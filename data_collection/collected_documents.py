@@ -87,7 +87,8 @@ class _UnitWriter:
             self._count(UNDETERMINED, item.reason)
             self.broken += 1
             if self.broken <= FAILURES_LISTED:
-                self.failures.append({"file": item.where, "reason": item.sentence})
+                listed = {"file": item.where, "reason": item.sentence}
+                self.failures.append({k: v.encode("utf-8", "replace").decode() for k, v in listed.items()})
         elif isinstance(item, LeftOut):
             self._leave_out(item.origin, item.reason, item.language or UNDETERMINED)
         else:
@@ -105,7 +106,7 @@ class _UnitWriter:
             reason = "unknown_language" if language == UNDETERMINED else "other_language"
             self._leave_out(document.origin, reason, language)
             return
-        if document.spans is None:
+        if document.spans is None or _has_surrogates(text):  # halves of characters cannot be written: out
             cleaned = clean(text, language, self.settings["skip_steps"])
             if cleaned.reason:
                 self._leave_out(document.origin, cleaned.reason, language)
@@ -156,6 +157,10 @@ class _UnitWriter:
             self.failures.append({"file": self.failures[-1]["file"], "reason": more})
         return {"counts": self.counts, "cleaning": self.changes, "relabelled": self.relabelled,
                 "failures": self.failures, "outputs": self.outputs.close()}
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def known_languages(names: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ read where they lie. Nothing is held but one document (at most --document-mb) an
 import gzip
 import io
 import json
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -144,7 +145,8 @@ def read_unit(unit: ExistingUnit, arguments: dict) -> Iterator[Found | LeftOut |
                 yield Broken(file.name, "no_documents", "holds no documents: empty")
 
 
-_DAMAGE = (InputError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+_DAMAGE = (InputError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
+           RuntimeError)
 
 
 def _read_file(file: InputFile, unit: ExistingUnit, archive, arguments: dict) -> Iterator[Found | Broken]:
@@ -195,7 +197,7 @@ def _json_lines(name: str, content, arguments: dict) -> Iterator[Found | Broken]
             continue
         try:
             row = json.loads(line.decode("utf-8-sig"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of thousands of digits
             yield Broken(where, "broken_line", f"not JSON in UTF-8 ({str(error)[:200]})")
             continue
         yield _document(row, name, where, f"{name}#{number}", arguments)
@@ -209,9 +211,27 @@ def _parquet_rows(file: InputFile, unit: ExistingUnit, arguments: dict) -> Itera
     with file_errors(file.name):
         for batch in parquet.iter_batches(BATCH_ROWS // 10, row_groups=list(range(unit.first, unit.last)),
                                           columns=columns):
-            for row in batch.to_pylist():
-                yield _document(row, file.name, f"{file.name} row {number}", f"{file.name}#{number}", arguments)
+            for row in _rows_of(batch):
+                where = f"{file.name} row {number}"
+                if row is None:
+                    yield Broken(where, "broken_encoding", "holds bytes that are no UTF-8")
+                else:
+                    yield _document(row, file.name, where, f"{file.name}#{number}", arguments)
                 number += 1
+
+
+def _rows_of(batch) -> Iterator[dict | None]:
+    """The rows of a batch; None for one with bytes that are no UTF-8, which spoils no other."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except UnicodeDecodeError:
+        pass
+    for place in range(batch.num_rows):
+        try:
+            yield from batch.slice(place, 1).to_pylist()
+        except UnicodeDecodeError:
+            yield None
 
 
 def _document(row: object, name: str, where: str, place: str, arguments: dict) -> Found | Broken:

@@ -215,6 +215,49 @@ def test_every_wrong_line_and_row_is_named_and_the_rest_is_kept(run, made, tmp_p
     assert [[0, 3]] in spans
 
 
+ANYTHING = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(
+    inner, max_size=3) | st.dictionaries(st.sampled_from(["text", "language", "loss_spans", "id"]), inner, max_size=4))
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["text", "id", "language", "licence", "source", "loss_spans"]), ANYTHING,
+                                max_size=5) | ANYTHING, max_size=8))
+def test_no_line_of_json_ends_the_reading(tmp_path, rows):
+    from collected_documents import write_unit
+    from existing_files import ExistingUnit, InputFile, read_unit
+
+    path = tmp_path / "en.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "1" * 5000 + "\n", encoding="utf-8")
+    arguments = {"text_column": "text", "language": "", "source": "existing", "licence": "", "document_mb": 1,
+                 "skip_folders": [], "languages": ["en", "fr"], "detector": "py3langid", "skip_steps": ["too_short"]}
+    unit = ExistingUnit("", (InputFile("en.jsonl", str(path), path.stat().st_size),), 0, 0)
+    done = write_unit(read_unit(unit, arguments), tmp_path / "unit", arguments)
+    assert sum(row["read"] for row in done["counts"].values()) == len(rows) + 1
+    kept = sum(row["kept"] for row in done["counts"].values())
+    assert kept == sum(facts["rows"] for facts in done["outputs"].values())
+
+
+def test_halves_of_characters_and_bytes_that_are_no_text_cost_their_row_only(run, made, tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    (tmp_path / "in").mkdir()
+    good = made.medical["en"]
+    (tmp_path / "in" / "en.jsonl").write_text(
+        f'{{"text": "{good} \\ud800", "loss_spans": [[0, 3]]}}\n'
+        f'{{"text": "{good} \\udc00"}}\n{{"text": "{good}"}}\n')
+    texts = pyarrow.array([good.encode() + b" A", b"\xff\xfe", good.encode() + b" B"], pyarrow.binary())
+    buffers = texts.buffers()
+    texts = pyarrow.StringArray.from_buffers(3, buffers[1], buffers[2])
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "in" / "fr.parquet")
+    done = run("existing_corpora.py", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.returncode == 3, done.stderr
+    assert set(documents(tmp_path / "out", made)) == {"in/en.jsonl#3", "in/fr.parquet#0", "in/fr.parquet#2"}
+    assert made.lines(tmp_path / "out" / "failures.jsonl") == [
+        {"file": "in/fr.parquet row 1", "reason": "holds bytes that are no UTF-8"}]
+    assert reasons(tmp_path / "out", made) == {"broken_encoding": 1, "lone_surrogates": 2}
+
+
 def test_half_written_and_empty_files_are_named_and_the_others_kept(run, made, tmp_path):
     whole = made.parquet(tmp_path / "in" / "en" / "a.parquet", [{"text": made.medical["en"]}])
     (tmp_path / "in" / "en" / "b.parquet").write_bytes(whole.read_bytes()[:-20])

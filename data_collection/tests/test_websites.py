@@ -5,6 +5,8 @@ import importlib.util
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import web_archives
 from web_archives import next_start, parts_of
@@ -317,3 +319,42 @@ def test_memory_stays_small_on_an_archive_far_larger(made, maker, tmp_path):
     count, kib = map(int, done.stdout.split())
     assert count == 2
     assert kib < 25_000  # warcio itself, and pieces
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+@given(st.data())
+def test_no_damage_to_an_archive_ends_the_reading(made, maker, tmp_path, data):
+    packed = data.draw(st.booleans())
+    content = bytearray(archive_of(maker, made, 3) if packed else gzip.decompress(archive_of(maker, made, 3)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 30))] = data.draw(st.binary(max_size=30))
+    path = put(tmp_path / ("a.warc.gz" if packed else "a.warc"), bytes(content) or b"x")
+    for size in (500, 10**6):
+        parts = parts_of(path, size)
+        assert all(first < last or last == web_archives.ALL_OF_IT for first, last in parts)
+        for part in parts:
+            for record in web_archives.read_records(path, *part, 10**6):
+                assert record.offset >= 0
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+@given(st.binary(max_size=300), st.text(max_size=12), st.sampled_from(["", "https://example.org/a", "http://["]))
+def test_any_bytes_are_a_page_or_have_a_reason(raw, encoding, address):
+    found = read_page(b"<html><body><p>" + raw, encoding, address)
+    assert bool(found.text.strip()) != bool(found.reason)
+    found.text.encode("utf-8")
+
+
+def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_bytes(run, made, tmp_path):
+    for i in range(300):
+        put(tmp_path / "in" / f"{i:03d}.html", page(f"{made.medical['en']} Case {i}.", "en") + b" " * 20_000)
+    arguments = [tmp_path / "in", "--unit-mb", 1]
+    assert run("websites.py", *arguments, "--out", tmp_path / "one").returncode == 0
+    parts = tmp_path / "two" / "parts"
+    killed = made.start_and_kill("websites.py", [*arguments, "--workers", 1, "--out", tmp_path / "two"],
+                                 lambda: (parts / "00000" / "done.json").exists())
+    done = run("websites.py", *arguments, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert not killed or "were done before" in done.stdout
+    assert made.files(tmp_path / "two") == made.files(tmp_path / "one")
