@@ -237,13 +237,15 @@ def find_places(hashes, n, bits, keys, slots, starts, post_unit, post_position, 
 
 
 @compiled
-def covered_near(unit, block, n):
+def covered_near(unit, content, block, n):
     """[tokens of the unit] and of the block: bool, as contamination_match.covered_near; n: NEAR_GRAM of the way."""
     ours, theirs = numpy.zeros(len(unit), numpy.bool_), numpy.zeros(len(block), numpy.bool_)
     n = min(n, len(unit))
     if n == 0:
         return ours, theirs
     for p in range(len(unit) - n + 1):
+        if not content[p : p + n].any():
+            continue
         for i in range(len(block) - n + 1):
             k = 0
             while k < n and unit[p + k] == block[i + k]:

@@ -34,7 +34,7 @@ MOST_QUESTIONS = 64  # a gram of more questions than this is a turn of phrase, o
 ENOUGH = (3, 4)  # the share of content that must be covered
 LEAST_ALONE = {WORDS: 4, CHARACTERS: 10}  # content of a stem that can be found without its options
 SHORT = {WORDS: 12, CHARACTERS: 30}  # a stem of less content must stand there whole: one word may change the fact
-LEAST_LOOKED_AT = {WORDS: 2, CHARACTERS: 4}  # content that must be covered at least, with half of it, to look closer
+LEAST_LOOKED_AT = {WORDS: 3, CHARACTERS: 5}  # content that must be covered at least, with half of it, to look closer
 LEAST_TOGETHER = {WORDS: 5, CHARACTERS: 10}  # content of stem and options together
 LONG_CONTENT = {WORDS: 20, CHARACTERS: 40}  # of a context
 CJK_SHARE = 0.3
@@ -149,7 +149,7 @@ def nearly_equal(one: str, other: str) -> bool:
 
 def most_missing(size: int, way: str) -> int:
     """How many of so many tokens may be missing where a stem or option stands whole; a wrong character is one."""
-    return max(size // 10, 1 if way == CHARACTERS and size >= 6 else 0)
+    return size // 20 if way == WORDS else max(size // 10, int(size >= 6))
 
 
 def most_unequal(size: int, way: str) -> int:
@@ -198,13 +198,16 @@ def find_places(document: list[str], units: dict[int, Unit], least: dict[int, in
     return found
 
 
-def covered_near(unit: list, block: list, way: str) -> tuple[set[int], set[int]]:
-    """(tokens of the unit, tokens of the block) that stand in grams of both; a short unit is one gram as a whole."""
+def covered_near(unit: list, content: list[bool], block: list, way: str) -> tuple[set[int], set[int]]:
+    """(tokens of the unit, tokens of the block) that stand in grams of both in which there is some content.
+
+    A short unit is one gram as a whole.
+    """
     n = min(NEAR_GRAM[way], len(unit))
     ours, theirs = set(), set()
     for p in range(len(unit) - n + 1):
         for i in range(len(block) - n + 1):
-            if n and unit[p : p + n] == block[i : i + n]:
+            if any(content[p : p + n]) and unit[p : p + n] == block[i : i + n]:
                 ours.update(range(p, p + n))
                 theirs.update(range(i, i + n))
     return ours, theirs

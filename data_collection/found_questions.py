@@ -32,7 +32,6 @@ from contamination_match import (
     LEAST_ALONE,
     LEAST_TOGETHER,
     NEAR_GRAM,
-    OPTION,
     RATIONALE,
     SHORT,
     needed,
@@ -116,7 +115,7 @@ class _Document:
         side = self.side
         units = side.units_of(question)
         stem = units[0]
-        options = [u for u in units if side.kind[u] == OPTION]
+        options = range(stem + 1, stem + 1 + len(self.index.questions[question]["options"]))
         context = next((u for u in places if side.kind[u] == CONTEXT), None)
         if stem in places and (coverage := self._stem_coverage(question, stem, places[stem])):
             first, last = self._ends(places[stem])
@@ -151,10 +150,9 @@ class _Document:
         words = tokens(self.index.questions[question]["question"], self.way)
         return whole_share([t.text for t in words], self._words(low, high), self.way)
 
-    def _room(self, units: list[int]) -> int:
+    def _room(self, units: range) -> int:
         """How many tokens may hold these units, their letters and some words between them."""
-        side = self.side
-        size = sum(int(side.offsets[u + 1] - side.offsets[u]) for u in units)
+        size = int(self.side.offsets[units.stop] - self.side.offsets[units.start])
         return size + size // 2 + 3 * len(units) + 5
 
     def _ends(self, place: numpy.ndarray) -> tuple[int, int]:
@@ -171,7 +169,7 @@ class _Document:
                 break
         return first, last
 
-    def _options(self, question: int, options: list[int], low: int, high: int, least: int) -> tuple[int, int, int]:
+    def _options(self, question: int, options: range, low: int, high: int, least: int) -> tuple[int, int, int]:
         """(content covered by tokens [low, high), first and last token that covers it); no ends where little is.
 
         An option that stands whole (`whole_share`) is covered, typing errors or not. least: content below which the
@@ -179,16 +177,16 @@ class _Document:
         """
         low = max(0, low)
         block = self.hashes[low:high]
-        side, in_options = self.side, sum(int(self.side.amount[u]) for u in options)
+        side, in_options = self.side, int(self.side.amount[options.start : options.stop].sum())
         if len(block) == 0:
             return 0, high, -1
-        possible = possible_content(options[0], options[-1] + 1, side.offsets, side.hashes, side.content, side.amount,
+        possible = possible_content(options.start, options.stop, side.offsets, side.hashes, side.content, side.amount,
                                     side.unequal, block)
         if possible == 0 or possible < least or 2 * possible < in_options:
             return 0, high, -1
         covered, places, passage = 0, numpy.zeros(len(block), bool), None
         for u, (_, text) in zip(options, sorted(self.index.questions[question]["options"].items()), strict=True):
-            ours, theirs = covered_near(side.tokens(u), block, NEAR_GRAM[self.way])
+            ours, theirs = covered_near(side.tokens(u), side.content_of(u), block, NEAR_GRAM[self.way])
             places |= theirs
             if not ours.all() and missing_from(side.tokens(u), block).sum() <= side.unequal[u]:
                 passage = passage or self._words(low, low + len(block))
@@ -204,10 +202,10 @@ class _Document:
         """The texts of tokens [low, high)."""
         return [t.text for t in tokens(self.text[self.starts[low] : self.ends[high - 1]], self.way)]
 
-    def _together(self, question: int, stem: int, options: list[int], places: dict) -> tuple[float, int, int] | None:
+    def _together(self, question: int, stem: int, options: range, places: dict) -> tuple[float, int, int] | None:
         """(coverage, first token, last token) where stem and options are covered together near one place."""
         side = self.side
-        in_stem, in_options = int(side.amount[stem]), sum(int(side.amount[u]) for u in options)
+        in_stem, in_options = int(side.amount[stem]), int(side.amount[options.start : options.stop].sum())
         enough = needed(in_stem + in_options)
         if in_stem + in_options < LEAST_TOGETHER[self.way] or in_options == 0:
             return None
@@ -225,8 +223,9 @@ class _Document:
             first, last = self._ends(places[lead])
             of_options, begin, end = self._options(question, options, first - room, last + 1 + room, enough - in_stem)
             first, last = min(first, begin), max(last, end)
-            low = max(0, first - self._room([stem]))
-            ours, theirs = covered_near(side.tokens(stem), self.hashes[low:first], NEAR_GRAM[self.way])
+            low = max(0, first - self._room(range(stem, stem + 1)))
+            ours, theirs = covered_near(side.tokens(stem), side.content_of(stem), self.hashes[low:first],
+                                        NEAR_GRAM[self.way])
             of_stem = int((ours & side.content_of(stem)).sum())
             if theirs.any():
                 first = low + int(numpy.flatnonzero(theirs)[0])
@@ -236,8 +235,8 @@ class _Document:
 
     def _rationale_end(self, unit: int, last: int) -> int:
         """The last token of the rationale where it follows token `last`, else -1."""
-        block = self.hashes[last + 1 : last + 1 + self._room([unit])]
-        ours, theirs = covered_near(self.side.tokens(unit), block, NEAR_GRAM[self.way])
+        block = self.hashes[last + 1 : last + 1 + self._room(range(unit, unit + 1))]
+        ours, theirs = covered_near(self.side.tokens(unit), self.side.content_of(unit), block, NEAR_GRAM[self.way])
         covered = int(ours.sum())
         return last + 1 + int(numpy.flatnonzero(theirs)[-1]) if covered and covered >= needed(len(ours)) else -1
 

@@ -72,10 +72,8 @@ class Side(NamedTuple):
         return self.content[self.offsets[unit] : self.offsets[unit + 1]]
 
     def units_of(self, question: int) -> range:
-        first = last = self.first_unit[question]
-        while last < len(self.question) and self.question[last] == question:
-            last += 1
-        return range(first, last)
+        first = self.first_unit[question]
+        return range(first, int(numpy.searchsorted(self.question, question, side="right")))
 
 
 class Index(NamedTuple):

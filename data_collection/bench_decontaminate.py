@@ -1,0 +1,232 @@
+"""Measure decontaminate.py on one core: speed with many questions loaded, planted questions found, false alarms.
+
+Reads a folder of labelled documents (<iso>.parquet with columns text and label) and benchmarks. Prints three tables:
+
+    speed      MB of UTF-8 text a CPU second, by language: the whole command with --questions questions loaded, less the
+               same command on one document (start-up, reading the benchmark, building its tables); documents recombined
+               (the first half of one with the second of another). Missing questions are made the same way, of two of
+               one language, so that the tables are as large as they would be
+    planted    questions of --planted-from written into a general or medical document in each way of
+               planted_questions.KINDS: found of how many; "without options" counts those that can be found so
+    general    documents labelled general that are flagged with the real questions alone, of how many, and the upper
+               95 % bound of that share (Clopper-Pearson)
+
+Example:
+
+    python data_collection/bench_decontaminate.py ../shared/data/filter_text --benchmark data/MMedBench/Test
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from math import exp, lgamma, log, log1p
+from pathlib import Path
+
+from bench_filter import ONE_THREAD, first_half, second_half
+from corpus_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
+from found_questions import Finder
+from keyword_match import LANGUAGES
+from planted_questions import KINDS, planted
+from question_index import build_index, read_benchmarks
+
+COMMAND = Path(__file__).with_name("decontaminate.py")
+SAMPLE = Path(__file__).with_name("sample") / "benchmark"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("input", type=Path, help="a folder of labelled <iso>.parquet files")
+    add("--benchmark", type=Path, nargs="+", required=True, metavar="DIR", help="folders of questions, all loaded")
+    add("--planted-from", type=Path, nargs="+", default=[SAMPLE], metavar="DIR",
+        help="folders of questions to plant; loaded too (default: the sample's, in all eight languages)")
+    add("--plant-at-most", type=int, default=100, help="questions to plant a language (default: %(default)s)")
+    add("--questions", type=int, default=60_000, help="questions loaded for the speed (default: %(default)s)")
+    add("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES), metavar="ISO",
+        help="languages to measure the speed of (default: all eight)")
+    add("--megabytes", type=float, default=20.0, help="text a language, in 10^6 bytes of UTF-8 (default: %(default)s)")
+    add("--rounds", type=int, default=2, help="measurements of each language (default: %(default)s)")
+    add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to stay on (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of the choice of documents (default: %(default)s)")
+    add("--json", type=Path, help="file to write every measurement to")
+    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(build_parser(), argv)
+    if min(args.rounds, args.megabytes, args.questions, args.plant_at_most) <= 0:
+        raise InputError("--rounds, --megabytes, --questions and --plant-at-most must be above 0")
+    texts = read_texts(args.input)
+    if missing := sorted(set(args.languages) - set(texts)):
+        raise InputError(f"{args.input} holds no {', '.join(missing)}.parquet; leave these out of --languages")
+    questions = read_benchmarks(args.benchmark).questions
+    os.sched_setaffinity(0, {args.core})  # the processes started here inherit it
+    os.environ.update(ONE_THREAD)
+    result = {"planted": measure_planted(args, questions, texts), "general": measure_general(questions, texts)}
+    with tempfile.TemporaryDirectory(prefix="bench_decontaminate_") as folder:
+        result["speed"] = measure_speed(args, questions, texts, Path(folder))
+    report(args, result)
+    if args.json:
+        write_json(args.json, {"arguments": {k: str(v) for k, v in vars(args).items()}, **result,
+                               "provenance": provenance(argv)})
+    return 0
+
+
+def read_texts(folder: Path) -> dict[str, dict[str, list[str]]]:
+    """{language: {label: texts}} of the folder's files."""
+    import pyarrow.parquet
+
+    texts: dict[str, dict[str, list[str]]] = {}
+    for language in LANGUAGES:
+        if (folder / f"{language}.parquet").is_file():
+            table = pyarrow.parquet.read_table(folder / f"{language}.parquet", columns=["text", "label"])
+            for row in table.to_pylist():
+                texts.setdefault(language, {}).setdefault(row["label"], []).append(row["text"])
+    return texts
+
+
+def measure_planted(args: argparse.Namespace, questions: list[dict], texts: dict) -> dict:
+    """{language: {kind: [found, planted]}}"""
+    own = read_benchmarks(args.planted_from).questions
+    ids = {question["id"] for question in questions}
+    index = build_index(questions + [question for question in own if question["id"] not in ids])
+    places, how = {question["id"]: q for q, question in enumerate(index.questions)}, index.searchable()
+    finder, dice, found = Finder(index), random.Random(args.seed), {}
+    for language in LANGUAGES:
+        mine = [question for question in own if question["language"] == language]
+        mine = dice.sample(mine, min(len(mine), args.plant_at_most))
+        hosts = [text for of_label in texts.get(language, {"": [""]}).values() for text in of_label]
+        for kind in KINDS:
+            for question in mine:
+                q = places[question["id"]]
+                if how[q] == "never" or (kind == "without options" and how[q] != "alone"):
+                    continue
+                host = dice.choice(hosts)
+                text = f"{first_half(host)}\n{planted(question, kind, dice)}\n{second_half(host)}"
+                row = found.setdefault(language, {}).setdefault(kind, [0, 0])
+                row[0] += any(one.question == q for one in finder.find(text))
+                row[1] += 1
+    return found
+
+
+def measure_general(questions: list[dict], texts: dict) -> dict:
+    """{language: [flagged, documents]} of documents labelled general."""
+    finder = Finder(build_index(questions))
+    return {language: [sum(bool(finder.find(text)) for text in of_label.get("general", [])),
+                       len(of_label.get("general", []))] for language, of_label in texts.items()}
+
+
+def measure_speed(args: argparse.Namespace, questions: list[dict], texts: dict, folder: Path) -> dict:
+    """{language: {"megabytes", "cpu_s": [...], "start_cpu_s": [...]}}"""
+    dice = random.Random(args.seed)
+    write_questions(folder / "questions", questions, args.questions, dice)
+    result = {}
+    for language in args.languages:
+        pool = [text for of_label in texts[language].values() for text in of_label]
+        size, documents = 0, []
+        while size < args.megabytes * 1e6:
+            documents.append(first_half(dice.choice(pool)) + second_half(dice.choice(pool)))
+            size += len(documents[-1].encode("utf-8", "replace"))
+        write_folder(folder / language / "all", language, documents)
+        write_folder(folder / language / "one", language, documents[:1])
+        result[language] = {"megabytes": size / 1e6, "cpu_s": [], "start_cpu_s": []}
+    run_once(folder / language / "one", folder / "questions", folder / "out")  # compiles, not measured
+    for number in range(args.rounds):
+        for language, row in result.items():
+            for name, key in (("one", "start_cpu_s"), ("all", "cpu_s")):
+                row[key].append(run_once(folder / language / name, folder / "questions", folder / "out"))
+            print(f"round {number + 1} of {args.rounds}: {language} {row['cpu_s'][-1]:.2f} s of CPU, start-up "
+                  f"{row['start_cpu_s'][-1]:.2f} s", flush=True)
+    return result
+
+
+def write_questions(folder: Path, questions: list[dict], wanted: int, dice: random.Random) -> None:
+    """Exactly so many questions, in a file for all; more than there are: halves of two of one language."""
+    folder.mkdir()
+    by_language: dict[str, list[dict]] = {}
+    for question in questions:
+        by_language.setdefault(question["language"], []).append(question)
+    written: dict[str, dict] = {}
+    for question in questions[:wanted]:
+        written[json.dumps([question["question"], question["options"]])] = question
+    while len(written) < wanted:
+        one = dice.choice(questions)
+        other = dice.choice(by_language[one["language"]])
+        text = f"{first_half(one['question'])} {second_half(other['question'])}"
+        options = dict(zip("AB", (*one["options"].values(), *other["options"].values()), strict=False))
+        options |= {letter: text for letter, text in other["options"].items() if letter > "B"}
+        made = {"question": text, "options": options, "answer_idx": "A", "language": one["language"]}
+        if "".join(options) == "ABCDEFGHIJ"[: len(options)]:
+            written[json.dumps([made["question"], made["options"]])] = made
+    fields = ("question", "options", "answer_idx", "language", "context")
+    with open(folder / "all.jsonl", "w", encoding="utf-8") as file:
+        for question in written.values():
+            kept = {field: value for field, value in question.items() if field in fields}
+            file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+
+
+def write_folder(folder: Path, language: str, texts: list[str]) -> None:
+    """A finished folder as ocr.py leaves it, of these texts."""
+    folder.mkdir(parents=True)
+    path = folder / "documents.jsonl"
+    with open(path, "w", encoding="utf-8") as file:
+        for number, text in enumerate(texts):
+            file.write(json.dumps({"text": text, "language": language, "origin": f"{number}"}) + "\n")
+    facts = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+    write_json(folder / "manifest.json", {"stage": "data_collection/ocr.py", "arguments": {},
+                                          "counts": {language: {"documents": len(texts)}}, "files": {path.name: facts}})
+
+
+def run_once(documents: Path, questions: Path, out: Path) -> float:
+    """CPU seconds of decontaminate.py in a process of its own, its children included."""
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, COMMAND, documents, "--benchmark", questions, "--out", out, "--workers", "1"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise InputError(f"{' '.join(map(str, command))} ended with {process.returncode}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def upper_bound(flagged: int, documents: int) -> float:
+    """The share p at which so few or fewer of so many are flagged with a chance of 2.5 % (Clopper-Pearson), 0 to 1."""
+    def chance(p: float) -> float:
+        return sum(exp(lgamma(documents + 1) - lgamma(k + 1) - lgamma(documents - k + 1) + k * log(p)
+                       + (documents - k) * log1p(-p)) for k in range(flagged + 1))
+
+    low, high = 1e-12, 1 - 1e-12
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chance(middle) > 0.025 else (low, middle)
+    return high
+
+
+def report(args: argparse.Namespace, result: dict) -> None:
+    print(f"\nMB of text a CPU second, one core, {args.questions} questions loaded, medians of {args.rounds} rounds:\n")
+    print("| language | MB/s | least to greatest | start-up, s of CPU | whole command, MB/s |")
+    print("|---|---:|---:|---:|---:|")
+    for language, row in result["speed"].items():
+        start = statistics.median(row["start_cpu_s"])
+        speeds = sorted(row["megabytes"] / max(cpu - start, 1e-3) for cpu in row["cpu_s"])
+        print(f"| {language} | {statistics.median(speeds):.1f} | {speeds[0]:.1f} to {speeds[-1]:.1f} | {start:.1f} | "
+              f"{row['megabytes'] / statistics.median(row['cpu_s']):.1f} |")
+    print("\nPlanted questions found, of how many:\n")
+    print("| language | " + " | ".join(KINDS) + " |\n|---|" + "---:|" * len(KINDS))
+    for language, kinds in result["planted"].items():
+        print(f"| {language} | " + " | ".join(f"{kinds[k][0]} of {kinds[k][1]}" if k in kinds else "-"
+                                              for k in KINDS) + " |")
+    flagged, documents = (sum(row[k] for row in result["general"].values()) for k in (0, 1))
+    print("\nGeneral documents flagged: " + ", ".join(f"{iso} {a} of {b}" for iso, (a, b) in result["general"].items()))
+    print(f"all: {flagged} of {documents}, upper 95 % bound {100 * upper_bound(flagged, documents):.3f} %")
+
+
+if __name__ == "__main__":
+    run_command(main)
