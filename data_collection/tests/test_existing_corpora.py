@@ -220,8 +220,8 @@ ANYTHING = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() 
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(["text", "id", "language", "licence", "source", "loss_spans"]), ANYTHING,
-                                max_size=5) | ANYTHING, max_size=8))
+@given(st.lists(st.dictionaries(st.sampled_from(["text", "id", "language", "licence", "source", "loss_spans"]),
+                                ANYTHING, max_size=5) | ANYTHING, max_size=8))
 def test_no_line_of_json_ends_the_reading(tmp_path, rows):
     from collected_documents import write_unit
     from existing_files import ExistingUnit, InputFile, read_unit
