@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from language import SCRIPTS_OF, UNDETERMINED, detect_language, language_by_script
@@ -65,6 +66,8 @@ class PdfReader:
             else:
                 self.reader.settled = settled  # as a run taken up again behind this page finds it
             yield record
+            if unit.is_opening and self.reader.settled:
+                return
 
     def _open(self, path: Path, passwords: tuple[str, ...]) -> None:
         if self.document is not None:
@@ -108,9 +111,10 @@ def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]
     readable = is_readable(layer) and is_expected_script(layer, languages)
     if readable and (alphanumeric(layer) >= MIN_ALPHANUMERIC_CHARACTERS or not page.has_pictures_or_drawings()):
         return page_record("text_layer", layer, languages)
-    if is_blank(page.picture(72)):
+    draw = lru_cache(page.picture)  # drawing takes as long as a tenth of recognising
+    if is_blank(draw(reader.resolution)):
         return page_record("empty", "", languages) | {"reason": "blank"}
-    found = reader.read(page.picture)
+    found = reader.read(draw)
     if readable and alphanumeric(layer) >= alphanumeric(found.text):  # the picture shows no more than the layer says
         return page_record("text_layer", layer, languages)
     characters = alphanumeric(found.text)

@@ -170,7 +170,7 @@ class _Run:
         worker.unit = None
         if (rest := self._rest(i, unit)) is not None:
             self.waiting.appendleft((i, rest))
-        elif unit.first <= PAGES_A_UNIT:
+        elif unit.is_opening:
             self.waiting.extendleft((i, following) for following in reversed(self.books[i].journal.units()))
         self._finish_if_whole(i)
 

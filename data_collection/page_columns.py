@@ -15,6 +15,7 @@ SOLID_SHARE = 0.6
 # The tips of tall letters alone would show gaps: each row counts with so many above and below, and only rows with this
 # share of a full row's ink.
 SMEAR_ROWS = 4
+LINE_ROWS = 22  # rows in which a line of print and the white beside it have room, at DOTS_PER_INCH
 FULL_ROW = 0.5
 
 
@@ -49,6 +50,14 @@ def missed_ink(ink, boxes, dots_per_inch: int) -> float:
         rows = slice(max(0, int((top - height / 4) * scale)), int((top + height * 1.25) * scale) + 1)
         left_over[rows, max(0, int((left - height) * scale)) : int((left + width + height) * scale) + 1] = False
     return int(left_over.sum()) / all_ink if all_ink else 0.0
+
+
+def whitest_row(ink, share: float) -> float:
+    """Where near `share` of the page's height there is least ink, as a share of the height: between two lines."""
+    height = ink.shape[0]
+    first = max(0, int(share * height) - LINE_ROWS // 2)
+    row = first + int(ink[first : first + LINE_ROWS].sum(1).argmin()) if height else 0
+    return row / max(1, height)
 
 
 def _gutter_share(ink) -> float:

@@ -29,7 +29,7 @@ __all__ = ["CHINESE_ENGINES", "ENGINES", "RESOLUTION", "OcrError", "PageReader",
            "installed_models", "require_chinese_engine", "require_tesseract"]
 
 WRONG_MODEL = 70.0  # a page read with another script's model, or lying on its side, comes at 30 to 59
-LATIN_PROBE = 75.0  # French, Spanish and German read with the English model come at 77 to 93, other scripts under 50
+LATIN_PROBE = 75.0  # French, Spanish and German read with the English model come at 81 to 95, other scripts under 55
 PROBE_LETTERS = 80  # fewer letters do not tell the language
 ENOUGH_LETTERS = 200  # from so many letters on, a page settles which language model the document's later pages take
 MIN_CJK_KANA_SHARE = 0.1  # of the characters read with the Japanese model; under it the page is Chinese
@@ -66,6 +66,7 @@ class PageReader:
         languages = (languages,) if isinstance(languages, str) else tuple(languages)
         self.models = [TRAINED_DATA[code] for code in (TRAINED_DATA if "auto" in languages else languages)]
         self.latin = [model for model in self.models if LANGUAGE_OF[model] in SCRIPTS_OF["Latin"]]
+        self.resolution = resolution
         self.settings = Settings(resolution, timeout, engine_name(engine), chinese_engine)
         self.settled = self.models[0] if len(self.models) == 1 else ""
 

@@ -13,7 +13,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-PAGES_A_UNIT = 16  # pages that one process reads in a row
+PAGES_A_UNIT = 16  # pages that one process reads in a row, at most
+UNITS_A_PDF = 8  # into so many units a shorter PDF is cut, so that no process waits for another's last pages
 MOST_LOST = 20  # pages of one PDF that may crash or hang their process; then its remaining pages are given up
 MOST_IN_A_ROW = 50  # pages that may fail one after the other: some PDFs claim 100,000 pages and have one
 
@@ -24,6 +25,7 @@ class Unit(NamedTuple):
     first: int  # number of the first page, from 1
     last: int  # number of the last page; may lie behind the PDF's last while nobody has opened it
     settled: str | None  # the language model that earlier pages showed; None: none of them did
+    is_opening: bool = False  # it ends at the first page that shows the language model
 
 
 class Journal:
@@ -75,24 +77,41 @@ class Journal:
         return self._next(1, self.end()) is None
 
     def units(self) -> list[Unit]:
-        """What is still to be read; before the first unit is done, that alone: what it settles serves the others."""
+        """What is still to be read; before the opening is done, that alone: what it settles serves the other units."""
         if self.is_whole():
             return []
         if self.pages is None:
-            return [Unit(1, PAGES_A_UNIT, None)]
-        starts = range(1, self.end() + 1, PAGES_A_UNIT)
-        units = [unit for start in starts if (unit := self.rest(Unit(start, start + PAGES_A_UNIT - 1, None)))]
-        return units[:1] if units[0].first <= PAGES_A_UNIT else units
+            return [Unit(1, PAGES_A_UNIT, None, True)]
+        opening = self._opening()
+        if opening is None:
+            return [self.rest(Unit(1, PAGES_A_UNIT, None, True))]
+        starts = range(opening + 1, self.end() + 1, self._unit_pages())
+        return [unit for start in starts if (unit := self.rest(Unit(start, start + self._unit_pages() - 1, None)))]
 
     def rest(self, unit: Unit) -> Unit | None:
         """A unit without the pages that are done; None where all are."""
-        last = min(unit.last, self.end())
+        opening, last = self._opening(), min(unit.last, self.end())
         first = self._next(unit.first, last)
-        if first is None:
+        if first is None or (unit.is_opening and opening is not None):
             return None
-        start = first - (first - 1) % PAGES_A_UNIT
-        before = [*range(first - 1, start - 1, -1), *range(min(PAGES_A_UNIT, start - 1), 0, -1)]
+        if opening is None:
+            return Unit(first, last, None, True)
+        start = first - (first - opening - 1) % self._unit_pages()
+        before = [*range(first - 1, start - 1, -1), *range(opening, 0, -1)]
         return Unit(first, last, next((self.settled[page] for page in before if page in self.settled), None))
+
+    def _opening(self) -> int | None:
+        """The last page of the opening; None while it is not done."""
+        last = min(PAGES_A_UNIT, self.end())
+        for page in range(1, last + 1):
+            if self.settled.get(page):
+                return page
+            if page not in self.settled and page not in self.failed:
+                return None
+        return last
+
+    def _unit_pages(self) -> int:
+        return min(PAGES_A_UNIT, -(-self.pages // UNITS_A_PDF))
 
     def _next(self, first: int, last: int) -> int | None:
         return next((p for p in range(first, last + 1) if p not in self.settled and p not in self.failed), None)

@@ -28,6 +28,7 @@ PICTURE_SHARE = 0.1
 MAX_PIXELS = 25_000_000
 SAMPLED_LINES = 12  # of a page, asked whether they are drawn at all
 BLANK_SPREAD = 8  # grey levels (of 255) between the darkest and lightest pixels of a page without content
+BLANK_PIXELS = 850  # of the longer side, at which a page is looked at: A4 at 72 dots per inch
 BLANK_SPECKS = 20_000  # one pixel in so many may be darker or lighter: dust
 
 
@@ -163,8 +164,9 @@ def is_readable(text: str) -> bool:
 
 
 def is_blank(picture) -> bool:
-    """Whether a grey picture shows nothing: its darkest and lightest pixels (but for dust) are alike."""
-    histogram = picture.histogram()
+    """Whether a grey picture shows nothing: its darkest and lightest pixels (but for dust and noise) are alike."""
+    reduced = picture.reduce(max(1, round(max(picture.size) / BLANK_PIXELS)))  # averages a scanner's noise
+    histogram = reduced.histogram()
     margin = sum(histogram) / BLANK_SPECKS
     darkest = _level(histogram, margin)
     lightest = 255 - _level(histogram[::-1], margin)

@@ -21,23 +21,39 @@ def broken(number: int | None, **more) -> dict:
     return {"document": "a.pdf", "page": number, "reason": "broken"} | more
 
 
-def test_the_first_unit_is_read_alone_and_settles_the_model_of_the_others(journal):
-    assert journal.units() == [Unit(1, 16, None)]
+def test_the_opening_is_read_alone_and_settles_the_model_of_the_other_units(journal):
+    assert journal.units() == [Unit(1, 16, None, True)]
     journal.add({"opened": 40})
-    assert journal.units() == [Unit(1, 16, None)]
-    for number in range(1, 16):
-        journal.add(page(number, "deu" if number > 2 else ""))
-    assert journal.units() == [Unit(16, 16, "deu")]
-    journal.add(broken(16))
-    assert journal.units() == [Unit(17, 32, "deu"), Unit(33, 40, "deu")]
-    journal.add(page(17, "fra"))
-    journal.add(broken(18, lost=True))
-    assert journal.units() == [Unit(19, 32, "fra"), Unit(33, 40, "deu")]
-    assert journal.rest(Unit(33, 48, None)) == Unit(33, 40, "deu")
-    for number in (*range(19, 33), *range(33, 41)):
+    assert journal.units() == [Unit(1, 16, None, True)]
+    journal.add(page(1))
+    journal.add(broken(2))
+    assert journal.units() == [Unit(3, 16, None, True)]
+    journal.add(page(3, "deu"))
+    assert journal.rest(Unit(1, 16, None, True)) is None
+    units = [Unit(first, min(40, first + 4), "deu") for first in range(4, 41, 5)]
+    assert journal.units() == units
+    journal.add(page(9, "fra"))
+    journal.add(broken(10, lost=True))
+    assert journal.units() == [units[0], Unit(11, 13, "fra"), *units[2:]]
+    assert journal.rest(Unit(39, 43, None)) == Unit(39, 40, "deu")
+    for number in (*range(4, 9), *range(11, 41)):
         assert not journal.is_whole()
         journal.add(page(number))
     assert (journal.is_whole(), journal.units()) == (True, [])
+
+
+@pytest.mark.parametrize(("pages", "units"), [
+    (3, []),  # the opening is all there is
+    (16, []),
+    (20, [Unit(17, 19, ""), Unit(20, 20, "")]),
+    (300, [Unit(first, min(300, first + 15), "") for first in range(17, 301, 16)]),
+])  # fmt: skip
+def test_an_opening_that_settles_nothing_ends_after_sixteen_pages(journal, pages, units):
+    journal.add({"opened": pages})
+    for number in range(1, min(16, pages) + 1):
+        assert journal.units() == [Unit(number, min(16, pages), None, True)]
+        journal.add(page(number))
+    assert journal.units() == units
 
 
 def test_a_journal_read_again_stands_where_it_stood_and_loses_half_a_line(journal):
@@ -46,9 +62,9 @@ def test_a_journal_read_again_stands_where_it_stood_and_loses_half_a_line(journa
     with open(journal.aside, "a", encoding="utf-8") as file:
         file.write(json.dumps(page(2))[:-9])
     again = Journal("a.pdf", journal.part)
-    assert again.units() == [Unit(2, 16, "rus")]
+    assert again.units()[:2] == [Unit(2, 4, "rus"), Unit(5, 7, "rus")]
     again.add(page(2, "rus"))
-    assert Journal("a.pdf", journal.part).units() == [Unit(3, 16, "rus")]
+    assert Journal("a.pdf", journal.part).units()[0] == Unit(3, 4, "rus")
 
 
 def test_a_pdf_that_failed_whole_is_done(journal):
@@ -83,7 +99,7 @@ def test_pages_behind_the_one_where_a_pdf_is_given_up_do_not_count_in_any_order(
         for number in order:
             journal.add(broken(number, lost=True) if number in (2, 4, 5) else page(number))
             if number == 1 and order[-1] == 1 and len(order) == 3:
-                assert journal.units() == [Unit(3, 4, "")]
+                assert journal.units() == [Unit(3, 4, None, True)]
                 journal.add(page(3))
         assert journal.is_whole()
         journal.close()
