@@ -23,7 +23,8 @@ from collection_run import Work, add_common_flags, common_arguments, run_collect
 from corpus_format import SOURCES
 from corpus_record import InputError, parse_arguments, run_command
 from document_files import fingerprint
-from existing_files import SPLITS, describe, find_sources, plan_units, read_unit
+from existing_documents import SPLITS, read_unit
+from existing_files import describe, find_sources, plan_units
 from keyword_match import LANGUAGES
 from unfinished_run import refuse_nesting
 

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from existing_files import _pieces
+from existing_documents import _pieces
 from folder_labels import language_of, language_of_tag, source_of
 
 
@@ -224,7 +224,9 @@ ANYTHING = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() 
                                 ANYTHING, max_size=5) | ANYTHING, max_size=8))
 def test_no_line_of_json_ends_the_reading(tmp_path, rows):
     from collected_documents import write_unit
-    from existing_files import ExistingUnit, InputFile, read_unit
+    from document_files import InputFile
+    from existing_documents import read_unit
+    from existing_files import ExistingUnit
 
     path = tmp_path / "en.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "1" * 5000 + "\n", encoding="utf-8")
