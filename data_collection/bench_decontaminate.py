@@ -4,7 +4,7 @@ Reads a folder of labelled documents (<iso>.parquet with columns text and label)
 
     speed      MB of UTF-8 text a CPU second, by language: the whole command with --questions questions loaded, less the
                same command on one document (start-up, reading the benchmark, building its tables); documents recombined
-               (the first half of one with the second of another). Missing questions are made the same way, of two of
+               (the first half of one with the second of another of its label), --medical-share of them medical. Missing questions are made the same way, of two of
                one language, so that the tables are as large as they would be
     planted    questions of --planted-from written into a general or medical document in each way of
                planted_questions.KINDS: found of how many; "without options" counts those that can be found so
@@ -51,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES), metavar="ISO",
         help="languages to measure the speed of (default: all eight)")
     add("--megabytes", type=float, default=20.0, help="text a language, in 10^6 bytes of UTF-8 (default: %(default)s)")
+    add("--medical-share", type=float, default=0.05,
+        help="medical documents, share of all in the text for the speed (default: %(default)s)")
     add("--rounds", type=int, default=2, help="measurements of each language (default: %(default)s)")
     add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to stay on (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the choice of documents (default: %(default)s)")
@@ -64,6 +66,8 @@ def main(argv: list[str] | None = None) -> int:
     if min(args.rounds, args.megabytes, args.questions, args.plant_at_most) <= 0:
         raise InputError("--rounds, --megabytes, --questions and --plant-at-most must be above 0")
     texts = read_texts(args.input)
+    if not 0 <= args.medical_share <= 1:
+        raise InputError(f"--medical-share {args.medical_share}: a share lies between 0 and 1")
     if missing := sorted(set(args.languages) - set(texts)):
         raise InputError(f"{args.input} holds no {', '.join(missing)}.parquet; leave these out of --languages")
     questions = read_benchmarks(args.benchmark).questions
@@ -129,9 +133,11 @@ def measure_speed(args: argparse.Namespace, questions: list[dict], texts: dict, 
     write_questions(folder / "questions", questions, args.questions, dice)
     result = {}
     for language in args.languages:
-        pool = [text for of_label in texts[language].values() for text in of_label]
+        every = [text for of_label in texts[language].values() for text in of_label]
+        pools = [texts[language].get(label) or every for label in ("general", "medical")]
         size, documents = 0, []
         while size < args.megabytes * 1e6:
+            pool = pools[dice.random() < args.medical_share]
             documents.append(first_half(dice.choice(pool)) + second_half(dice.choice(pool)))
             size += len(documents[-1].encode("utf-8", "replace"))
         write_folder(folder / language / "all", language, documents)
