@@ -4,8 +4,9 @@ Reads a folder of labelled documents (<iso>.parquet with columns text and label)
 
     speed      MB of UTF-8 text a CPU second, by language: the whole command with --questions questions loaded, less the
                same command on one document (start-up, reading the benchmark, building its tables); documents recombined
-               (the first half of one with the second of another of its label), --medical-share of them medical. Missing questions are made the same way, of two of
-               one language, so that the tables are as large as they would be
+               (the first half of one with the second of another of its label), --medical-share of them medical.
+               Missing questions are made the same way, of two of one language, so that the tables are as large as they
+               would be
     planted    questions of --planted-from written into a general or medical document in each way of
                planted_questions.KINDS: found of how many; "without options" counts those that can be found so
     general    documents labelled general that are flagged with the real questions alone, of how many, and the upper
