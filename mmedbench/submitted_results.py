@@ -1,7 +1,7 @@
-"""Results that inference/eval.py wrote: what a leaderboard row needs, checked. One file a model and setting.
+"""Results that inference/eval.py wrote: what a leaderboard row needs, checked. One file a row and metric version.
 
-A result is refused, with the field and the reason, when a number contradicts another or a fact that a reader needs
-(n, prompt, commit, command, date) is missing. Nothing is repaired.
+A result is refused, with the field and the reason, when a number contradicts another, a field is unknown, or a fact
+that a reader needs (n, training data, prompt, commit, command, date) is missing. Nothing is repaired.
 """
 
 import hashlib
@@ -11,33 +11,25 @@ from pathlib import Path
 
 from benchmark_files import LANGUAGE_FILES
 from benchmark_record import InputError, read_json
+from result_fields import METRICS, check_fields, need, need_text
+from result_predictions import find_predictions, read_predictions, right_by_question
 from score_intervals import macro_percent
 
 SETTINGS = ("fine-tuned", "zero-shot")
 TRAININGS = ("full", "lora", "none")
-MODES = ("generate", "letter-logprob")
+MODES = ("generate", "letter-logprob", "option-logprob")
 FORMS = ("answer", "rationale")
 
 
-def need(value: object, path: str, kind: type | tuple[type, ...], where: object):
-    """value[...] by a dotted path; must be there and of that kind. Errors: InputError naming file and field."""
-    for name in path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            raise InputError(f"{where}: {path}: missing; a leaderboard row needs it")
-        value = value[name]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(f"{where}: {path}: {value!r:.60} is of the wrong kind")
-    return value
-
-
-def need_text(value: object, path: str, where: object, allowed: tuple[str, ...] = ()) -> str:
-    """A text that is not blank, one of `allowed` if given."""
-    text = need(value, path, str, where)
-    if not text.strip() or len(text) > 2000:
-        raise InputError(f"{where}: {path}: expected a text of 1 to 2,000 characters")
-    if allowed and text not in allowed:
-        raise InputError(f"{where}: {path}: {text!r:.60} is none of {', '.join(allowed)}")
-    return text
+def check_share(score: object, at: str) -> tuple[int, int]:
+    """(n, right) of a score whose accuracy, in per cent to two decimals, is right of n. Errors: InputError."""
+    n, right = (need(score, name, int, at) for name in ("n", "right"))
+    if n <= 0 or not 0 <= right <= n:
+        raise InputError(f"{at}: {right} right of n = {n} is impossible")
+    accuracy = need(score, "accuracy", (int, float), at)
+    if not abs(accuracy - 100 * right / n) <= 0.0051:
+        raise InputError(f"{at}.accuracy: {accuracy} is not {right} of {n} ({100 * right / n:.2f} per cent)")
+    return n, right
 
 
 def check_scores(result: dict, where: object) -> None:
@@ -50,13 +42,7 @@ def check_scores(result: dict, where: object) -> None:
         raise InputError(f"{where}: scores: languages and English benchmarks stand in one result; make two")
     for key in scores:
         at = f"{where}: scores.{key}"
-        n, right = (need(scores[key], name, int, at) for name in ("n", "right"))
-        if n <= 0 or not 0 <= right <= n:
-            raise InputError(f"{at}: {right} right of n = {n} is impossible")
-        accuracy = need(scores[key], "accuracy", (int, float), at)
-        if not abs(accuracy - 100 * right / n) <= 0.0051:
-            raise InputError(f"{at}.accuracy: {accuracy} is not {right} of {n} "
-                             f"({100 * right / n:.2f} per cent)")
+        n, right = check_share(scores[key], at)
         unparsed = need(scores[key], "unparsed", int, at)
         if not 0 <= unparsed <= n - right:
             raise InputError(f"{at}.unparsed: {unparsed} of n = {n} with {right} right is impossible")
@@ -69,18 +55,60 @@ def check_scores(result: dict, where: object) -> None:
         raise InputError(f"{where}: macro.accuracy: {stated} is not the mean of the languages ({mean:.2f})")
 
 
+def check_clean(result: dict, where: object) -> None:
+    """The accuracy on uncontaminated questions, where there is one: k of n, and no more questions than were asked."""
+    if result.get("clean") is None:
+        return
+    need(result, "clean.coverage", (int, float), where)
+    for key, score in need(result, "clean.scores", dict, where).items():
+        at = f"{where}: clean.scores.{key}"
+        whole = result["scores"].get(key)
+        n, contaminated, bad = (need(score, name, int, at) for name in ("n", "contaminated", "contaminated_right"))
+        right = check_share(score, at)[1] if n else need(score, "right", int, at)
+        if whole is None or n + contaminated != whole["n"] or right + bad != whole["right"] or contaminated < 0:
+            raise InputError(f"{at}: the clean and the contaminated questions are not those of scores.{key}")
+
+
+def check_rationales(result: dict, where: object) -> None:
+    """The rationale scores, where there are some: per cent with their n, and means that are theirs."""
+    if result.get("rationales") is None:
+        return
+    need(result, "rationales.metric_version", int, where)
+    scores = need(result, "rationales.scores", dict, where)
+    for key, score in scores.items():
+        at = f"{where}: rationales.scores.{key}"
+        n = need(score, "n", int, at)
+        if key not in result["scores"] or not 0 <= n <= result["scores"][key]["n"]:
+            raise InputError(f"{at}: n = {n} rationales, but scores.{key} has not so many questions")
+        for metric in (m for m in METRICS if m in score):
+            value = score[metric]
+            if value is None and not n:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not -100 <= value <= 100:
+                raise InputError(f"{at}.{metric}: {value!r:.60} is no per cent")
+    for metric, stated in need(result, "rationales.macro", dict, where).items():
+        values = [s[metric] for s in scores.values() if s.get(metric) is not None]
+        mean = sum(values) / len(values) if values else None
+        if mean is None or not isinstance(stated, (int, float)) or not abs(stated - mean) <= 0.0051:
+            if (mean, stated) != (None, None):
+                raise InputError(f"{where}: rationales.macro.{metric}: {stated!r:.60} is not the mean of the languages")
+
+
 def check_result(result: dict, where: object) -> dict:
     """The result if it can stand in the leaderboard. Errors: InputError naming the file, the field and the reason."""
     if result.get("format_version") != 1:
         raise InputError(f"{where}: format_version: expected 1, found {result.get('format_version')!r}")
+    check_fields(result, where)
     need_text(result, "model.name", where)
     if len(result["model"]["name"]) > 100:
         raise InputError(f"{where}: model.name: longer than 100 characters; give a shorter one with --name")
-    if need(result, "model.parameters", int, where) <= 0:
+    # An endpoint does not tell its model's size.
+    parameters = need(result, "model.parameters", (int, type(None)) if "endpoint" in result else int, where)
+    if parameters is not None and parameters <= 0:
         raise InputError(f"{where}: model.parameters: expected the number of parameters")
     training = need_text(result, "model.training", where, TRAININGS)
-    setting = need_text(result, "setting", where, SETTINGS)
-    if setting == "fine-tuned" and training == "none":
+    need(result, "model.base", (str, type(None)), where)
+    if need_text(result, "setting", where, SETTINGS) == "fine-tuned" and training == "none":
         raise InputError(f"{where}: setting: fine-tuned, but model.training is none")
     need_text(result, "mode", where, MODES)
     for name in ("prompt.name", "prompt.sha256", "provenance.command", "provenance.commit", "provenance.machine",
@@ -88,11 +116,17 @@ def check_result(result: dict, where: object) -> dict:
         need_text(result, name, where)
     need_text(result, "prompt.form", where, FORMS)
     need(result, "prompt.version", (int, str), where)
-    need(result, "metric_version", int, where)
+    if need(result, "metric_version", int, where) < 1:
+        raise InputError(f"{where}: metric_version: expected 1 or more")
     need(result, "data.released_split", dict, where)
     if not re.match(r"\d{4}-\d\d-\d\d", result["provenance"]["finished_at"]):
         raise InputError(f"{where}: provenance.finished_at: expected a date such as 2025-01-31")
+    if "leaderboard" in result:
+        need_text(result, "leaderboard.training_data", where)
+        need(result, "leaderboard.machinery_check", bool, where)
     check_scores(result, where)
+    check_clean(result, where)
+    check_rationales(result, where)
     return result
 
 
@@ -101,9 +135,20 @@ def is_benchmark(result: dict) -> bool:
     return not any(key in LANGUAGE_FILES for key in result["scores"])
 
 
-def result_key(result: dict) -> tuple[str, str, bool]:
-    """What there may be only one of: (model, setting, English benchmarks or not)."""
+def row_key(result: dict) -> tuple[str, str, bool]:
+    """What a row of the tables is: (model, setting, English benchmarks or not)."""
     return result["model"]["name"], result["setting"], is_benchmark(result)
+
+
+def result_key(result: dict) -> tuple[str, str, bool, int]:
+    """What there may be only one of: a row by one metric version. A corrected metric makes a column of its own."""
+    return *row_key(result), result["metric_version"]
+
+
+def is_newest(result: dict, results: list[dict]) -> bool:
+    """Whether no other of the results is the same row by a newer metric version."""
+    return all(other["metric_version"] <= result["metric_version"] for other in results
+               if row_key(other) == row_key(result))
 
 
 def file_name(result: dict) -> str:
@@ -113,18 +158,31 @@ def file_name(result: dict) -> str:
     slug = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.") or "model"
     if slug != name.lower():  # another name could give the same slug
         slug += "-" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return f"{slug}--{result['setting']}{'--english-benchmarks' if is_benchmark(result) else ''}.json"
+    kind = "--english-benchmarks" if is_benchmark(result) else ""
+    return f"{slug}--{result['setting']}{kind}--metric-{result['metric_version']}.json"
 
 
 def read_results(folder: Path) -> list[dict]:
-    """Every result of the folder, checked, by key. Errors: InputError for a bad one and for two of one key."""
+    """Every result of the folder, checked, by key; `predictions` is {question: right}, or None where none came along.
+
+    Errors: InputError for a bad one, for two of one key, for broken predictions, and for a file that is neither.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; results are added by `python mmedbench/leaderboard.py add`")
     found: dict[tuple, tuple[Path, dict]] = {}
+    used = set()
     for path in sorted(folder.glob("*.json")):
         result = check_result(read_json(path), path)
+        need_text(result, "leaderboard.training_data", path)
         key = result_key(result)
         if key in found:
             raise InputError(f"{path} and {found[key][0]} are both results of {key[0]!r} ({key[1]}); leave one")
+        predictions = find_predictions(path)
+        used.add(predictions)
+        result["predictions"] = right_by_question(read_predictions(predictions)) if predictions else None
         found[key] = (path, result)
+    for path in sorted(folder.glob("*.predictions.jsonl*")):
+        if path not in used:
+            raise InputError(f"{path} belongs to no result; it is named as the result's file, .predictions.jsonl or "
+                             ".predictions.jsonl.gz instead of .json")
     return [result for _, result in (found[key] for key in sorted(found))]
