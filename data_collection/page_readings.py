@@ -24,7 +24,7 @@ from upright import set_upright
 
 RESOLUTION = 200  # dots per inch: 25 to 41 % cheaper than 300 at equal character errors on 11 point print
 # Pixels (standard deviation) by which a picture is blurred before it is read: tesseract takes a scanner's grain for
-# strokes. On scans with light noise this takes 10 % off the errors in zh, ja and fr, 40 % in ar, and adds none elsewhere.
+# strokes. On scans with light noise that takes 10 % off the errors in zh, ja and fr, more in ar, adds none in others.
 SMOOTHING = 0.8
 # Under so many pixels' median height of words at 200 dots per inch (11 point print: 20 to 30) the page is drawn finer.
 SMALL_PRINT, SMALL_PRINT_RESOLUTION = 15.0, 300
@@ -96,7 +96,7 @@ class PageReadings:
         return self._readings[key]
 
     def probe(self, model: str) -> Words:
-        """A band of the page's full width, for telling the language; cut between lines, halved ones read as nonsense."""
+        """A band of the page's full width, for telling the language; cut between lines: halved ones make nonsense."""
         resolution = self.settings.resolution
         picture = self._picture(resolution)
         top, bottom = (int(whitest_row(self._ink_seen(), share) * picture.height) for share in PROBE_BAND)

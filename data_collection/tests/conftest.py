@@ -177,7 +177,7 @@ def run():
     return run_script
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made():
     """Texts, and makers and readers of files, by name."""
     return types.SimpleNamespace(
