@@ -50,6 +50,7 @@ class Entry:
     split: str = ""
     released: bool = True  # the split is the source's own, not made here
     origin: dict = field(default_factory=dict)  # rationale and marks that came with the record
+    left_out: dict = field(default_factory=dict)  # see context_left_out; empty where the record carries its context
 
 
 def leave_out(where: str, reason: str, detail: str = "", text: str = "") -> Entry:
@@ -63,6 +64,20 @@ def leave_out(where: str, reason: str, detail: str = "", text: str = "") -> Entr
 def broken_text(*texts: str) -> bool:
     """True when a text holds a NUL or half a surrogate pair, which no UTF-8 file can carry onwards."""
     return any("\x00" in text or any("\ud800" <= c <= "\udfff" for c in text) for text in texts)
+
+
+def context_left_out(record: dict) -> dict:
+    """{"context": text} of a raw record whose question goes without it; null, and a "problem", where it holds none."""
+    text, problem = record.get("context"), ""
+    if text is None:
+        problem = "absent"
+    elif not isinstance(text, str):
+        problem = f"not a text: {text!r:.40}"
+    elif not text.strip():
+        problem = "blank"
+    elif broken_text(text):
+        problem = "a NUL character or half a surrogate pair stands in it"
+    return {"context": None, "problem": problem} if problem else {"context": text}
 
 
 def make_entry(where: str, question: str, options: list[str], right: list[str], *, single: bool,

@@ -4,8 +4,8 @@ Reads   a folder, a zip or one file: exams in their raw formats (recognised by t
         other exam as a table (generic_source.py), the released layout (Train/English.jsonl ...), the English
         benchmarks; or, with --hub, the released files from the Hugging Face hub.
 Writes  --out: Train/ Dev/ Test/ with one file a language, English_benchmarks/ if asked for, README.md (a card that
-        `datasets.load_dataset` reads), excluded.jsonl, duplicates.jsonl, unmatched_rationales.jsonl, and
-        manifest.json last. The record is described in FORMAT.md.
+        `datasets.load_dataset` reads), excluded.jsonl, duplicates.jsonl, left_out_contexts.jsonl,
+        unmatched_rationales.jsonl, and manifest.json last. The record is described in FORMAT.md.
 
     python mmedbench/prepare.py data/sources --out data/MMedBench --english-benchmarks
     python mmedbench/prepare.py data/sources --out data/MMedBench --known-test data/released/Test --dry-run
@@ -184,7 +184,8 @@ def build(options: argparse.Namespace, root: Path, sources: list[SourceFile],
              for row in counts if row["published"] is not None]
     languages = {entry.source: entry.language for entry in entries if entry.record}
     texts = {"README.md": benchmark_card.write_card(files, languages, notes), "excluded.jsonl": as_lines(excluded),
-             "duplicates.jsonl": as_lines(copies), "unmatched_rationales.jsonl": as_lines(unmatched)}
+             "duplicates.jsonl": as_lines(copies), "left_out_contexts.jsonl": as_lines(left_out_contexts(entries)),
+             "unmatched_rationales.jsonl": as_lines(unmatched)}
     return Prepared(files, texts, manifest)
 
 
@@ -194,6 +195,12 @@ def copy_rows(groups: list[list[Entry]]) -> list[dict]:
              "same_answer": len({question_splits.right_texts(e.record) for e in group}) == 1,
              "places": [{"split": e.split, "source": e.source, "id": question_id(e.record),
                          "answer_idx": e.record["answer_idx"], "where": e.where} for e in group]} for group in groups]
+
+
+def left_out_contexts(entries: list[Entry]) -> list[dict]:
+    """The lines of left_out_contexts.jsonl: of each question that is kept, the context that its record goes without."""
+    return [{"id": question_id(e.record), "language": e.language, "split": e.split, "source": e.source, **e.left_out}
+            for e in entries if e.record and e.left_out]
 
 
 def build_parser() -> argparse.ArgumentParser:

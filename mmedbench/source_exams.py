@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark_files import LETTERS
 from benchmark_record import InputError
-from exam_rules import Entry, broken_text, leave_out, make_entry
+from exam_rules import Entry, broken_text, context_left_out, leave_out, make_entry
 from raw_files import DamagedRecord, TwiceNamed, exam_entries, field, json_lines, json_value, text_list
 
 # RuMedDaNet answers yes or no; the released benchmark writes these two options.
@@ -92,7 +92,8 @@ def _frenchmedmcqa_entry(where: str, record: dict) -> Entry:
 def read_rumeddanet(path: Path) -> Iterator[Entry]:
     """RuMedDaNet: lines {context, question, answer "да" or "нет", pairID}.
 
-    The context is left out and the options are да and нет, both as in the released benchmark.
+    The record goes without the context and has the options да and нет, both as in the released benchmark; contexts
+    that are missing or damaged are counted as `without_context`.
     """
     return exam_entries(json_lines(path, mark_damage=True), _rumeddanet_entry)
 
@@ -101,7 +102,11 @@ def _rumeddanet_entry(where: str, record: dict) -> Entry:
     question = field(record, "question", str, where)
     answer = field(record, "answer", str, where).strip().casefold()
     right = [LETTERS[YES_NO_RUSSIAN.index(answer)]] if answer in YES_NO_RUSSIAN else [answer] if answer else []
-    return make_entry(where, question, YES_NO_RUSSIAN, right, single=True)
+    left_out = context_left_out(record)
+    notes = ("without_context",) if "problem" in left_out else ()
+    entry = make_entry(where, question, YES_NO_RUSSIAN, right, single=True, notes=notes)
+    entry.left_out = left_out
+    return entry
 
 
 def read_headqa(path: Path) -> Iterator[Entry]:

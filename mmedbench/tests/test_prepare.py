@@ -99,6 +99,26 @@ def test_each_exam_keeps_what_its_rules_keep_and_lists_the_rest_in_file_order(ex
     assert sum(sum(row["excluded"].values()) for row in sources.values()) == len(reasons)
 
 
+def test_contexts_that_records_go_without_are_listed_and_bad_ones_named(exams, raw):
+    rows = [raw.russian("Первый?", context="Анемия — снижение гемоглобина."), raw.russian("Второй?", context=" "),
+            raw.russian("Третий?", context=["не текст"]), raw.russian("Четвёртый?", context="\ud800"),
+            raw.russian("Пятый?"), raw.russian("Шестой?", "может быть")]
+    del rows[4]["context"]
+    exams.put("ru/test_v1.jsonl", "".join(json.dumps(row) + "\n" for row in rows))  # half a pair stays an escape
+    exams.put("generic/Test/English.jsonl", raw.jsonl(raw.medqa("Is it?", context="It carries its context.")))
+    expect_ok(exams.prepare())
+    records, lines = exams.records("Test/Russian.jsonl"), exams.records("left_out_contexts.jsonl")
+    assert [line["id"] for line in lines] == [record["id"] for record in records]
+    assert [(line["context"], line.get("problem")) for line in lines] == [
+        ("Анемия — снижение гемоглобина.", None), (None, "blank"), (None, "not a text: ['не текст']"),
+        (None, "a NUL character or half a surrogate pair stands in it"), (None, "absent")]
+    assert {(line["language"], line["split"], line["source"]) for line in lines} == {("ru", "Test", "RuMedDaNet")}
+    manifest = exams.manifest()
+    assert manifest["sources"]["RuMedDaNet"]["notes"] == {"without_context": 4}
+    assert "left_out_contexts.jsonl" in manifest["files"]
+    assert not any("context" in record for record in records)
+
+
 def test_excluded_questions_are_named_by_file_and_line_relative_to_the_sources(exams, raw):
     for path, text in {**case_igakuqa(raw), **case_french(raw)}.items():
         exams.put(path, text)

@@ -66,3 +66,9 @@ def test_the_duplicates_the_data_is_known_for_are_found(built):
     lines = (built[0] / "duplicates.jsonl").read_text(encoding="utf-8").splitlines()
     chinese = [row for row in map(json.loads, lines) if row["language"] == "zh"]
     assert sum(len({place["id"] for place in row["places"]}) == 1 for row in chinese) == 6
+
+
+def test_every_context_of_rumeddanet_is_kept_beside_the_records(built, raw):
+    lines = raw.lines(built[0] / "left_out_contexts.jsonl")
+    assert [sum(line["split"] == split for line in lines) for split in ("Train", "Dev", "Test")] == [1052, 256, 256]
+    assert all(len(line["context"]) > 50 for line in lines)
