@@ -93,7 +93,7 @@ stage() {
 }
 
 leaderboard_row() {
-  python mmedbench/leaderboard.py add "$results/evaluation/result.json" --results "$results/leaderboard" --replace &&
+  python mmedbench/leaderboard.py add "$results/evaluation/result.json" --results "$results/leaderboard" --machinery-check --replace &&
     python mmedbench/leaderboard.py render --results "$results/leaderboard" --out "$results/leaderboard.md"
 }
 

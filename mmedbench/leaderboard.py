@@ -1,7 +1,9 @@
 """Keep leaderboard.md: add a result of inference/eval.py, render the page, check that it is up to date.
 
-Reads   mmedbench/results/*.json (one file a model and setting) and mmedbench/reported/*.csv
-Writes  add: one file in --results; render: --out. `render --check` writes nothing and exits 1 when --out differs.
+Reads   mmedbench/results/*.json (one file a model, setting and metric version), the predictions beside them, and
+        mmedbench/reported/*.csv
+Writes  add: the result and, where predictions.jsonl came along, a small copy of it in --results; render: --out.
+        `render --check` writes nothing and exits 1 when --out, or a score counted again, differs.
 
     python mmedbench/leaderboard.py add results/finetuned/result.json
     python mmedbench/leaderboard.py render --results mmedbench/results --out leaderboard.md --check
@@ -10,43 +12,109 @@ Writes  add: one file in --results; render: --out. `render --check` writes nothi
 import argparse
 import itertools
 import json
+import os
 from pathlib import Path
 
 import leaderboard_tables
-from benchmark_record import InputError, read_json, run_command, write_json, write_text
+from benchmark_record import InputError, read_json, run_command, sha256_of_file, write_json, write_text
+from result_predictions import ENDINGS, differences, find_predictions, packed, read_predictions
 from submitted_results import check_result, file_name, read_results, result_key
+from training_data import describe_training
 
 RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def complete(result: dict, options: argparse.Namespace) -> None:
+    """Put to a result what its run does not say: its name in the table, training data, whether it is only a check.
+
+    Errors: InputError where a trained model's data are unknown.
+    """
+    if options.name is not None and isinstance(result.get("model"), dict):
+        result["model"]["name"] = options.name
+    check_result(result, options.result)
+    before = result.get("leaderboard", {})
+    data = options.training_data or before.get("training_data") or describe_training(result)
+    if data is None and result["model"]["training"] == "none":
+        data = "nothing here"
+    if data is None:
+        raise InputError(f"{options.result}: its checkpoint is not at {result['model'].get('path')} as it was, so what "
+                         "it was trained on is unknown; give --training-data TEXT")
+    result["leaderboard"] = {
+        "training_data": data,
+        "machinery_check": options.machinery_check or before.get("machinery_check", False),
+    }
+    check_result(result, options.result)
+
+
+def counted_again(result: dict, options: argparse.Namespace) -> bytes | None:
+    """The predictions that come along, packed, if they give the result's scores; None without. Errors: InputError."""
+    path = options.predictions or find_predictions(options.result)
+    if path is None and (options.result.parent / "predictions.jsonl").is_file():
+        path = options.result.parent / "predictions.jsonl"
+    if path is None:
+        return None
+    scored = (result.get("files") or {}).get("predictions.jsonl") or {}
+    if path.name == "predictions.jsonl" and scored.get("sha256") not in (None, sha256_of_file(path)):
+        raise InputError(f"{path} is not the file that {options.result} was scored from; give the one that is, or "
+                         "score it again with inference/eval.py --score-only")
+    rows = read_predictions(path)
+    problems = differences(result, options.result, rows, path)
+    if problems:
+        raise InputError("\n  ".join([f"{options.result} contradicts its predictions:", *problems]))
+    return packed(rows)
 
 
 def add_result(options: argparse.Namespace) -> int:
     """Check a result and copy it into the leaderboard's folder. Errors: InputError with the reason."""
     result = read_json(options.result)
-    if options.name is not None and isinstance(result.get("model"), dict):
-        result["model"]["name"] = options.name
-    check_result(result, options.result)
+    complete(result, options)
+    predictions = counted_again(result, options)
     options.results.mkdir(parents=True, exist_ok=True)
     target = options.results / file_name(result)
-    if target.exists() and read_json(target) == json.loads(json.dumps(result)):
+    beside = target.with_name(target.stem + ENDINGS[0])
+    kept = beside.read_bytes() if beside.exists() else None
+    if target.exists() and read_json(target) == json.loads(json.dumps(result)) and kept == predictions:
         print(f"{target} holds this very result already")
         return 0
     others = {result_key(other) for other in read_results(options.results)}
     if result_key(result) in others and not options.replace:
-        name, setting, _ = result_key(result)
-        raise InputError(f"{target} holds another result of {name!r} ({setting}); give --replace, or another --name")
+        name, setting, _, version = result_key(result)
+        raise InputError(f"{target} holds another result of {name!r} ({setting}, metric version {version}); "
+                         "give --replace, or another --name")
+    said = "with its predictions" if predictions else "without predictions: nobody can count its scores again"
     if options.dry_run:
-        print(f"dry run: would write {target}")
+        print(f"dry run: would write {target}, {said}")
         return 0
+    target.with_name(target.stem + ENDINGS[1]).unlink(missing_ok=True)
+    if predictions is None:
+        beside.unlink(missing_ok=True)
+    else:
+        write_bytes(beside, predictions)
     write_json(target, result)
-    print(f"added {target}; now run `python mmedbench/leaderboard.py render`")
+    print(f"added {target}, {said}; now run `python mmedbench/leaderboard.py render`")
     return 0
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole: aside first, renamed last."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_bytes(data)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def render_page(options: argparse.Namespace) -> int:
-    """Write the page, or compare it with what stands there. Returns 1 when a check finds a difference."""
+    """Write the page, or compare it with what stands there. Returns 1 when something differs from what it should be."""
     results = read_results(options.results)
+    counted = sum(result["predictions"] is not None for result in results)
+    print(f"{len(results)} results in {options.results}, {counted} with predictions, which were counted again")
+    problems = [line for result in results for line in result["differences"]]
+    if problems:
+        print("\n".join(problems))
+        return 1
     text = leaderboard_tables.render(results)
-    print(f"{len(results)} results in {options.results}")
     if not options.check:
         write_text(options.out, text)
         print(f"wrote {options.out}")
@@ -71,8 +139,14 @@ def main(argv: list[str] | None = None) -> int:
     add.add_argument("result", type=Path, metavar="RESULT.json", help="result.json of inference/eval.py")
     add.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: mmedbench/results")
     add.add_argument("--name", help="name in the table (default: the result's model.name)")
+    add.add_argument("--training-data", metavar="TEXT",
+                     help="what the model was trained on (default: from the run.json of its checkpoint, if it is here)")
+    add.add_argument("--predictions", type=Path, metavar="FILE",
+                     help="its answers, counted again and kept (default: predictions.jsonl beside the result)")
+    add.add_argument("--machinery-check", action=argparse.BooleanOptionalAction, default=False,
+                     help="a tiny model: stands in a table apart, as a check of the machinery (default: no)")
     add.add_argument("--replace", action=argparse.BooleanOptionalAction, default=False,
-                     help="take the place of a result of the same model and setting (default: refuse)")
+                     help="take the place of a result of the same model, setting and metric version (default: refuse)")
     add.add_argument("--dry-run", action="store_true", help="check only, write nothing")
     add.set_defaults(run=add_result)
     page = commands.add_parser("render", allow_abbrev=False, help="write leaderboard.md from the results")

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from benchmark_files import LANGUAGE_FILES
+from page_text import with_interval
 from reported_figures import LANGUAGES, README, billions, number, read_reported, test_sizes
 from row_ranks import rank_rows
 from score_intervals import is_share, macro_percent, wilson_percent
@@ -155,7 +156,8 @@ def clean_text(result: dict) -> str:
     if not shares:
         return "no question is clean"
     mean, low, high = macro_percent(shares)
-    return f"{mean + 1e-9:.2f} ({low:.1f}–{high:.1f}), n={sum(n for _, n in shares)}, coverage under {clean['coverage']:g}"
+    return (f"{with_interval(mean, low, high)}, n={sum(n for _, n in shares)}, "
+            f"coverage under {clean['coverage']:g}")
 
 
 def accuracy_rows(results: list[dict]) -> list[Row]:

@@ -52,7 +52,7 @@ def read_predictions(path: Path) -> list[Prediction]:
             data = (gzip.GzipFile(fileobj=raw) if packed else raw).read(LARGEST + 1)
         text = data.decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path} ({error}); give predictions.jsonl as inference/eval.py wrote it") from None
+        raise InputError(f"cannot read {path} ({error}); give the predictions.jsonl of inference/eval.py") from None
     if len(data) > LARGEST:
         raise InputError(f"{path} unpacks to more than {LARGEST >> 20} MiB; leave the answers' texts out")
     # Not splitlines: an answer may hold one of Unicode's other line separators.
@@ -82,7 +82,7 @@ def _prediction(number: int, row: object) -> Prediction:
 
 
 def packed(rows: list[Prediction]) -> bytes:
-    """What the leaderboard keeps of predictions: gzip of lines with key, id, gold, letters; the same bytes each time."""
+    """What the leaderboard keeps of predictions: gzip of lines with key, id, gold, letters; always the same bytes."""
     lines = []
     for row in rows:
         line = {"key": row.key, "id": row.id, "gold": row.gold, "letters": row.letters}

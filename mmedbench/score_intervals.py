@@ -24,7 +24,7 @@ def macro_percent(cells: list[tuple[float, int]]) -> tuple[float, float, float]:
     return mean, max(0.0, mean - half), min(100.0, mean + half)
 
 
-def is_share(accuracy: float, n: int) -> bool:
-    """True when some k out of n, rounded to two decimals, is this accuracy in per cent."""
-    near = round(accuracy * n / 100)
-    return any(abs(round(100 * k / n, 2) - accuracy) < 1e-6 for k in (near - 1, near, near + 1) if 0 <= k <= n)
+def is_share(accuracy: float, n: int, decimals: int = 2) -> bool:
+    """True when some k out of n, rounded to so many decimals, is this accuracy in per cent."""
+    near, half = round(accuracy * n / 100), 0.5 * 10**-decimals + 1e-9
+    return any(abs(100 * k / n - accuracy) <= half for k in (near - 1, near, near + 1) if 0 <= k <= n)

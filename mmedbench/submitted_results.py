@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmark_files import LANGUAGE_FILES
 from benchmark_record import InputError, read_json
 from result_fields import METRICS, check_fields, need, need_text
-from result_predictions import find_predictions, read_predictions, right_by_question
+from result_predictions import differences, find_predictions, read_predictions, right_by_question
 from score_intervals import macro_percent
 
 SETTINGS = ("fine-tuned", "zero-shot")
@@ -88,10 +88,10 @@ def check_rationales(result: dict, where: object) -> None:
                 raise InputError(f"{at}.{metric}: {value!r:.60} is no per cent")
     for metric, stated in need(result, "rationales.macro", dict, where).items():
         values = [s[metric] for s in scores.values() if s.get(metric) is not None]
-        mean = sum(values) / len(values) if values else None
-        if mean is None or not isinstance(stated, (int, float)) or not abs(stated - mean) <= 0.0051:
-            if (mean, stated) != (None, None):
-                raise InputError(f"{where}: rationales.macro.{metric}: {stated!r:.60} is not the mean of the languages")
+        if stated is None and not values:
+            continue
+        if not values or not isinstance(stated, (int, float)) or not abs(stated - sum(values) / len(values)) <= 0.0051:
+            raise InputError(f"{where}: rationales.macro.{metric}: {stated!r:.60} is not the mean of the languages")
 
 
 def check_result(result: dict, where: object) -> dict:
@@ -163,9 +163,11 @@ def file_name(result: dict) -> str:
 
 
 def read_results(folder: Path) -> list[dict]:
-    """Every result of the folder, checked, by key; `predictions` is {question: right}, or None where none came along.
+    """Every result of the folder, checked, by key.
 
-    Errors: InputError for a bad one, for two of one key, for broken predictions, and for a file that is neither.
+    Each gets two keys more: `predictions` ({question: right}, None where none came along) and `differences` (lines on
+    what its predictions contradict).
+    Errors: InputError for a bad one, for two of one key, for broken predictions and for such that belong to none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; results are added by `python mmedbench/leaderboard.py add`")
@@ -179,7 +181,9 @@ def read_results(folder: Path) -> list[dict]:
             raise InputError(f"{path} and {found[key][0]} are both results of {key[0]!r} ({key[1]}); leave one")
         predictions = find_predictions(path)
         used.add(predictions)
-        result["predictions"] = right_by_question(read_predictions(predictions)) if predictions else None
+        rows = read_predictions(predictions) if predictions else []
+        result["differences"] = differences(result, path, rows, predictions) if predictions else []
+        result["predictions"] = right_by_question(rows) if predictions else None
         found[key] = (path, result)
     for path in sorted(folder.glob("*.predictions.jsonl*")):
         if path not in used:

@@ -1,0 +1,37 @@
+"""Text for the leaderboard's Markdown: cells that hold nothing but text, tables, numbers with their intervals.
+
+Everything that comes from a result file is escaped by `escape`: a model's name can break neither table nor page.
+"""
+
+import re
+import unicodedata
+
+
+def flat(text: object) -> str:
+    """The text on one line, without control characters, halves of characters and marks that turn the direction."""
+    kinds = {"Cc", "Cs", "Zl", "Zp"}
+    bidi = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    return " ".join("".join(" " if unicodedata.category(c) in kinds or c in bidi else c for c in str(text)).split())
+
+
+def escape(text: object) -> str:
+    """Text for one Markdown table cell: no line break, no pipe, no HTML, no Markdown, no control character."""
+    line = flat(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = line.replace("|", "&#124;").replace("://", "&#58;//").replace("www.", "www&#46;")
+    return re.sub(r"([\\`*_\[\]~!#$@])", r"\\\1", line) or "-"
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table; cells are escaped already."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def two(number: float) -> str:
+    """Two decimals, rounded half up as the paper rounds (45.665 is no binary number)."""
+    return f"{number + 1e-9:.2f}"
+
+
+def with_interval(accuracy: float, low: float, high: float, mark: str = "") -> str:
+    """67.75 (66.1–69.4)."""
+    return f"{two(accuracy)}{mark} ({low:.1f}–{high:.1f})"
