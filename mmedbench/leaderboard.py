@@ -2,8 +2,9 @@
 
 Reads   mmedbench/results/*.json (one file a model, setting and metric version), the predictions beside them, and
         mmedbench/reported/*.csv
-Writes  add: the result and, where predictions.jsonl came along, a small copy of it in --results; render: --out.
-        `render --check` writes nothing and exits 1 when --out, or a score counted again, differs.
+Writes  add: the result and, where predictions.jsonl came along, a small copy of it in --results; render: --out,
+        the pictures; with --html a page for the browser. `render --check` writes nothing and exits 1 when a page, a
+        picture, or a score counted again, differs.
 
     python mmedbench/leaderboard.py add results/finetuned/result.json
     python mmedbench/leaderboard.py render --results mmedbench/results --out leaderboard.md --check
@@ -15,8 +16,11 @@ import json
 import os
 from pathlib import Path
 
+import leaderboard_html
+import leaderboard_pictures
 import leaderboard_tables
 from benchmark_record import InputError, read_json, run_command, sha256_of_file, write_json, write_text
+from leaderboard_rows import accuracy_rows
 from result_predictions import ENDINGS, differences, find_predictions, packed, read_predictions
 from submitted_results import check_result, file_name, read_results, result_key
 from training_data import describe_training
@@ -114,22 +118,42 @@ def render_page(options: argparse.Namespace) -> int:
     if problems:
         print("\n".join(problems))
         return 1
-    text = leaderboard_tables.render(results)
-    if not options.check:
-        write_text(options.out, text)
-        print(f"wrote {options.out}")
-        return 0
+    rows, folder = accuracy_rows(results), pictures_folder(options)
+    shown = leaderboard_pictures.picture_lines(rows, folder, options.out) if folder else []
+    pages = {options.out: leaderboard_tables.render(results, shown)}
+    if options.html is not None:
+        pages[options.html] = leaderboard_html.page(rows)
+    if options.check:
+        differ = [line for path, text in pages.items() for line in difference(path, text)]
+        differ += leaderboard_pictures.problems(rows, folder) if folder else []
+        print("\n".join([*differ, "to mend it run `python mmedbench/leaderboard.py render`"]) if differ
+              else f"{', '.join(map(str, pages))} {'are' if len(pages) > 1 else 'is'} up to date")
+        return 1 if differ else 0
+    if folder:
+        print("\n".join(leaderboard_pictures.write_pictures(rows, folder)))
+    for path, text in pages.items():
+        write_text(path, text)
+        print(f"wrote {path}")
+    return 0
+
+
+def pictures_folder(options: argparse.Namespace) -> Path | None:
+    """Where the pictures stand; None for a page without."""
+    if options.no_pictures:
+        return None
+    beside = options.out.parent
+    return options.pictures or (beside / "mmedbench" if (beside / "mmedbench").is_dir() else beside) / "pictures"
+
+
+def difference(path: Path, text: str) -> list[str]:
+    """A sentence naming the first line of a page that is not what it should be; nothing where there is none."""
     try:
-        found = options.out.read_text(encoding="utf-8")
+        found = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {options.out} ({error}); run `python mmedbench/leaderboard.py render`") from None
-    if found == text:
-        print(f"{options.out} is up to date")
-        return 0
+        raise InputError(f"cannot read {path} ({error}); run `python mmedbench/leaderboard.py render`") from None
     pairs = enumerate(itertools.zip_longest(found.split("\n"), text.split("\n")), start=1)
-    line = next(number for number, (ours, wanted) in pairs if ours != wanted)
-    print(f"{options.out}:{line}: differs from what the results give; run `python mmedbench/leaderboard.py render`")
-    return 1
+    lines = [number for number, (ours, wanted) in pairs if ours != wanted]
+    return [f"{path}:{lines[0]}: differs from what the results give"] if lines else []
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -152,7 +176,13 @@ def main(argv: list[str] | None = None) -> int:
     page = commands.add_parser("render", allow_abbrev=False, help="write leaderboard.md from the results")
     page.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: mmedbench/results")
     page.add_argument("--out", type=Path, default=Path("leaderboard.md"), help="page to write (default: %(default)s)")
-    page.add_argument("--check", action="store_true", help="write nothing; exit 1 if --out is not what would be made")
+    where = page.add_mutually_exclusive_group()
+    where.add_argument("--pictures", type=Path, metavar="DIR",
+                       help="folder of the pictures (default: beside --out in mmedbench/pictures, or in pictures where "
+                       "there is no folder mmedbench)")
+    where.add_argument("--no-pictures", action="store_true", help="draw none, and show none on the page")
+    page.add_argument("--html", type=Path, metavar="FILE", help="also write a page that sorts and filters (one file)")
+    page.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page or picture is not current")
     page.set_defaults(run=render_page)
     options = parser.parse_args(argv)
     return options.run(options)
