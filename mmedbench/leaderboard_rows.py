@@ -35,8 +35,9 @@ class Row:
     """A model in a setting. `average` is the plain mean over its languages (the six released ones where it has all).
 
     key: stable, of letters, digits, dots and dashes; kind: "reported" or "reproduced"; setting: "fine-tuned" or
-    "zero-shot"; rank: among rows of the same setting and questions, None for a check of the machinery; rank_how:
-    "paired", "unpaired", "partly paired" or ""; ties: models that are not told apart from this one.
+    "zero-shot"; rank: among rows of the same setting and questions, None for a check of the machinery and where no
+    other row is of these questions; rank_how: "paired", "unpaired", "partly paired", or "" without a rank; ties: models
+    that are not told apart from this one.
     """
 
     key: str
@@ -174,6 +175,8 @@ def accuracy_rows(results: list[dict]) -> list[Row]:
             pools.setdefault(_questions_of(row, result), []).append(place)
     ranked = {}
     for places in pools.values():
+        if len(places) == 1:  # nobody else answered these questions
+            continue
         used = [_used_cells(rows[place][0]) for place in places]
         right = [rows[place][2] and {q: hit for q, hit in rows[place][2].items() if q[0] in cells}
                  for place, cells in zip(places, used, strict=True)]

@@ -81,7 +81,7 @@ def rank_rows(rows: list[tuple[Mapping[str, Share], Mapping[Question, bool] | No
     for i in range(len(rows)):
         others = [j for j in range(len(rows)) if j != i]
         paired = {compared[j, i][1] for j in others}
-        how = {(): "", (True,): "paired", (False,): "unpaired"}.get(tuple(paired), "partly paired")
+        how = "" if not paired else "partly paired" if len(paired) == 2 else "paired" if True in paired else "unpaired"
         ties = [j for j in others if not compared[i, j][0] and not compared[j, i][0]]
         ranks.append((1 + sum(compared[j, i][0] for j in others), how, ties))
     return ranks

@@ -1,12 +1,14 @@
 """leaderboard.py: results checked before they enter, reported rows true to their cells, the page whole and current."""
 
 import csv
+import hashlib
 import json
 import re
 
 import pytest
 
-from leaderboard_tables import LANGUAGES, escape
+from page_text import escape
+from reported_figures import LANGUAGES, REPORTED
 from score_intervals import is_share, macro_percent, wilson_percent
 
 
@@ -19,10 +21,12 @@ def board(tmp_path, run):
         def add(self, value, *more):
             path = tmp_path / "result.json"
             path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
-            return run("leaderboard.py", "add", path, "--results", self.results, *more)
+            return run("leaderboard.py", "add", path, "--results", self.results, "--training-data", "its train split",
+                       *more)
 
         def render(self, *more):
-            return run("leaderboard.py", "render", "--results", self.results, "--out", self.page, *more)
+            return run("leaderboard.py", "render", "--results", self.results, "--out", self.page, "--no-pictures",
+                       *more)
 
         def text(self):
             assert self.render().returncode == 0
@@ -32,10 +36,16 @@ def board(tmp_path, run):
     return Board()
 
 
-def rows_of(text: str, first: str) -> list[list[str]]:
-    """Cells of the table rows whose first cell is `first`."""
+def part(text: str, title: str) -> str:
+    """What stands under the headings that hold `title`, up to the next heading."""
+    return "\n".join(piece for piece in re.split(r"^(?=#)", text, flags=re.MULTILINE)
+                     if title in piece.split("\n")[0])
+
+
+def rows_of(text: str, name: str, column: int = 1) -> list[list[str]]:
+    """Cells of the table rows that name a model: in the second column of accuracy tables, the first of others."""
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.split("\n") if line[:1] == "|"]
-    return [row for row in rows if row[0] == first]
+    return [row for row in rows if row[column : column + 1] == [name]]
 
 
 # ---------------------------------------------------------------- the page in the repository, and the reported rows
@@ -46,37 +56,103 @@ def test_the_leaderboard_in_the_repository_is_what_its_results_give(run, raw):
     assert done.returncode == 0, done.stdout
 
 
-def test_every_reported_cell_stands_in_the_page_as_it_was_reported(board, raw):
-    text = board.text()
-    with open(raw.stage / "reported" / "accuracy_reported.csv", encoding="utf-8", newline="") as file:
-        reported = list(csv.DictReader(file))
-    assert len(reported) == 20
-    for row in reported:
-        shown = [cells for cells in rows_of(text, row["model"]) if cells[1] == row["size"]]
+def reported(name: str) -> list[dict]:
+    with open(REPORTED / f"{name}.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_reported_files_are_the_facts_as_they_were_handed_over(raw):
+    facts = raw.stage.parents[1] / "shared" / "facts"
+    if not facts.is_dir():
+        pytest.skip(f"no facts at {facts}")
+    for name in ("accuracy", "rationale", "rationale_averages", "english_benchmarks", "ablation"):
+        assert (REPORTED / f"{name}_reported.csv").read_bytes() == (facts / f"{name}_reported.csv").read_bytes()
+
+
+def test_every_reported_accuracy_stands_in_the_page_with_its_average_worked_out(board):
+    text = part(board.text(), "split (reported)") + part(board.text(), "Zero-shot (reported)")
+    assert len(reported("accuracy_reported")) == 20
+    for row in reported("accuracy_reported"):
+        shown = [cells for cells in rows_of(text, row["model"]) if cells[2] == row["size"]]
         assert len(shown) == 1
-        cells = [float(cell.split()[0]) for cell in shown[0][3:9]]
+        cells = [float(cell.split()[0]) for cell in shown[0][5:11]]
         assert cells == [float(row[code]) for code in LANGUAGES]
         mean = sum(cells) / 6
-        assert float(shown[0][9].split()[0]) == pytest.approx(mean, abs=0.0051)
+        assert float(shown[0][11].split()[0]) == pytest.approx(mean, abs=0.0051)
         differs = abs(float(row["avg_as_printed"]) - mean) > 0.011
-        assert (shown[0][10] == f"average printed as {float(row['avg_as_printed']):.2f}") == differs
+        assert (shown[0][12] == f"{float(row['avg_as_printed']):.2f}") == differs
+
+
+def test_every_reported_rationale_score_stands_in_the_page_and_averages_without_cells_are_marked(board):
+    text = board.text()
+    for metric, title in (("bleu1", "BLEU-1"), ("rouge1", "ROUGE-1")):
+        table = part(text, f"### {title} (reported)")
+        for row in reported("rationale_reported"):
+            (shown,) = rows_of(table, row["model"], 0)
+            if row["language"] in LANGUAGES:
+                assert float(shown[1 + LANGUAGES.index(row["language"])]) == float(row[metric])
+            else:
+                assert float(shown[7]) == pytest.approx(float(row[metric]), abs=0.0101)
+        for row in reported("rationale_averages_reported"):
+            found = rows_of(table, row["model"], 0)
+            assert [cells[7] for cells in found] == ([f"{row[f'{metric}_avg']} §"] if row[f"{metric}_avg"] else [])
+
+
+def test_every_reported_english_benchmark_and_ablation_stands_in_the_page(board):
+    text = board.text()
+    table, columns = part(text, "English benchmarks"), [row["column"] for row in reported("english_benchmark_sizes")]
+    assert len(reported("english_benchmarks_reported")) == 8
+    for row in reported("english_benchmarks_reported"):
+        (shown,) = [cells for cells in rows_of(table, row["model"], 0) if cells[1] == row["size"]]
+        for column, cell in zip(columns, shown[2:11], strict=True):
+            assert (cell == "-") if not row[column] else float(cell.split()[0]) == float(row[column])
+    assert rows_of(table, "Mistral", 0)[0][11:] == ["62.86 (60.8–64.9)", "62.97"]  # not what is printed
+    assert rows_of(table, "PMC-LLaMA", 0)[0][11:] == ["-", "-"]
+    assert "80.10 ‡" in table  # no k of 500 questions gives 80.1
+    ablation = part(text, "ablation")
+    assert len(reported("ablation_reported")) == 15
+    for row in reported("ablation_reported"):
+        cells = [c for c in rows_of(ablation, row["base_model"], 0) if c[1] == row["corpus"]]
+        assert [(c[2].split()[0], *c[3:]) for c in cells] == [
+            (f"{float(row['accuracy']):.2f}", row["bleu1"] or "-", row["rouge1"] or "-")]
+    for row in reported("mmedbench_counts"):
+        assert f"{int(row['test']):,}" in part(text, "questions of MMedBench")
+
+
+def test_every_reported_table_says_reported_and_names_its_source(board):
+    text = board.text().split("## Reproduced")[0]
+    pieces = [piece for piece in re.split(r"^## ", text, flags=re.MULTILINE)[1:] if "|---|" in piece]
+    assert len(pieces) == 5
+    for piece in pieces:
+        assert piece.startswith("Reported: ")
+        assert "source: Qiu et al." in piece
 
 
 def test_zero_shot_and_fine_tuned_rows_are_apart_and_averages_are_recomputed(board):
-    tuned, zero = board.text().split("### Zero-shot")
-    assert "| GPT-4 |" not in tuned
-    assert "| Llama 3 |" not in zero
-    assert rows_of(zero, "GPT-4")[0][9] == "75.31 (73.8–76.8)"
-    assert rows_of(zero, "GPT-4")[0][10] == "average printed as 74.27"
-    assert rows_of(tuned, "MMed-Llama 3")[0][9].startswith("67.75 (66.1–69.4")
+    text = board.text()
+    tuned, zero = part(text, "split (reported)"), part(text, "Zero-shot (reported)")
+    assert rows_of(tuned, "GPT-4") == rows_of(zero, "Llama 3") == []
+    assert rows_of(zero, "GPT-4")[0][11:13] == ["75.31 (73.8–76.8)", "74.27"]
+    assert rows_of(tuned, "MMed-Llama 3")[0][11].startswith("67.75 (66.1–69.4")
+
+
+def test_ties_are_said_as_ties_and_ranks_count_only_what_is_significantly_better(board):
+    tuned = part(board.text(), "split (reported)")
+    first, second = rows_of(tuned, "MMed-Llama 3")[0], rows_of(tuned, "MMedLM 2")[0]
+    assert (first[0], second[0]) == ("2 = unpaired", "2 = unpaired")  # 67.75 against 67.30
+    assert (first[13], second[13]) == ("MMedLM 2 (7B)", "MMed-Llama 3 (8B)")
+    assert rows_of(tuned, "MMed-Llama 3.1")[0][0] == "1 unpaired"
+    assert rows_of(tuned, "Llama 3")[0][0].startswith("4 ")
 
 
 def test_cells_that_are_no_k_of_n_bear_a_footnote_and_no_others(board):
-    marked = {(row[0], code) for line in board.text().split("\n") if "‡ (" in line
+    text = board.text().split("## Reported: rationale")[0]
+    marked = {(row[1], code) for line in text.split("\n") if "‡ (" in line
               for row in [[c.strip() for c in line.strip("|").split(" | ")]]
-              for code, cell in zip(LANGUAGES, row[3:9], strict=True) if "‡" in cell}
+              for code, cell in zip(LANGUAGES, row[5:11], strict=True) if "‡" in cell}
     assert marked == {("GPT-4", "ja"), ("GPT-4", "ru"), ("Llama 2", "es"), ("MedAlpaca", "ja"),
                       *(("GPT-3.5", code) for code in ("en", "zh", "ja", "ru", "es"))}
+    assert "denominator is unknown" in text
 
 
 @pytest.mark.parametrize(("accuracy", "n", "low", "high"), [
@@ -94,6 +170,8 @@ def test_the_mean_is_plain_and_its_interval_that_of_independent_binomials():
 def test_is_share_knows_fractions():
     assert is_share(61.81, 199)
     assert not is_share(72.91, 199)
+    assert is_share(80.2, 500, 1)
+    assert not is_share(80.1, 500, 1)
 
 
 # ---------------------------------------------------------------- our rows
@@ -101,13 +179,13 @@ def test_is_share_knows_fractions():
 def test_a_result_is_added_and_shown_with_all_that_a_reader_needs(board, result):
     done = board.add(result())
     assert done.returncode == 0, done.stderr
-    assert [p.name for p in board.results.iterdir()] == ["tiny--fine-tuned.json"]
+    assert [p.name for p in board.results.iterdir()] == ["tiny--fine-tuned--metric-1.json"]
     text = board.text()
     reported, ours = text.split("## Reproduced\n")
     assert "tiny" not in reported
     for needed in ("50.00 † (43.9–56.1), n=256", "n=10", "| 256 | 128 | 3 | A 75.0 % |", "1,234,567", "lora",
                    "mmedbench 1, answer, abababababab", "cccccccccccc", "2025-01-31", "Linux, 2 CPU cores",
-                   "<code>python inference/eval.py --model x</code>"):
+                   "its train split", "not known", "<code>python inference/eval.py --model x</code>"):
         assert needed in ours, needed
 
 
@@ -119,9 +197,11 @@ def test_japanese_of_a_split_made_here_is_shown_and_marked_but_in_no_comparable_
     board.add(result("other size", {**scores, "ja": score(198, 99, 0)}, released=LANGUAGES))
     text = board.text()
     rows = {name: rows_of(text, name)[0] for name in ("all released", "ja made here", "other size")}
-    assert (rows["all released"][-1][:3], rows["ja made here"][-1], rows["other size"][-1]) == ("49.", "-", "-")
-    assert [("†" in cell) for cell in rows["ja made here"][2:8]] == [False, False, True, False, False, False]
-    assert "of 6" in rows["ja made here"][-2]
+    assert [rows[name][13] for name in rows] == ["the released 6", "6", "6"]
+    assert [rows[name][0] for name in rows] == ["9 = unpaired", "-", "-"]  # alone on its questions: no rank
+    assert rows["all released"][16] == "MEDITRON (7B); MMedLM 2 (1.8B)"
+    assert rows_of(part(text, "split (reported)"), "MMedLM 2")[1][13] == "all released (1.23M)"
+    assert [("†" in cell) for cell in rows["ja made here"][4:10]] == [False, False, True, False, False, False]
 
 
 def test_settings_and_english_benchmarks_of_one_model_are_files_and_tables_of_their_own(board, result, score):
@@ -130,8 +210,87 @@ def test_settings_and_english_benchmarks_of_one_model_are_files_and_tables_of_th
     board.add(result(scores={"MedQA": score(1273, 400), "PubMedQA": score(500, 300)}))
     assert len(list(board.results.iterdir())) == 3
     text = board.text()
-    for title in ("### Reproduced, fine-tuned", "### Reproduced, zero-shot", "### Reproduced, English benchmarks"):
-        assert title in text
+    for title in ("split (reproduced)", "Zero-shot (reproduced)", "English benchmarks (reproduced)"):
+        assert part(text, title)
+    assert "31.42 (28.9–34.0), n=1273" in part(text, "English benchmarks (reproduced)")
+    assert "45.71 (43.2–48.2), n=1773" in part(text, "English benchmarks (reproduced)")
+
+
+def test_a_check_of_the_machinery_stands_apart_and_takes_no_part_in_ranks(board, result, score):
+    sizes = {row["language"]: int(row["test"]) for row in reported("mmedbench_counts")}
+    board.add(result("perfect", {code: score(sizes[code], sizes[code], 0) for code in LANGUAGES}, released=LANGUAGES),
+              "--machinery-check")
+    ranked, check = board.text().split("## Check of the machinery")
+    assert "perfect" not in ranked
+    assert "no claim about medicine" in check
+    assert rows_of(check, "perfect")[0][0] == "-"
+    assert rows_of(ranked, "MMed-Llama 3.1")[0][0] == "1 unpaired"
+
+
+def test_a_corrected_metric_is_a_new_column_and_the_old_one_stays(board, result, score):
+    assert board.add(result(scores={"ru": score(256, 128)})).returncode == 0
+    newer = result(scores={"ru": score(256, 192)}) | {"metric_version": 2}
+    done = board.add(newer)
+    assert (done.returncode, len(list(board.results.iterdir()))) == (0, 2), done.stderr
+    text = board.text()
+    assert len(rows_of(part(text, "split (reproduced)"), "tiny")) == 1
+    assert "75.00" in part(text, "split (reproduced)")
+    assert "50.00" not in part(text, "split (reproduced)")
+    (shown,) = [row for row in rows_of(part(text, "older metric"), "tiny", 0) if row[2] == "ru"]
+    assert [cell.split()[0] for cell in shown[3:]] == ["50.00", "75.00"]
+    assert len(rows_of(part(text, "What made them"), "tiny", 0)) == 2
+
+
+def test_rationale_scores_and_clean_accuracy_of_ours_are_shown_with_their_n(board, result, score):
+    value = result(scores={"ru": score(256, 128), "ja": score(10, 5, 0)})
+    metrics = {"BLEU-1": 30.0, "ROUGE-1": 20.0}
+    value["rationales"] = {"metric_version": 3, "mode": "default", "metrics": list(metrics), "bert_score": None,
+                           "scores": {"ru": {"on": "human-checked", "questions": 256, "n": 40, "empty": 2,
+                                             "no_reference": 0, "tokenizer": "x", **metrics}}, "macro": metrics}
+    value["clean"] = {"sha256": "0", "coverage": 0.5, "macro": None, "micro": None, "scores": {
+        "ru": {"n": 200, "right": 80, "accuracy": 40.0, "ci95": [0, 1], "contaminated": 56, "contaminated_right": 48},
+        "ja": {"n": 0, "right": 0, "accuracy": None, "ci95": None, "contaminated": 10, "contaminated_right": 5}}}
+    assert board.add(value).returncode == 0
+    text = board.text()
+    assert "| BLEU-1 | - | - | - | - | 30.00, n=40 | - | - | - | 30.00 | human-checked | 2 |" in text
+    assert "40.00 (33.2–46.8), n=200, coverage under 0.5" in rows_of(text, "tiny")[0]
+    assert "no question is clean" in part(text, "How they answered")
+
+
+def test_an_endpoint_that_tells_no_size_and_answers_by_the_options_text_are_accepted(board, result):
+    value = result("served", setting="zero-shot", parameters=None, training="none", base=None)
+    value["endpoint"] = {"base": "x", "api_mode": "chat", "unanswered": 0}
+    value["asked"] = {"command": "python inference/ask.py", "commit": "d" * 40}
+    assert board.add(value).returncode == 0
+    assert board.add(result("by text") | {"mode": "option-logprob"}).returncode == 0
+    text = board.text()
+    assert rows_of(text, "served")[0][2] == "-"
+    assert "not told" in part(text, "What made them")
+    assert "option-logprob" in part(text, "What made them")
+
+
+def test_training_data_must_be_said_unless_the_checkpoint_or_the_result_says_it(run, tmp_path, result, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, value = tmp_path / "result.json", result()
+    add = ("leaderboard.py", "add", path, "--results", tmp_path / "results")
+    path.write_text(json.dumps(value), encoding="utf-8")
+    done = run(*add)
+    assert (done.returncode, "give --training-data TEXT" in done.stderr) == (2, True)
+    folder = tmp_path / "checkpoints" / "x"
+    folder.mkdir(parents=True)
+    record = {"stage": "finetune/train.py", "counts": {"questions": {"ru": 7, "en": 1200}}, "examples": 2414,
+              "card": {"data_names": ["MMedBench"]}}
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert run(*add).returncode == 2  # that run.json is of another checkpoint
+    value["inputs"]["model"] = {"run.json": hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()}
+    path.write_text(json.dumps(value), encoding="utf-8")
+    assert run(*add).returncode == 0
+    (stored,) = (tmp_path / "results").iterdir()
+    said = json.loads(stored.read_text(encoding="utf-8"))["leaderboard"]
+    assert said == {"training_data": "MMedBench: 1,207 questions (en 1,200, ru 7), 2,414 examples",
+                    "machinery_check": False}
+    folder.rename(tmp_path / "gone")
+    assert "already" in run("leaderboard.py", "add", stored, "--results", tmp_path / "results").stdout
 
 
 def broken_results():
@@ -167,6 +326,28 @@ def broken_results():
         "an endless name": (change("model.name", "x" * 101), "longer than 100"),
         "no number of parameters": (change("model.parameters", True), "model.parameters"),
         "languages and benchmarks mixed": (change("scores.MedQA", {}), "make two"),
+        "no size without an endpoint": (change("model.parameters", None), "model.parameters"),
+        "an unknown mode": (change("mode", "guess"), "'guess' is none of"),
+        "a metric version of zero": (change("metric_version", 0), "metric_version"),
+        "an unknown key": (change("note", "best ever"), "'note' is no field"),
+        "an unknown key of the model": (change("model.licence", "MIT"), "'model.licence' is no field"),
+        "an unknown key of a score": (change("scores.ru.bonus", 1), "'scores.ru.bonus' is no field"),
+        "an unknown key of the command": (change("provenance.host", "x"), "'provenance.host' is no field"),
+        "a model that is none": (change("model", "tiny"), "model.name: missing"),
+        "scores that are a list": (change("scores", [1]), "scores"),
+        "clean questions that are too many": (
+            change("clean", {"coverage": 0.5, "scores": {"ru": {
+                "n": 257, "right": 128, "accuracy": 49.81, "contaminated": 0, "contaminated_right": 0}}}),
+            "clean.scores.ru"),
+        "rationales that are too many": (
+            change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 257}}, "macro": {}}),
+            "n = 257 rationales"),
+        "a rationale score over 100": (
+            change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "BLEU-1": 101}}, "macro": {}}),
+            "BLEU-1: 101 is no per cent"),
+        "a rationale mean of something else": (
+            change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "BLEU-1": 10}},
+                                  "macro": {"BLEU-1": 11}}), "rationales.macro.BLEU-1"),
     }
 
 
@@ -198,7 +379,7 @@ def test_the_same_result_twice_is_no_matter_and_another_of_its_key_needs_replace
     assert board.add(other, "--replace").returncode == 0
     assert len(list(board.results.iterdir())) == 2
     copied = board.results / "copy.json"
-    copied.write_text(json.dumps(other), encoding="utf-8")
+    copied.write_bytes((board.results / "tiny--fine-tuned--metric-1.json").read_bytes())
     done = board.render()
     assert (done.returncode, "are both results of 'tiny'" in done.stderr) == (2, True)
 
@@ -219,9 +400,9 @@ def test_a_models_name_breaks_neither_table_nor_page(board, name, result):
     plain, evil = result("harmless"), result(name)
     board.add(plain)
     expected = board.text()
-    (board.results / "harmless--fine-tuned.json").unlink()
+    (board.results / "harmless--fine-tuned--metric-1.json").unlink()
     evil["provenance"]["command"] = evil["provenance"]["machine"] = evil["model"]["base"] = name
-    assert board.add(evil).returncode == 0
+    assert board.add(evil, "--training-data", name).returncode == 0
     found = board.text()
     assert found.count("\n") == expected.count("\n")
     pipes = [[line.count("|") for line in text.split("\n")] for text in (expected, found)]
@@ -246,7 +427,8 @@ def test_check_passes_on_a_fresh_page_and_fails_on_a_changed_digit(board, result
     board.add(result())
     text = board.text()
     assert board.render("--check").returncode == 0
-    for old, new in (("80.60", "80.61"), ("n=256", "n=257"), ("50.00 †", "60.00 †")):
+    for old, new in (("80.60", "80.61"), ("n=256", "n=257"), ("50.00 †", "60.00 †"), ("54.79", "54.78"),
+                     ("62.86", "62.96"), ("67.30 (65.5", "67.31 (65.5"), ("2 = unpaired", "1 = unpaired")):
         board.page.write_text(text.replace(old, new, 1), encoding="utf-8")
         done = board.render("--check")
         assert done.returncode == 1
