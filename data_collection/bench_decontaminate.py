@@ -30,6 +30,7 @@ from math import exp, lgamma, log, log1p
 from pathlib import Path
 
 from bench_filter import ONE_THREAD, first_half, second_half
+from benchmark_questions import question_id
 from corpus_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
 from found_questions import Finder
 from keyword_match import LANGUAGES
@@ -98,8 +99,9 @@ def read_texts(folder: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def measure_planted(args: argparse.Namespace, questions: list[dict], texts: dict) -> dict:
-    """{language: {kind: [found, planted]}}"""
-    own = read_benchmarks(args.planted_from).questions
+    """{language: {kind: [found, planted]}}; planted are stem and options, so no question is searched by its context."""
+    questions, own = ([question | {"left_out_contexts": []} for question in given]
+                      for given in (questions, read_benchmarks(args.planted_from).questions))
     ids = {question["id"] for question in questions}
     index = build_index(questions + [question for question in own if question["id"] not in ids])
     places, how = {question["id"]: q for q, question in enumerate(index.questions)}, index.searchable()
@@ -160,10 +162,11 @@ def write_questions(folder: Path, questions: list[dict], wanted: int, dice: rand
     by_language: dict[str, list[dict]] = {}
     for question in questions:
         by_language.setdefault(question["language"], []).append(question)
-    written: dict[str, dict] = {}
-    for question in questions[:wanted]:
-        written[json.dumps([question["question"], question["options"]])] = question
+    written, tries = {question["id"]: question for question in questions[:wanted]}, 0
     while len(written) < wanted:
+        tries += 1
+        if tries > 100 * wanted:
+            raise InputError(f"--questions {wanted}: so many cannot be made of {len(questions)}; ask for fewer")
         one = dice.choice(questions)
         other = dice.choice(by_language[one["language"]])
         text = f"{first_half(one['question'])} {second_half(other['question'])}"
@@ -171,7 +174,7 @@ def write_questions(folder: Path, questions: list[dict], wanted: int, dice: rand
         options |= {letter: text for letter, text in other["options"].items() if letter > "B"}
         made = {"question": text, "options": options, "answer_idx": "A", "language": one["language"]}
         if "".join(options) == "ABCDEFGHIJ"[: len(options)]:
-            written[json.dumps([made["question"], made["options"]])] = made
+            written[question_id(made)] = made
     fields = ("question", "options", "answer_idx", "language", "context")
     with open(folder / "all.jsonl", "w", encoding="utf-8") as file:
         for question in written.values():

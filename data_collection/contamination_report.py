@@ -35,7 +35,7 @@ def finish(out: Path, results: list[Path], benchmarks: Benchmarks, index: Index,
     documents, flagged = (sum((Counter(unit[key]) for unit in units), Counter()) for key in ("documents", "flagged"))
     manifest = {
         "format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
-        "benchmark": benchmarks.files, "table": table,
+        "benchmark": benchmarks.files, "left_out_contexts": benchmarks.contexts, "table": table,
         "counts": {iso: {"documents": documents[iso], "with_questions": flagged[iso]} for iso in sorted(documents)},
         "bytes": sum(unit["bytes"] for unit in units), "left_out_as_duplicates": sum(u["left_out"] for u in units),
         "questions_found": len(found), "matches": len(matches),
@@ -49,13 +49,16 @@ def finish(out: Path, results: list[Path], benchmarks: Benchmarks, index: Index,
 
 
 def found_questions(matches: list[dict], mode: str) -> list[dict]:
-    """The lines of contamination.jsonl, in order of question: of each the match that covers most."""
+    """The lines of contamination.jsonl, in order of question: of each the match that covers most.
+
+    A match by its context alone is second to any other, so that "context" says: nothing else of it was found.
+    """
     by_question = defaultdict(list)
     for match in matches:
         by_question[match["question_id"]].append(match)
     lines = []
     for name in sorted(by_question):
-        best = max(by_question[name], key=lambda m: m["coverage"])
+        best = max(by_question[name], key=lambda m: (m["found_by"] != "context", m["coverage"]))
         lines.append({"question_id": name, "language": best["language"], "coverage": best["coverage"],
                       "documents": len({m["document"] for m in by_question[name]}), "mode": mode,
                       "found_by": best["found_by"]})

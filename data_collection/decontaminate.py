@@ -1,7 +1,8 @@
 """Find exam questions in documents: which, where, and how much of each benchmark stands in the corpus.
 
 Reads folders finished by the commands before it (as build_corpus.py does) and benchmarks: folders of English.jsonl,
-Chinese.jsonl ... or MedQA.jsonl ..., such as MMedBench/Test. Writes lists, never texts:
+Chinese.jsonl ... or MedQA.jsonl ..., such as MMedBench/Test, with the contexts that their records go without
+(left_out_contexts.jsonl beside such a folder). Writes lists, never texts:
 
     OUT/matches.jsonl         a line per question and document: where it stands, how much of it
     OUT/contamination.jsonl   a line per question that was found; what inference/eval.py --contamination reads
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     benchmarks = read_benchmarks(args.benchmark)
     arguments = {"mode": args.mode, "unit_mb": args.unit_mb,
                  "benchmark": {name: facts["sha256"] for name, facts in benchmarks.files.items()},
-                 "duplicates": check_duplicates(args, inputs)}
+                 "left_out_contexts": list(benchmarks.contexts), "duplicates": check_duplicates(args, inputs)}
     units = plan(args, manifests)
     own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
     print_plan(args, manifests, benchmarks, units, own)
@@ -172,6 +173,11 @@ def print_plan(args: argparse.Namespace, manifests: dict[Path, dict], benchmarks
     languages = [question["language"] for question in benchmarks.questions]
     print(f"benchmark: {len(benchmarks.files)} files, {len(benchmarks.questions)} different questions: "
           + ", ".join(f"{iso} {languages.count(iso)}" for iso in sorted(set(languages))))
+    for facts in benchmarks.contexts.values():
+        print(f"left-out contexts: {facts['contexts']} of these questions in {facts['file']}, which has "
+              f"{facts['without_text']} more without a text")
+    if not benchmarks.contexts:
+        print("left-out contexts: no left_out_contexts.jsonl beside the benchmarks")
     print(f"units: {len(units)}" + (f", of which shard {args.shard[0]}/{args.shard[1]} does {len(own)}"
                                     if args.shard else ""))
 

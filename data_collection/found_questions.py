@@ -116,7 +116,7 @@ class _Document:
         units = side.units_of(question)
         stem = units[0]
         options = range(stem + 1, stem + 1 + len(self.index.questions[question]["options"]))
-        context = next((u for u in places if side.kind[u] == CONTEXT), None)
+        contexts = [u for u in places if side.kind[u] == CONTEXT]
         if stem in places and (coverage := self._stem_coverage(question, stem, places[stem])):
             first, last = self._ends(places[stem])
             _, _, end = self._options(question, options, last + 1, last + 1 + self._room(options), 1)
@@ -124,7 +124,8 @@ class _Document:
         elif together := self._together(question, stem, options, places):
             found_by = "stem and options"
             coverage, first, last = together
-        elif context is not None:
+        elif contexts:
+            context = max(contexts, key=lambda u: (places[u][COVERED] / side.amount[u], -u))
             first, last = self._ends(places[context])
             return "context", float(places[context][COVERED] / side.amount[context]), first, last
         else:

@@ -1,7 +1,7 @@
 """Exam questions made ready for the search: tokens of their parts, what of them is content, tables of grams.
 
-Reads the benchmarks' files (`benchmark_questions.py`) and the exam words of each language (`exam_words/<iso>.txt`:
-words, in zh and ja phrases, that say nothing of what is asked). Example:
+Reads the benchmarks' files (`benchmark_questions.py`, `question_contexts.py`) and the exam words of each language
+(`exam_words/<iso>.txt`: words, in zh and ja phrases, that say nothing of what is asked). Example:
 
     python -c "import question_index as q; from pathlib import Path;
     print(q.build_index(q.read_benchmarks([Path('data/MMedBench/Test')]).questions).searchable())"
@@ -32,6 +32,7 @@ from contamination_match import (
     way_of,
 )
 from corpus_record import InputError, sha256_of_file
+from question_contexts import read_contexts
 from text_folding import fold, folding_table
 
 WORD_FOLDER = Path(__file__).with_name("exam_words")
@@ -39,11 +40,13 @@ NEVER = numpy.int64(1) << 62
 
 
 class Benchmarks(NamedTuple):
-    """questions: records, one an id, in order of id; files: {name: {"sha256", "bytes"}}; places: {id: [names]}."""
+    """questions: records, one an id, in order of id, each with its `left_out_contexts`; files: {name: {"sha256",
+    "bytes"}}; places: {id: [names]}; contexts: {SHA-256: facts} of the files these came from."""
 
     questions: list[dict]
     files: dict[str, dict]
     places: dict[str, list[str]]
+    contexts: dict[str, dict]
 
 
 class Side(NamedTuple):
@@ -93,6 +96,7 @@ def read_benchmarks(folders: list[Path]) -> Benchmarks:
     questions: dict[str, dict] = {}
     files: dict[str, dict] = {}
     places: dict[str, list[str]] = {}
+    context_files = read_contexts(folders)
     for folder in folders:
         if (folder / "Test").is_dir():
             raise InputError(f"{folder} is a whole benchmark; give one of its folders, such as {folder / 'Test'}")
@@ -107,11 +111,16 @@ def read_benchmarks(folders: list[Path]) -> Benchmarks:
                 raise InputError(f"{folder}: another folder of that name has a {path.name} too; rename one of the two")
             files[name] = {"sha256": sha256_of_file(path), "bytes": path.stat().st_size}
             for record in records:
-                questions.setdefault(record["id"], record)
+                questions.setdefault(record["id"], record | {"left_out_contexts": []})
                 if name not in places.setdefault(record["id"], []):
                     places[record["id"]].append(name)
+    contexts = {}
+    for file in context_files:
+        contexts[file.sha256] = file.facts(set(questions))
+        for name, context in file.used(set(questions)):
+            questions[name]["left_out_contexts"].append(context)
     ordered = [questions[name] for name in sorted(questions)]
-    return Benchmarks(ordered, dict(sorted(files.items())), places)
+    return Benchmarks(ordered, dict(sorted(files.items())), places, contexts)
 
 
 def build_index(questions: list[dict]) -> Index:
@@ -136,8 +145,9 @@ def _table() -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
 def parts_of(question: dict) -> list[tuple[int, str]]:
     """(kind, text) of each unit of a question."""
     parts = [(STEM, question["question"])] + [(OPTION, text) for _, text in sorted(question["options"].items())]
-    return parts + [(kind, question[field]) for kind, field in ((CONTEXT, "context"), (RATIONALE, "rationale"))
-                    if question.get(field)]
+    contexts = [question.get("context"), *question.get("left_out_contexts", ())]
+    return parts + [(kind, text) for kind, text in (*((CONTEXT, text) for text in contexts),
+                                                    (RATIONALE, question.get("rationale"))) if text]
 
 
 def _build_side(questions: list[dict], chosen: list[int], way: str) -> Side:

@@ -265,5 +265,33 @@ def test_exam_texts_of_the_real_documents_are_found(real_data, tmp_path, made):
         for stem in squeezed)]
     assert len(contained) > 100
     assert [row["source"] for row in contained if not finder.find(row["text"])] == []
-    general = [row for row in rows if row["label"] == "general"]
+    igakuqa = [row for row in rows if "IgakuQA" in row["source"]]
+    assert len(igakuqa) >= 253
+    # The five others hold questions that prepare.py leaves out (no choices, struck from scoring, two keys).
+    assert sum(bool(finder.find(row["text"])) for row in igakuqa) >= 248
+    russian = pyarrow.parquet.read_table(real_data / "filter_text" / "ru.parquet").to_pylist()
+    rumeddanet = [row["text"] for row in russian if "RuMedDaNet" in row["source"]]
+    assert len(rumeddanet) >= 323
+    assert [text[:40] for text in rumeddanet if not finder.find(text)] == []  # by their contexts
+    general = [row for row in rows + russian if row["label"] == "general"]
     assert [row["source"] for row in general if finder.find(row["text"])] == []
+
+
+@pytest.mark.slow
+def test_the_contexts_of_the_real_test_set_are_found_with_no_further_flag(real_data, tmp_path, made, run):
+    import subprocess
+    import sys
+
+    import pyarrow.parquet
+
+    done = subprocess.run([sys.executable, made.root / "mmedbench" / "prepare.py", real_data / "sources", "--out",
+                           tmp_path / "bench"], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    rows = pyarrow.parquet.read_table(real_data / "filter_text" / "ru.parquet").to_pylist()
+    bench_decontaminate.write_folder(tmp_path / "in", "ru", [row["text"] for row in rows])
+    done = run("decontaminate.py", tmp_path / "in", "--benchmark", tmp_path / "bench" / "Test", "--out",
+               tmp_path / "out", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    found = made.lines(tmp_path / "out" / "contamination.jsonl")
+    assert len({m["document"] for m in made.lines(tmp_path / "out" / "matches.jsonl")}) >= 54
+    assert sum(line["found_by"] == "context" for line in found) >= 50
