@@ -38,7 +38,7 @@ from tesseract_engine import TRAINED_DATA
 
 HERE = Path(__file__).parent
 MEASURES = ("errors", "speed", "layer", "scan")
-SIDES = ("ocr.py", "pytesseract", "pytesseract, one thread")
+SIDES = {"ocr.py": "ocr.py", "defaults": "pytesseract", "one-thread": "pytesseract, one thread"}
 LEAST_CHARACTERS = 600  # of a document that gives a page
 LAYER_LANGUAGES = ("en", "fr", "ru")
 CID_FONTS = {"zh": "STSong-Light", "ja": "HeiseiMin-W3"}  # names that the PDF gives and the reader must have
@@ -65,6 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=3, help="measurements of speed of each side (default: %(default)s)")
     add("--workers", type=int, default=len(os.sched_getaffinity(0)),
         help="processes of ocr.py and of pytesseract with one thread (default: one per CPU core, %(default)s here)")
+    add("--against", nargs="+", choices=tuple(SIDES)[1:], default=list(SIDES)[1:], metavar="SIDE",
+        help="what speed is compared with, of defaults (takes five times as long) and one-thread (default: both)")
     add("--seed", type=int, default=0, help="of the choice of documents and of the noise (default: %(default)s)")
     add("--keep", type=Path, help="folder to draw into instead of a temporary one (made; must be empty)")
     add("--json", type=Path, help="file to write every measurement to")
@@ -206,13 +208,14 @@ def timed(command: list, environment: dict[str, str]) -> Run:
 
 def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
     """{side: {"wall_s": of each round, "cpu_s": ...}}; prints the medians, their spread and the ratios."""
-    runs: dict[str, list[Run]] = {side: [] for side in SIDES}
+    runs: dict[str, list[Run]] = {SIDES[side]: [] for side in SIDES if side == "ocr.py" or side in args.against}
     scans, baseline = folder / "scans", [sys.executable, HERE / "ocr_baseline.py", folder / "scans"]
     for i in range(args.rounds):
         ocr = [sys.executable, HERE / "ocr.py", scans, "--out", folder / f"out_speed_{i}", "--workers", args.workers]
-        sides = ((ocr, {}), (baseline, {}), ([*baseline, "--workers", args.workers], {"OMP_THREAD_LIMIT": "1"}))
-        for side, (command, environment) in zip(SIDES, sides, strict=True):
-            runs[side].append(timed(command, environment))
+        commands = {"ocr.py": (ocr, {}), "pytesseract": (baseline, {}), "pytesseract, one thread":
+                    ([*baseline, "--workers", args.workers], {"OMP_THREAD_LIMIT": "1"})}  # fmt: skip
+        for side, measured in runs.items():
+            measured.append(timed(*commands[side]))
     print(f"{pages} pages, {args.workers} processes, {args.rounds} rounds")
     print("| side | pages/s (lowest, highest) | CPU s a page | ocr.py is faster by |")
     print("|---|---|---|---|")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from chinese_engine import CHINESE_ENGINES, require_chinese_engine
 from language import SCRIPTS_OF, count_scripts, detect_language
+from line_joining import CJK
 from page_readings import RESOLUTION, PageReadings, Reading, Settings, read_together
 from tesseract_engine import (
     ENGINES,
@@ -36,6 +37,8 @@ MIN_CJK_KANA_SHARE = 0.1  # of the characters read with the Japanese model; unde
 MODELS_OF_SCRIPT = {"Cyrillic": ("rus",), "Arabic": ("ara",), "Han": ("chi_sim", "jpn"), "Japanese": ("jpn", "chi_sim")}
 # Read with both models, a few Russian words come out in Latin letters of the same shape: these are written back.
 LOOKALIKE_WORD = re.compile(r"(?<![A-Za-z0-9])[ABCEHKMOPTXaceopxy]+(?![A-Za-z0-9])")
+# tesseract writes every change between Japanese letters and figures or Latin ones as a space; print has none there.
+JAPANESE_GAP = re.compile(f"(?<=[{CJK}]) (?=[A-Za-z0-9])|(?<=[A-Za-z0-9%]) (?=[{CJK}])")
 LOOKALIKES = str.maketrans("ABCEHKMOPTXaceopxy", "АВСЕНКМОРТХасеорху")
 
 
@@ -81,7 +84,11 @@ class PageReader:
         words = reading.words
         if len(self.models) > 1 and words.confidence >= WRONG_MODEL and letters(words.text) >= ENOUGH_LETTERS:
             self.settled = reading.model if reading.model in self.models else ""
-        text = LOOKALIKE_WORD.sub(_in_cyrillic, words.text) if reading.model == "rus" else words.text
+        text = words.text
+        if reading.model == "rus":
+            text = LOOKALIKE_WORD.sub(_in_cyrillic, text)
+        elif reading.model == "jpn":
+            text = JAPANESE_GAP.sub("", text)
         model = reading.model if reading.engine == "rapidocr" else read_together(reading.model)
         return Recognised(text, words.confidence, model, reading.engine, reading.resolution, reading.layout,
                           page.degrees(reading), round(time.monotonic() - begun, 3))

@@ -60,7 +60,7 @@ def test_everything_is_measured_and_written(run, labelled, tmp_path):
             assert result["errors"][language][how]["pages"] == 2
             assert result["errors"][language][how]["character_error_rate"] <= limit
     assert result["speed"]["pages"] == 4
-    assert all(result["speed"][side]["cpu_s"][0] > 0 for side in bench_ocr.SIDES)
+    assert all(result["speed"][side]["cpu_s"][0] > 0 for side in bench_ocr.SIDES.values())
     assert {row["font"] for row in result["layer"].values()} == {"embedded", "not embedded"}
     scan.write_bytes((tmp_path / "kept" / "scans" / "en" / "00.pdf").read_bytes())
     scan.with_suffix(".txt").write_text("The patient came to the hospital", encoding="utf-8")

@@ -10,10 +10,10 @@ import time
 import pytest
 
 ADVICE = (
-    "Migraine is a headache that comes in attacks and lasts from a few hours to three days. Many patients feel sick and "
-    "cannot bear light or noise. A doctor makes the diagnosis from the history and examines the nervous system. Rest in "
-    "a dark room helps, and a drug against pain taken early works best. Those who have attacks often can take a "
-    "medicine every day to prevent them. A sudden headache worse than any before belongs in a hospital at once."
+    "Migraine is a headache that comes in attacks and lasts from a few hours to three days. Many patients feel sick "
+    "and cannot bear light or noise. A doctor makes the diagnosis from the history and examines the nervous system. "
+    "Rest in a dark room helps, and a drug against pain taken early works best. Those who have attacks often can take "
+    "a medicine every day to prevent them. A sudden headache worse than any before belongs in a hospital at once."
 )
 FOUND = "A 30-year-old woman with a swollen red knee and a fever of 39 degrees: which examination comes first?"
 

@@ -135,6 +135,12 @@ def blank(dots_per_inch: int) -> Image.Image:
     return Image.new("L", (8 * dots_per_inch, 11 * dots_per_inch), 245)
 
 
+def test_figures_in_japanese_stand_without_the_spaces_that_tesseract_puts_round_them(monkeypatch):
+    Fake(monkeypatch, {"jpn": ("18 歳の男性、体温 38.5 ℃、Hb 13 g/dL、HIV 感染", 90.0)})
+    found = PageReader("ja", 200, 60, "pytesseract").read(blank)
+    assert found.text == "18歳の男性、体温38.5 ℃、Hb 13 g/dL、HIV感染"
+
+
 def test_unsure_arabic_is_read_at_other_sizes_and_the_surest_kept(monkeypatch):
     long, short = "حمى وسعال شديد " * 9, "حمى " * 9
     answers = {("ara", 200, 6): (short, 85.0), ("ara", 150, 6): (long, 84.0), ("ara", 300, 6): (short, 86.0)}

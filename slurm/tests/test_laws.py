@@ -18,7 +18,7 @@ TRACKED = [
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.splitlines()
-    if (ROOT / name).exists()
+    if (ROOT / name).is_file()
 ]  # fmt: skip
 MODULES = {stage: [p for p in TRACKED if p.parent == ROOT / stage and p.suffix == ".py"] for stage in STAGES}
 SOURCES = [p for p in TRACKED if p.suffix == ".py"]
