@@ -36,18 +36,18 @@ def draw(kind: str, data: dict) -> tuple[dict[str, bytes], set[str]]:
     return drawn(lambda figure: build(figure, data), height(data))
 
 
-def _list_axes(figure, top: float, title: str, labels: list[str], limits: tuple[float, float]):
-    """Axes with a line a label, the first on top, and a title above them."""
+def _list_axes(figure, top: float, title: str, labels: list[tuple[str, str]], limits: tuple[float, float]):
+    """Axes with a line a label (name and end), the first on top, and a title above them."""
     whole, count = figure.get_figheight(), len(labels)
     text(figure, 0.1 / WIDTH, 1 - (top + 0.09) / whole, title, fontsize=TEXT + 0.6, fontweight="bold", va="top")
     axes = plain_axes(figure, top + TITLE, ROW * count)
     axes.set(xlim=limits, ylim=(count - 0.5, -0.5), yticks=[])
     axes.grid(axis="x", color="#CCCCCC", lw=0.5)
     axes.set_axisbelow(True)
-    for number, label in enumerate(labels):
+    for number, (words, end) in enumerate(labels):
         if number % 2 == 0:
             axes.axhspan(number - 0.5, number + 0.5, color=PALE, lw=0, zorder=0)
-        text(axes, -0.05 / (WIDTH - LEFT - RIGHT), number, fitted(figure, label, LEFT - 0.15), ha="right",
+        text(axes, -0.05 / (WIDTH - LEFT - RIGHT), number, fitted(figure, words, LEFT - 0.15, end), ha="right",
               va="center", transform=axes.get_yaxis_transform())  # fmt: skip
     return axes
 
@@ -56,7 +56,8 @@ def _draw_languages(figure, data: dict) -> None:
     """A list of dots for each language, the models in one order in all of them."""
     top = head(figure, data["title"], data["notes"], data["styles"])
     for panel in data["panels"]:
-        axes = _list_axes(figure, top, panel["title"], [row["label"] for row in data["rows"]], data["limits"])
+        axes = _list_axes(figure, top, panel["title"], [(row["name"], row["more"]) for row in data["rows"]],
+                          data["limits"])
         for number, (row, cell) in enumerate(zip(data["rows"], panel["cells"], strict=True)):
             if cell is None:
                 text(axes, data["limits"][0], number, "  not measured", va="center", fontsize=SMALL, color=GREY)
@@ -76,10 +77,10 @@ def _draw_gains(figure, data: dict) -> None:
     top = head(figure, data["title"], data["notes"], data["styles"])
     for panel in data["panels"]:
         axes = _list_axes(figure, top, fitted(figure, panel["title"], WIDTH - 0.2, fontweight="bold"),
-                          [label for label, _ in panel["gains"]], data["limits"])
+                          [(words, "") for words, _ in panel["gains"]], data["limits"])
         axes.axvline(0, color="black", lw=0.9, zorder=1)
         for number, (_, (gain, low, high)) in enumerate(panel["gains"]):
-            dot(axes, gain, number, low, high, "mmedc", panel["reproduced"])
+            dot(axes, gain, number, low, high, panel["style"], panel["reproduced"])
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:+.0f}" if x else "0")
         top += TITLE + ROW * len(panel["gains"]) + AXIS
 
@@ -88,46 +89,55 @@ def _gains_height(data: dict) -> float:
     return head_height(data) + sum(TITLE + ROW * len(panel["gains"]) + AXIS for panel in data["panels"])
 
 
-SIZES_HEIGHT, SIZES_NAMES = 6.0, 1.45  # inches: of the plot; of the column of names right of it
-DODGE = 1.13  # the factor of size by which dots that would cover each other are set apart
+SIZES_HEIGHT, SIZES_LEFT, SIZES_NAMES = 6.0, 0.42, 1.45  # inches: the plot; its scale; the column of names
+UNKNOWN, BESIDE, TICKS = 0.5, 0.09, 0.32  # inches: the strip of sizes not published; between dots; between ticks
+
+
+def size_scale(sizes: list[float], width_in: float):
+    """The function from a size in billions (None: not published) to inches, logarithmic, from 0 to width_in."""
+    first, last = (min(sizes), max(sizes)) if sizes else (1.0, 1.0)
+    room = width_in - UNKNOWN - 0.4
+
+    def place(size: float | None) -> float:
+        if size is None:
+            return width_in - UNKNOWN / 2
+        return 0.2 + (room / 2 if first == last else room * math.log(size / first) / math.log(last / first))
+
+    return place
 
 
 def _draw_sizes(figure, data: dict) -> None:
     """Average against size on a logarithmic axis; names in a column to the right, each led to its dot."""
     top = head(figure, data["title"], data["notes"], data["styles"]) + 0.12
-    axes = plain_axes(figure, top, _plot_height(data), left_in=0.42, right_in=SIZES_NAMES)
+    axes = plain_axes(figure, top, _plot_height(data), left_in=SIZES_LEFT, right_in=SIZES_NAMES)
     axes.spines["left"].set_visible(True)
-    low, high = data["limits"]
+    (low, high), width = data["limits"], WIDTH - SIZES_LEFT - SIZES_NAMES
     known = [point["size"] for point in data["points"] if point["size"] is not None]
-    first, last = (min(known), max(known)) if known else (1.0, 10.0)
-    unknown = last * 2.2
-    axes.set(xscale="log", xlim=(first / 1.5, unknown * 1.5), ylim=(low, high), ylabel="average accuracy, per cent")
-    ticks = [size for size in (0.1, 0.5, 1, 2, 7, 30, 70, 200, 400, 1000) if first / 1.4 <= size <= last * 1.3]
-    some_unknown = len(known) < len(data["points"])
-    axes.set_xticks([*ticks, *([unknown] if some_unknown else [])],
-                    [*(f"{size:g}B" for size in ticks), *(["\nsize not\npublished"] if some_unknown else [])])
-    axes.minorticks_off()
+    place = size_scale(known, width)
+    axes.set(xlim=(0, width), ylim=(low, high), ylabel="average accuracy, per cent")
+    ticks: list[tuple[float, str]] = []
+    for size in sorted(set(known)):
+        if not ticks or place(size) - ticks[-1][0] >= TICKS:
+            ticks.append((place(size), f"{size:.3g}B" if size >= 0.1 else f"{1000 * size:.3g}M"))
+    if len(known) < len(data["points"]):
+        ticks.append((place(None), "\nsize not\npublished"))
+        axes.axvline(width - UNKNOWN, color=GREY, lw=0.6, ls=":")
+    axes.set_xticks([x for x, _ in ticks], [words for _, words in ticks])
     axes.grid(axis="y", color="#DDDDDD", lw=0.5)
-    if some_unknown:
-        axes.axvline(unknown / 1.5, color=GREY, lw=0.6, ls=":")
     points = sorted(data["points"], key=lambda point: -point["cell"][0])
-    step = (high - low) * ROW / _plot_height(data)
+    heights = spread([point["cell"][0] for point in points], (high - low) * ROW / _plot_height(data), low, high)
     places: list[float] = []
-    for point in points:  # beside each other where intervals at one place would cover each other
-        x = unknown if point["size"] is None else point["size"]
-        near = [place for other, place in zip(points, places, strict=False) if other["cell"][1] <= point["cell"][2]]
-        free = (x * DODGE**by for by in (0, -1, 1, -2, 2)
-                if all(abs(math.log(place / (x * DODGE**by), DODGE)) > 0.9 for place in near))
-        places.append(next(free, x))
-    heights = spread([point["cell"][0] for point in points], step, low, high)
-    for x, point, height in zip(places, points, heights, strict=True):
+    for point, height in zip(points, heights, strict=True):
         value, under, over = point["cell"]
-        colour = STYLES[point["style"]][0]
+        near = [x for x, other in zip(places, points, strict=False) if other["cell"][1] <= over]
+        free = (place(point["size"]) + BESIDE * by for by in (0, -1, 1, -2, 2, -3, 3))
+        x = next((x for x in free if all(abs(x - other) > 0.9 * BESIDE for other in near)), place(point["size"]))
+        places.append(x)
         dot(axes, x, value, under, over, point["style"], point["reproduced"], upright=True)
-        edge = unknown * 1.5
-        axes.plot([x, edge], [value, height], color=colour, lw=0.5, alpha=0.5, clip_on=False, zorder=1)
-        text(axes, edge * 1.04, height, fitted(figure, point["label"], SIZES_NAMES - 0.12), va="center",
-              clip_on=False)  # fmt: skip
+        colour = STYLES[point["style"]][0]
+        axes.plot([x, width], [value, height], color=colour, lw=0.5, alpha=0.5, clip_on=False, zorder=1)
+        text(axes, width + 0.05, height, fitted(figure, point["name"], SIZES_NAMES - 0.12, point["more"]), va="center",
+             clip_on=False)  # fmt: skip
 
 
 def _plot_height(data: dict) -> float:

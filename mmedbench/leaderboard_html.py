@@ -31,7 +31,7 @@ NOTES = """<p><b>Intervals</b>: Wilson's for a language, the normal one for the 
 languages. n stands at the head of a column, and in the cells where it is another.</p>
 <p><b>Rank</b>: 1 + the number of rows of the same setting that are significantly better, over all languages; filters do
 not change it. <b>=</b> marks a tie: at least one other row cannot be told apart. Fine-tuned and zero-shot rows are
-different settings and are not ranked together. Paired: tested question by question; unpaired: from the two averages.</p>
+different settings and are not ranked together. Paired: tested question by question; unpaired: from the averages.</p>
 <p>‡ No k of n gives this figure: its denominator is unknown. † Not the released test split: not to be compared with the
 reported rows.</p>"""
 

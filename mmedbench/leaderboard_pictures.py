@@ -86,12 +86,12 @@ def problems(rows: Sequence[Row], folder: Path) -> list[str]:
 def alt_text(name: str, data: dict) -> str:
     """What a picture says, for those who do not see it; one line, not escaped."""
     if name == "accuracy_by_language":
-        best = data["rows"][0]["label"]
+        best = data["rows"][0]["name"] + data["rows"][0]["more"]
         return (f"Dots with 95 % intervals: accuracy of {len(data['rows'])} models, the average and each of "
                 f"{len(data['panels']) - 1} languages, fine-tuned and zero-shot apart. First in the list: {best}.")
     if name == "gain_over_base":
-        said = "; ".join(f"{panel['title']}: {{:+.1f}} ({{:+.1f}} to {{:+.1f}})".format(*panel["gains"][0][1])
-                         for panel in data["panels"])
+        first = ((panel["title"], *panel["gains"][0][1]) for panel in data["panels"])
+        said = "; ".join(f"{title}: {gain:+.1f} ({low:+.1f} to {high:+.1f})" for title, gain, low, high in first)
         return f"Dots with 95 % intervals: points gained over the base model, on average. {said}."
     return (f"Dots with 95 % intervals: average accuracy of {len(data['points'])} models against their size, "
             "by setting and by whether they saw MMedC.")

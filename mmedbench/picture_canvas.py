@@ -46,7 +46,7 @@ def drawn(build: Callable, height_in: float) -> tuple[dict[str, bytes], set[str]
             figure.savefig(buffer, format=form, metadata=metadata)
             files[form] = _fewer_colours(buffer) if form == "png" else buffer.getvalue()
     missing = (re.match(r"Glyph (\d+) .* missing from font", str(warning.message)) for warning in seen)
-    return files, {chr(int(found[1])) for found in missing if found}
+    return files, {chr(int(found[1])) for found in missing if found} - {"…"}  # ours: drawn with its neighbours' font
 
 
 def _fewer_colours(png: io.BytesIO) -> bytes:
@@ -77,15 +77,15 @@ def text(place, x: float, y: float, words: str, **more):
     return place.text(x, y, words, parse_math=False, **more)
 
 
-def fitted(figure, words: str, width_in: float, **more) -> str:
-    """The text, its middle left out where it is wider than that: names often differ at their end."""
-    probe = text(figure, 0, 0, words, **more)
+def fitted(figure, words: str, width_in: float, end: str = "", **more) -> str:
+    """Words and end, the words' middle left out where they are too wide: names often differ at their end."""
+    probe = text(figure, 0, 0, words + end, **more)
     renderer = figure.canvas.get_renderer()
-    short = words
+    short = words + end
     for kept in range(len(words) - 1, 1, -1):
         if probe.get_window_extent(renderer).width / figure.dpi <= width_in:
             break
-        short = words[: (kept + 1) // 2] + "…" + words[len(words) - kept // 2 :]
+        short = words[: (kept + 1) // 2] + "…" + words[len(words) - kept // 2 :] + end
         probe.set_text(short)
     probe.remove()
     return short

@@ -11,7 +11,7 @@ from benchmark_files import LANGUAGE_FILES
 from leaderboard_rows import Cell, Row, size_text
 from page_text import flat
 from picture_canvas import STYLES
-from reported_figures import LANGUAGES
+from reported_figures import LANGUAGES, test_sizes
 from score_intervals import macro_percent
 
 MOST_ROWS = 60  # a picture of more is no picture; the tables hold them all
@@ -20,12 +20,16 @@ REPORTED_BASES = {"MMedLM": "InternLM", "MMedLM 2": "InternLM 2", "MMed-Llama 3"
 LANGUAGE_NAMES = {code: name.removesuffix(".jsonl") for code, name in LANGUAGE_FILES.items()}
 
 
+def name_and_more(row: Row) -> dict[str, str]:
+    """{"name", "more"}: a model's name on one line, and what must not be cut off: its size, and LoRA."""
+    name, size = flat(row.model) or "-", "" if row.size_billion is None else size_text(row.size_billion)
+    return {"name": name, "more": (f" {size}" if size and size not in name else "")
+            + (" LoRA" if row.training == "lora" else "")}  # fmt: skip
+
+
 def label(row: Row) -> str:
-    """A model's name as it is drawn: one line, with size, and LoRA where it was that."""
-    name = flat(row.model) or "-"
-    size = "" if row.size_billion is None else size_text(row.size_billion)
-    return " ".join(part for part in (name, "" if size and size in name else size,
-                                      "(LoRA)" if row.training == "lora" else "") if part)  # fmt: skip
+    """The same as one text."""
+    return "".join(name_and_more(row).values())
 
 
 def style(row: Row) -> str:
@@ -88,13 +92,14 @@ def by_language(rows: list[Row]) -> dict | None:
     panels = [{"title": f"{LANGUAGE_NAMES[code]} (n = {common_n(shown, code)} questions)",
                "cells": [cell and [cell.accuracy, cell.low, cell.high] for cell in cells[code]]} for code in codes]
     averages = [comparable_average(row) for row in shown]
-    panels.insert(0, {"title": "Average of the six languages", "cells": averages})
+    total = sum(test_sizes().values())
+    panels.insert(0, {"title": f"Average of the six languages (n = {total:,})", "cells": averages})
     notes = ["Per cent of questions with exactly the right letters.", "Lines: 95 % intervals. Released test split."]
     if len(rows) > len(shown):
         notes.append(f"The first {len(shown)} of {len(rows)} rows; the tables hold all.")
     return {"title": "Accuracy by language", "notes": [*notes, who(shown)],
             "styles": [name for name in STYLES if name in map(style, shown)],
-            "rows": [{"label": label(row), "style": style(row), "reproduced": row.kind == "reproduced"}
+            "rows": [name_and_more(row) | {"style": style(row), "reproduced": row.kind == "reproduced"}
                      for row in shown],
             "panels": panels, "limits": limits([cell for panel in panels for cell in panel["cells"] if cell], 10)}
 
@@ -124,9 +129,8 @@ def pairs_with_base(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 def gains(rows: list[Row]) -> dict | None:
     """What further pretraining gained: a panel a model, the average and each language."""
-    panels = []
-    pairs = pairs_with_base(rows)[: MOST_ROWS // 3]
-    for row, base in pairs:
+    panels, shown = [], []
+    for row, base in pairs_with_base(rows)[: MOST_ROWS // 3]:
         new, old = shown_cells(row), shown_cells(base)
         values = [(f"{LANGUAGE_NAMES[code]} ({new[code].n:,})",
                    difference((new[code].accuracy, new[code].low, new[code].high),
@@ -134,31 +138,31 @@ def gains(rows: list[Row]) -> dict | None:
                   for code in LANGUAGE_NAMES if code in new and code in old and new[code].n == old[code].n]
         averages = comparable_average(row), comparable_average(base)
         if all(averages):
-            total = sum(new[code].n for code in LANGUAGES)
-            values.insert(0, (f"average ({total:,})", difference(*averages)))
+            values.insert(0, (f"average ({sum(test_sizes().values()):,})", difference(*averages)))
         if values:
-            panels.append({"title": f"{label(row)} over {label(base)}", "gains": values,
+            shown.append(row)
+            panels.append({"title": f"{label(row)} over {label(base)}", "gains": values, "style": style(row),
                            "reproduced": row.kind == "reproduced"})
     if not panels:
         return None
-    shown = [row for row, _ in pairs]
-    return {"title": "Gain over the base model", "panels": panels, "styles": ["mmedc"],
-            "notes": ["Points of accuracy that further pretraining on MMedC adds,",
-                      "both models fine-tuned. Lines: 95 % intervals of the difference",
-                      "(unpaired). Where a line crosses zero no gain is shown.",
+    return {"title": "Gain over the base model", "panels": panels,
+            "styles": [name for name in STYLES if name in map(style, shown)],
+            "notes": ["Points of accuracy above the base model that was pretrained",
+                      "further, in the same setting. Lines: 95 % intervals of the",
+                      "difference (unpaired). Where a line crosses zero no gain is shown.",
                       "In brackets: n, test questions.", who(shown).replace("rows are", "models are")],
             "limits": limits([gain for panel in panels for _, gain in panel["gains"]], 5)}  # fmt: skip
 
 
 def by_size(rows: list[Row]) -> dict | None:
     """Average over the six languages against the number of parameters."""
-    points = [{"label": label(row), "size": row.size_billion, "cell": list(comparable_average(row)),
+    points = [name_and_more(row) | {"size": row.size_billion, "cell": list(comparable_average(row)),
                "style": style(row), "reproduced": row.kind == "reproduced"}
               for row in rows if comparable_average(row)][:MOST_ROWS]  # fmt: skip
     if not points:
         return None
     shown = [row for row in rows if comparable_average(row)][:MOST_ROWS]
-    total = sum(shown_cells(shown[0])[code].n for code in LANGUAGES)
+    total = sum(test_sizes().values())
     return {"title": "Accuracy against size", "points": points,
             "notes": [f"Average over six languages, n = {total:,} test questions",
                       "in all. Lines: 95 % intervals. Size: parameters, logarithmic;",
