@@ -9,21 +9,24 @@ and order, and the lists of `deduplicate.py` and `decontaminate.py`. Exact dupli
     OUT/README.md, OUT/corpus.png           dataset card: documents, characters and tokens per language and source
     OUT/manifest.json                       counts and checksums; written last
 
+Units of the inputs are read and sorted by processes and, with --shard, by many jobs on one OUT; the last to end writes
+the corpus. A killed run goes on with the same command, unit by unit. Exit codes: 0 done, 1 disk full, 2 bad input.
 Example:
 
     python data_collection/build_corpus.py data/filtered data/ocr --out data/mmedc
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 from collections import Counter
 from pathlib import Path
 
-from corpus_format import FORMAT_VERSION, LOSS_SPANS
-from corpus_inputs import MAKERS, input_files, open_input, read_records
-from corpus_lists import Lists, cut_record
+from corpus_format import FORMAT_VERSION
+from corpus_inputs import MAKERS, open_input, units_of
+from corpus_lists import Lists
 from corpus_picture import draw_corpus
 from corpus_record import (
     InputError,
@@ -36,13 +39,16 @@ from corpus_record import (
     write_json,
     write_text,
 )
-from corpus_shards import Buckets, ShardWriter
+from corpus_shards import ShardWriter
+from corpus_sorting import SegmentFile, Sorting, count_buckets, cut_documents, read_bucket
 from corpus_tokens import TokenCounter
+from corpus_units_run import is_done, sort_units, unit_file
 from corpus_upload import upload_corpus, upload_token
 from dataset_card import dataset_card
 from exact_duplicates import keep_first_of_each
+from filter_plan import parse_shard
 from keyword_match import LANGUAGES
-from unfinished_run import close_run, open_run, refuse_nesting
+from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
 
 STAGE = "data_collection/build_corpus.py"
 
@@ -65,6 +71,15 @@ def build_parser() -> argparse.ArgumentParser:
                              "me/MMedC; HF_TOKEN in the environment must be allowed to write to it")
     parser.add_argument("--private", action=argparse.BooleanOptionalAction, default=False,
                         help="make the repository of --upload private if it has to be made (default: no)")
+    parser.add_argument("--unit-mb", type=int, default=128,
+                        help="about so much text, MB (10^6 bytes), one process takes at a time (of parquet, a row "
+                             "group at least); what a kill costs at most, and what a process holds in memory; the last "
+                             "step holds about 128 MB of text as records. The corpus is the same whatever it is "
+                             "(default: %(default)s)")
+    parser.add_argument("--shard", type=parse_shard, metavar="i/n",
+                        help="sort only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
+                        help="processes, one unit each (default: one per CPU core, %(default)s here)")
     parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
     parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False,
                         help="check the inputs, print the plan, write nothing")
@@ -74,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     manifests = check_inputs(args)
-    for name in ("out", "shard_mb", "licence"):
+    for name in ("out", "shard_mb", "licence", "unit_mb", "workers"):
         print(f"{name}: {getattr(args, name)}")
     for folder, manifest in manifests.items():
         print(f"input: {folder} ({manifest['stage']})")
@@ -92,6 +107,10 @@ def main(argv: list[str] | None = None) -> int:
     inputs = dict(sorted((inputs | lists.manifests).items()))
     if lists.mode == "report":
         print("the list of --contamination is a report: it changes no document")
+    units = units_of(manifests, args.unit_mb * 1_000_000)
+    own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
+    print(f"units: {len(units)}" + (f", of which shard {args.shard[0]}/{args.shard[1]} sorts {len(own)}"
+                                    if args.shard else ""))
     counter = TokenCounter(args.tokenizer) if args.tokenizer else None
     arguments = {"shard_mb": args.shard_mb, "licence": args.licence}
     if counter:
@@ -100,25 +119,53 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     manifest_path = args.out / "manifest.json"
     if manifest := finished_record(manifest_path, arguments, inputs):
-        print(f"{args.out} is finished already and made from these inputs: reused")
-        close_run(args.out)
-        return end(manifest, args)
-    parts = open_run(args.out, arguments, inputs)
-    manifest = {"format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs}
-    manifest |= build(parts, manifests, args, lists, counter)
-    files = publish(args.out, parts)
-    manifest |= {"files": describe_files(args.out, files), "parent": list(inputs), "provenance": provenance(argv)}
-    write_json(manifest_path, manifest)
+        return reuse(manifest, args)
+    sorting = Sorting(manifests, lists, args.licence, count_buckets(manifests))
+    with contextlib.ExitStack() as held:
+        try:
+            # Sizes that decide what the parts hold, and not what the corpus does: none may change on the way.
+            sizes = {"unit_mb": args.unit_mb, "buckets": sorting.buckets}
+            parts = open_run(args.out, arguments | sizes, inputs)
+            held.enter_context(only_run(args.out, args.shard))
+        except (InputError, FileNotFoundError):
+            if not manifest_path.exists():
+                raise
+        if not manifest_path.exists():
+            sort_units(own, parts, sorting, args.workers)
+        if manifest := finished_record(manifest_path, arguments, inputs):  # another shard has ended in the meantime
+            held.close()
+            return reuse(manifest, args)
+        if missing := sum(not is_done(parts, u) for u in range(len(units))):
+            print(f"{len(units) - missing} of {len(units)} units are sorted; the other shards sort the rest, and the "
+                  "last to end writes the corpus")
+            return 0
+        with one_at_a_time(args.out):
+            manifest = finished_record(manifest_path, arguments, inputs)
+            if manifest is None:
+                made = build(parts, len(units), args, sorting, counter)
+                manifest = {"format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
+                            **made, "files": describe_files(args.out, publish(args.out, parts)),
+                            "parent": list(inputs), "provenance": provenance(argv)}
+                write_json(manifest_path, manifest)
+    close_run(args.out)
+    return end(manifest, args)
+
+
+def reuse(manifest: dict, args: argparse.Namespace) -> int:
+    print(f"{args.out} is finished already and made from these inputs: reused")
     close_run(args.out)
     return end(manifest, args)
 
 
 def check_inputs(args: argparse.Namespace) -> dict[Path, dict]:
     """{folder: manifest} of the inputs, each finished and unaltered."""
-    if args.shard_mb < 1:
-        raise InputError(f"--shard-mb {args.shard_mb}: at least 1 is needed")
+    for name in ("shard_mb", "unit_mb", "workers"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1 is needed")
     if args.upload:
         upload_token()
+        if args.shard:
+            raise InputError("--upload does not go with --shard; give it to one more run without --shard, afterwards")
     elif args.private:
         raise InputError("--private goes with --upload")
     if not args.licence.strip():
@@ -132,20 +179,29 @@ def check_inputs(args: argparse.Namespace) -> dict[Path, dict]:
     return manifests
 
 
-def build(parts: Path, manifests: dict[Path, dict], args: argparse.Namespace, lists: Lists,
+def build(parts: Path, unit_count: int, args: argparse.Namespace, sorting: Sorting,
           counter: TokenCounter | None) -> dict:
-    """Write shards, lists and the card below `parts/corpus`; returns the manifest's counts."""
+    """Write shards, lists and the card below `parts/corpus` from the sorted units; returns the manifest's counts."""
     corpus = parts / "corpus"
-    for folder in (corpus, parts / "sorting", parts / "cutting"):
+    for folder in (corpus, parts / "cut"):
         shutil.rmtree(folder, ignore_errors=True)
     corpus.mkdir()
-    buckets, has_spans, cut = lay_aside(parts, manifests, args.licence, lists, corpus)
+    files = [SegmentFile(unit_file(parts, u)) for u in range(unit_count)]
+    has_spans = any(file.facts["has_spans"] for file in files)
+    print(f"putting {sum(file.facts['documents'] for file in files)} documents in order", flush=True)
+    with_new_ids, changed = cut_documents(files, sorting, parts / "cut")
+    files += with_new_ids
+    cut = {"documents": len(changed), "characters": sum(line["characters"] for line in changed)}
+    if sorting.lists.mode:
+        write_text(corpus / "cut.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in changed))
+    from tqdm import tqdm
+
     writers: dict[tuple[str, str], ShardWriter] = {}
     licences: Counter = Counter()
     reasons: Counter = Counter()
     with open(corpus / "removed.jsonl", "w", encoding="utf-8", newline="\n") as removed_file:
-        for bucket in buckets.read():
-            kept, removed = choose(bucket)
+        for bucket in tqdm(range(sorting.buckets), unit="bucket", disable=None):
+            kept, removed = choose(list(read_bucket(files, bucket)))
             for record in removed:
                 reasons[record["reason"]] += 1
                 removed_file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -164,10 +220,10 @@ def build(parts: Path, manifests: dict[Path, dict], args: argparse.Namespace, li
         writer.close()
         counts.setdefault(language, {})[source] = {k: writer.counts[k] for k in ("documents", "characters", "shards")}
     if not counts:
-        shutil.rmtree(parts)
+        close_run(args.out)
         raise InputError("the inputs hold no document in any of the eight languages: nothing to build")
     result = {"counts": counts, "removed": dict(sorted(reasons.items()))}
-    if lists.mode:
+    if sorting.lists.mode:
         result["cut"] = cut
     if counter:
         result["tokens"] = counter.counts()
@@ -175,55 +231,6 @@ def build(parts: Path, manifests: dict[Path, dict], args: argparse.Namespace, li
     write_text(corpus / "README.md", dataset_card(counts, result["removed"], licences, result.get("tokens"),
                                                   counter.facts if counter else None, cut))
     return result
-
-
-def lay_aside(parts: Path, manifests: dict[Path, dict], licence: str, lists: Lists,
-              corpus: Path) -> tuple[Buckets, bool, dict]:
-    """(all records by id, those that go with a `reason`; whether any has loss spans; {what was cut: how much}).
-
-    Of documents with one id one stays, with the text of the first, on which the decision was made (they differ in case
-    and white space at most). Its new id may put it into another bucket.
-    """
-    sizes = [f.stat().st_size * (3 if f.suffix == ".parquet" else 1)  # zstd takes text to about a third
-             for folder, m in manifests.items() for f in input_files(folder, m)]
-    buckets = Buckets(parts / "sorting", sum(sizes))
-    cutting = Buckets(parts / "cutting", sum(sizes) if lists.mode else 0)
-    has_spans = False
-    for folder, manifest in manifests.items():
-        for record in read_records(folder, manifest, licence):
-            has_spans = has_spans or LOSS_SPANS in record
-            if removal := lists.removal(record["id"]):
-                buckets.add(without_text(record) | removal)
-            else:
-                (cutting if lists.cut(record["id"]) else buckets).add(record)
-    cut = {"documents": 0, "characters": 0}
-    changed = []
-    for bucket in cutting.read():
-        decided = {record["id"]: record for record in reversed(bucket)}
-        kept, duplicates = keep_first_of_each(bucket)
-        for record in duplicates:
-            buckets.add(without_text(record) | {"reason": "exact duplicate"})
-        for record in kept:
-            decision = lists.cut(record["id"])
-            first = decided[record["id"]]
-            its_text = {field: first[field] for field in ("text", LOSS_SPANS) if field in first}
-            after = cut_record(without_text(record) | its_text, decision)
-            if "reason" in after:
-                buckets.add(without_text(after))
-                continue
-            buckets.add(after)
-            lost = len(first["text"]) - len(after["text"])
-            cut = {"documents": cut["documents"] + 1, "characters": cut["characters"] + lost}
-            changed.append({"id": after["id"], "id_before": record["id"], "language": record["language"],
-                            "source": record["source"], "origin": record["origin"], "characters": lost,
-                            "questions": decision.get("questions", [])})
-    if lists.mode:
-        write_text(corpus / "cut.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in changed))
-    return buckets, has_spans, cut
-
-
-def without_text(record: dict) -> dict:
-    return {field: value for field, value in record.items() if field not in ("text", LOSS_SPANS)}
 
 
 def choose(records: list[dict]) -> tuple[list[dict], list[dict]]:

@@ -1,39 +1,11 @@
-"""Write corpus records as parquet shards of bounded size, and put any number of records in order of id on the disk."""
+"""Write corpus records as parquet shards of bounded size."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from corpus_format import arrow_schema
 
-BUCKET_BYTES = 128_000_000  # text held in memory at once while sorting, about
-MOST_BUCKETS = 256  # files open at once
 ROW_GROUP_BYTES = 8_000_000
-
-
-class Buckets:
-    """Records laid aside in files by the first digits of their id and read back file by file: a sort on the disk."""
-
-    def __init__(self, folder: Path, text_bytes: int):
-        self.count = min(MOST_BUCKETS, max(1, -(-text_bytes // BUCKET_BYTES)))
-        folder.mkdir(parents=True, exist_ok=True)
-        self.paths = [folder / f"bucket-{i:03d}.jsonl" for i in range(self.count)]
-        # Closed by `read`; as many stay open as there are buckets.
-        self.files = [open(path, "w", encoding="utf-8", newline="\n") for path in self.paths]  # noqa: SIM115
-
-    def add(self, record: dict) -> None:
-        file = self.files[int(record["id"][:8], 16) * self.count >> 32]
-        file.write(json.dumps(record) + "\n")
-
-    def read(self) -> Iterator[list[dict]]:
-        """The buckets in order of id; each is removed when the next is asked for."""
-        for file in self.files:
-            file.close()
-        for path in self.paths:
-            with open(path, encoding="utf-8") as lines:
-                yield [json.loads(line) for line in lines]
-            path.unlink()
 
 
 class ShardWriter:

@@ -133,7 +133,8 @@ def plan(args: argparse.Namespace, kinds: list[str]) -> list[Step]:
                            [*folders, "--benchmark", *map(str, args.benchmark), "--mode", args.mode, *lists, *workers]))
         lists += ["--contamination", str(out / "contamination")]
     tokenizer = ["--tokenizer", args.tokenizer] if args.tokenizer else []
-    steps.append(_step(args, CORPUS, "build_corpus.py", [*folders, *lists, "--licence", args.licence, *tokenizer]))
+    steps.append(_step(args, CORPUS, "build_corpus.py",
+                       [*folders, *lists, "--licence", args.licence, *tokenizer, *workers]))
     return [*steps, Step("check", "check_corpus.py", [str(out / CORPUS)])]
 
 
