@@ -23,7 +23,7 @@ from benchmark_record import InputError, read_json, run_command, sha256_of_file,
 from leaderboard_rows import accuracy_rows
 from result_predictions import ENDINGS, differences, find_predictions, packed, read_predictions
 from submitted_results import check_result, file_name, read_results, result_key
-from training_data import describe_training
+from trained_on import describe_training
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

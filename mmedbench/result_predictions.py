@@ -3,7 +3,7 @@
 Beside `results/<row>.json` may lie `<row>.predictions.jsonl` or `<row>.predictions.jsonl.gz`: a line an answer with
 `key` (language or benchmark), `id` (the question's), `gold` and `letters` (lists; null where none could be read), and
 `contaminated` where that is known. These are the fields of inference/eval.py's predictions.jsonl; others are ignored.
-No question's text is needed, so none is kept: 8,518 answers are about 0.2 MB.
+No question's text is needed, so none is kept: 8,518 answers are about 0.1 MB packed.
 """
 
 import gzip

@@ -281,6 +281,8 @@ def test_training_data_must_be_said_unless_the_checkpoint_or_the_result_says_it(
     record = {"stage": "finetune/train.py", "counts": {"questions": {"ru": 7, "en": 1200}}, "examples": 2414,
               "card": {"data_names": ["MMedBench"]}}
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    value["inputs"]["model"] = {"run.json": "0" * 64}
+    path.write_text(json.dumps(value), encoding="utf-8")
     assert run(*add).returncode == 2  # that run.json is of another checkpoint
     value["inputs"]["model"] = {"run.json": hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()}
     path.write_text(json.dumps(value), encoding="utf-8")
