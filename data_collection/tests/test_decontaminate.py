@@ -90,6 +90,18 @@ def test_one_word_more_or_another_is_another_question(benchmark):
     assert not finder.find("The nerve compressed at the wrist in carpal tunnel syndrome is treated by a splint.")
 
 
+def test_the_phrases_of_a_question_far_apart_or_in_another_order_are_not_the_question(benchmark, made):
+    phrases = ["A woman with rheumatoid arthritis", "has taken methotrexate for seven years",
+               "and now coughs without sputum", "while her chest radiograph shows", "diffuse interstitial shadows",
+               "Which drug reaction explains these findings best?"]
+    question = {"question": " ".join(phrases), "answer_idx": "A",
+                "options": {"A": "Pneumonitis from the drug", "B": "Bacterial pneumonia", "C": "Heart failure"}}
+    finder = Finder(build_index(read_benchmarks([benchmark("b", [question])]).questions))
+    assert finder.find(f"{made.long} {' '.join(phrases)} {made.long}")
+    assert not finder.find(f" {made.long} ".join(phrases))
+    assert not finder.find(" ".join(phrases[::-1]))
+
+
 def test_the_lists_say_where_a_question_stands_and_meet_the_readers_contract(run, made, finished, benchmark, tmp_path):
     planted_text = f"Intro.  {QUESTION['question']}\nA) The radial nerve B) The median nerve C) The ulnar nerve\n" \
                    f"{QUESTION['rationale']} And so on."
