@@ -22,11 +22,9 @@ STYLES = {"mmedc": ("#0072B2", "o", "fine-tuned, further pretrained on MMedC"),
 GREY, PALE = "#555555", "#F0F0F0"
 
 
-def drawn(build: Callable, height_in: float) -> tuple[dict[str, bytes], set[str]]:
-    """({"png": bytes, "svg": bytes}, characters that no installed font holds) of what build(figure) draws.
-
-    The bytes depend on what is drawn, on matplotlib and on the installed fonts alone.
-    """
+@contextlib.contextmanager
+def paper(height_in: float):
+    """An empty figure, and matplotlib set up so that its bytes depend on what is drawn and on the fonts alone."""
     import matplotlib
     from matplotlib import font_manager
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -35,11 +33,23 @@ def drawn(build: Callable, height_in: float) -> tuple[dict[str, bytes], set[str]
     installed = {font.name for font in font_manager.fontManager.ttflist}
     settings = {"font.family": [name for name in FONTS if name in installed], "font.size": TEXT,
                 "svg.hashsalt": "mmedbench", "svg.fonttype": "path", "axes.linewidth": 0.6}
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # no line for a font without a face of the wanted weight: its only face is taken
+    try:
+        with matplotlib.rc_context(settings):
+            figure = Figure(figsize=(WIDTH, height_in), dpi=192, facecolor="white")
+            FigureCanvasAgg(figure)
+            yield figure
+    finally:
+        logger.setLevel(level)
+
+
+def drawn(build: Callable, height_in: float) -> tuple[dict[str, bytes], set[str]]:
+    """({"png": bytes, "svg": bytes}, characters that no installed font holds) of what build(figure) draws."""
     files = {}
-    with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as seen, _quiet_fonts():
+    with paper(height_in) as figure, warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        figure = Figure(figsize=(WIDTH, height_in), dpi=192, facecolor="white")
-        FigureCanvasAgg(figure)
         build(figure)
         for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             buffer = io.BytesIO()
@@ -58,18 +68,6 @@ def _fewer_colours(png: io.BytesIO) -> bytes:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(small, format="png", optimize=True)
     return small.getvalue()
-
-
-@contextlib.contextmanager
-def _quiet_fonts():
-    """No line on stderr for a fallback font that has no face of the wanted weight: its only face is taken."""
-    logger = logging.getLogger("matplotlib.font_manager")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def text(place, x: float, y: float, words: str, **more):
