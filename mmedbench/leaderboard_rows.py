@@ -127,7 +127,7 @@ def details_of(result: dict) -> dict[str, str]:
     """What a reader needs to judge and repeat a row, as texts by their names, in the order in which they are shown."""
     prompt, made = result["prompt"], result["provenance"]
     commit = made["commit"].removesuffix("+changes")[:12] + ("+changes" if made["commit"].endswith("+changes") else "")
-    asked = result.get("asked")
+    asked, unanswered = result.get("asked"), (result.get("endpoint") or {}).get("unanswered")
     scores = result["scores"].values()
     return {
         "parameters": "not told" if result["model"]["parameters"] is None else f"{result['model']['parameters']:,}",
@@ -139,7 +139,8 @@ def details_of(result: dict) -> dict[str, str]:
         "prompt": f"{prompt['name']} {prompt['version']}, {prompt['form']}, {prompt['sha256'][:12]}",
         "metric version": str(result["metric_version"]),
         "n": str(sum(score["n"] for score in scores)),
-        "unparsed": str(sum(score["unparsed"] for score in scores)),
+        "unparsed": str(sum(score["unparsed"] for score in scores)) + (
+            f" ({unanswered} never answered)" if unanswered else ""),
         "clean accuracy": clean_text(result),
         "commit": commit,
         "date": made["finished_at"][:10],

@@ -80,7 +80,7 @@ def reproduced_accuracy(rows: list[Row], mark: str) -> list[str]:
         cells = [[rank_text(row), escape(row.model), size_text(row.size_billion), escape(row.training),
                   *(cell_text(row.cells.get(code), True) for code in LANGUAGE_FILES),
                   with_interval(row.average.accuracy, row.average.low, row.average.high) + f", n={row.average.n}",
-                  f"{len(row.cells)}" if not _is_six(row) else "the released 6", row.details["unparsed"],
+                  f"{len(row.cells)}" if not _is_six(row) else "the released 6", escape(row.details["unparsed"]),
                   escape(row.details["clean accuracy"]), escape("; ".join(row.ties))]
                  for row in rows if row.setting == setting]
         if cells:
