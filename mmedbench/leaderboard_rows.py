@@ -126,7 +126,6 @@ def reproduced_row(result: dict) -> Row:
 def details_of(result: dict) -> dict[str, str]:
     """What a reader needs to judge and repeat a row, as texts by their names, in the order in which they are shown."""
     prompt, made = result["prompt"], result["provenance"]
-    commit = made["commit"].removesuffix("+changes")[:12] + ("+changes" if made["commit"].endswith("+changes") else "")
     asked, unanswered = result.get("asked"), (result.get("endpoint") or {}).get("unanswered")
     scores = result["scores"].values()
     return {
@@ -142,11 +141,17 @@ def details_of(result: dict) -> dict[str, str]:
         "unparsed": str(sum(score["unparsed"] for score in scores)) + (
             f" ({unanswered} never answered)" if unanswered else ""),
         "clean accuracy": clean_text(result),
-        "commit": commit,
+        "commit": short_commit(made["commit"]),
         "date": made["finished_at"][:10],
         "machine": made["machine"],
         "command": made["command"],
-    } | ({"asked by": asked["command"]} if asked and asked.get("command") else {})
+    } | ({"asked by": asked["command"], "asked at": asked["finished_at"][:10],
+          "asked with": short_commit(asked["commit"])} if asked else {})
+
+
+def short_commit(commit: str) -> str:
+    """Twelve digits, and whether files were changed."""
+    return commit.removesuffix("+changes")[:12] + ("+changes" if commit.endswith("+changes") else "")
 
 
 def clean_text(result: dict) -> str:

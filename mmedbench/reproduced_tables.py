@@ -121,13 +121,14 @@ def making_table(results: list[dict], mark: str) -> list[str]:
     rows, names = [], []
     for result in results:
         details = details_of(result)
-        names = [name for name in details if name not in ("setting", "clean accuracy", "asked by")]
+        names = [name for name in details if name not in ("setting", "clean accuracy", "asked by", "asked at", "asked with")]
         kind = "English benchmarks" if is_benchmark(result) else "MMedBench"
         kept = "yes" if result.get("predictions") else "no"
         cells = [f"<code>{escape(details[name])}</code>" if name == "command" else escape(details[name])
                  for name in names]
         if "asked by" in details:
-            cells[-1] += f" (asked by <code>{escape(details['asked by'])}</code>)"
+            cells[-1] += (f", answers asked for {escape(details['asked at'])} at {escape(details['asked with'])} by "
+                          f"<code>{escape(details['asked by'])}</code>")
         rows.append([escape(result["model"]["name"]), escape(result["setting"]), kind, *cells, kept])
     header = [f"model ({mark})", "setting", "questions", *names, "predictions kept"]
     return [f"### What made them ({mark})", "", *table(header, rows)] if rows else []

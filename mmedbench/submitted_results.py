@@ -121,6 +121,9 @@ def check_result(result: dict, where: object) -> dict:
     need(result, "data.released_split", dict, where)
     if not re.match(r"\d{4}-\d\d-\d\d", result["provenance"]["finished_at"]):
         raise InputError(f"{where}: provenance.finished_at: expected a date such as 2025-01-31")
+    if result.get("asked") is not None:
+        for name in ("asked.command", "asked.commit", "asked.finished_at"):
+            need_text(result, name, where)
     if "leaderboard" in result:
         need_text(result, "leaderboard.training_data", where)
         need(result, "leaderboard.machinery_check", bool, where)

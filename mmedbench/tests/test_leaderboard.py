@@ -260,13 +260,14 @@ def test_rationale_scores_and_clean_accuracy_of_ours_are_shown_with_their_n(boar
 def test_an_endpoint_that_tells_no_size_and_answers_by_the_options_text_are_accepted(board, result):
     value = result("served", setting="zero-shot", parameters=None, training="none", base=None)
     value["endpoint"] = {"base": "x", "api_mode": "chat", "unanswered": 2}
-    value["asked"] = {"command": "python inference/ask.py", "commit": "d" * 40}
+    value["asked"] = {"command": "python inference/ask.py", "commit": "d" * 40, "finished_at": "2025-01-30T"}
     assert board.add(value).returncode == 0
     assert board.add(result("by text") | {"mode": "option-logprob"}).returncode == 0
     text = board.text()
     assert rows_of(text, "served")[0][2] == "-"
     assert rows_of(text, "served")[0][14] == "3 (2 never answered)"
     assert "not told" in part(text, "What made them")
+    assert ", answers asked for 2025-01-30 at dddddddddddd by <code>python inference/ask.py" in text
     assert "option-logprob" in part(text, "What made them")
 
 
