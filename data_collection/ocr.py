@@ -51,6 +51,7 @@ FORMAT_VERSION = 2
 # Handwriting and maps came out at 45 to 59 and unreadable, printed pages of eight languages at 75 to 97.
 MIN_CONFIDENCE = 60.0
 
+MEMORY_GIB = {"tesseract": 1.25, "rapidocr": 3.0}  # by the engine for Chinese
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
@@ -80,8 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
              "(default: %(default)s)")
     add("--drop-front-matter", action=argparse.BooleanOptionalAction, default=True,
         help="leave the first 1.8 %% + 3 and the last 5 pages of PDFs of 100 pages and more out of documents.jsonl")
-    add("--memory", type=float, default=1.25, metavar="GIB",
-        help="most memory that a page may take in its process, GiB of address space (default: %(default)s)")
+    add("--memory", type=float, metavar="GIB",
+        help="most memory that a page may take in its process, GiB of address space (default: "
+             f"{MEMORY_GIB['tesseract']:g}, with rapidocr {MEMORY_GIB['rapidocr']:g})")
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
     add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
         help="check input and settings, print the plan, write nothing")
@@ -90,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
+    args.memory = MEMORY_GIB[args.chinese_engine] if args.memory is None else args.memory
     signal.signal(signal.SIGTERM, _terminated)
     args.language = choose_languages(args.language)
     passwords = Passwords(args.passwords)
