@@ -121,7 +121,7 @@ def making_table(results: list[dict], mark: str) -> list[str]:
     rows, names = [], []
     for result in results:
         details = details_of(result)
-        names = [name for name in details if name not in ("setting", "clean accuracy", "asked by", "asked at", "asked with")]
+        names = [name for name in details if name not in ("setting", "clean accuracy") and not name.startswith("asked")]
         kind = "English benchmarks" if is_benchmark(result) else "MMedBench"
         kept = "yes" if result.get("predictions") else "no"
         cells = [f"<code>{escape(details[name])}</code>" if name == "command" else escape(details[name])
