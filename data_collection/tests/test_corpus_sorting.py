@@ -105,6 +105,31 @@ def test_workers_unit_sizes_and_buckets_make_no_difference(run, inputs, wanted, 
     assert contents(tmp_path / "out") == wanted
 
 
+@pytest.mark.parametrize("flags", [SMALL, [*SMALL, "--workers", 2], []])
+def test_of_equal_documents_of_different_units_the_first_ones_text_stays_and_is_cut(run, made, tmp_path, flags):
+    place = {"language": "en", "source": "web", "origin": "x"}
+    asked = f"{made.long} Which drug is first?"
+    texts = ["Fever and cough", asked, *(f"{number} {made.long * 600}" for number in range(6)),
+             "FEVER and  cough", asked.upper()]
+    rows = [{"text": text, **place, "loss_spans": None} for text in texts]
+    rows.append({"text": "Rest in bed", **place, "loss_spans": [[0, 4]]})  # in the last unit only
+    (tmp_path / "in" / "en").mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "in" / "en" / "part-00000.parquet",
+                                row_group_size=2)
+    folder = finish(tmp_path / "in", EXISTING, "en/part-00000.parquet")
+    decision = {"id": document_id(asked), "action": "cut", "spans": [[len(made.long), len(asked)]], "questions": []}
+    made.jsonl(tmp_path / "lists" / "decisions.jsonl", [decision])
+    finish(tmp_path / "lists", "data_collection/decontaminate.py", "decisions.jsonl", arguments={"mode": "cut"},
+           inputs={sha256(folder / "manifest.json"): EXISTING})
+    done = run("build_corpus.py", folder, "--contamination", tmp_path / "lists", "--out", tmp_path / "out", *flags)
+    assert done.returncode == 0, done.stderr
+    assert ("units: 1\n" in done.stdout) == (not flags)
+    found = {row["text"]: row["loss_spans"] for row in made.table(tmp_path / "out/en/web/part-00000.parquet")}
+    assert {text for text in found if len(text) < 1000} == {"Fever and cough", made.long, "Rest in bed"}
+    assert found["Rest in bed"] == [[0, 4]]
+    assert [line["reason"] for line in made.lines(tmp_path / "out" / "removed.jsonl")] == ["exact duplicate"] * 2
+
+
 def test_shards_in_any_order_make_the_corpus_of_one_run(run, inputs, wanted, contents, tmp_path):
     out = tmp_path / "out"
     for shard in ("2/3", "1/3", "2/3"):
