@@ -59,12 +59,12 @@ def band(row: Row) -> str:
 
 def score_cell(cell: Cell | None, usual_n: int | None, language: str = "") -> str:
     """A score, its interval, and its n where the column's head does not say it already."""
-    where = f' data-language="{language}"' if language else ""
+    where, kind = (f' data-language="{language}"', "score") if language else ("", "score overall")
     if cell is None:
-        return f'<td class="score" data-value=""{where}>–</td>'
+        return f'<td class="{kind}" data-value=""{where}>–</td>'
     mark = ("" if cell.exact else " ‡") + ("" if cell.comparable else " †")
     n = "" if cell.n == usual_n else f"<small>n {cell.n:,}</small>"
-    return (f'<td class="score" data-value="{cell.accuracy:.6f}"{where}>{two(cell.accuracy)}{mark}'
+    return (f'<td class="{kind}" data-value="{cell.accuracy:.6f}"{where}>{two(cell.accuracy)}{mark}'
             f"<small>{cell.low:.1f}–{cell.high:.1f}</small>{n}</td>")
 
 
@@ -80,7 +80,7 @@ def table_row(row: Row, codes: Sequence[str], usual: dict[str, int | None]) -> s
         f'<th scope="row" class="model" data-value="{attribute(row.model)}">',
         f'<a href="#about-{attribute(row.key)}">{text(row.model)}</a>',
         f"<small>{KINDS[kind]}{size}</small></th>",
-        f'<td data-value="{row.rank or ""}">{rank}{how}</td>',
+        f'<td class="overall" data-value="{row.rank or ""}">{rank}{how}</td>',
         score_cell(row.average, usual[""]),
         *(score_cell(row.cells.get(code), usual[code], code) for code in codes),
         f'<td data-value="{row.size_billion or ""}">{size_text(row.size_billion)}</td>',
@@ -102,11 +102,11 @@ def section(name: str, rows: Sequence[Row]) -> str:
     codes = [code for code in LANGUAGE_NAMES if any(code in row.cells for row in rows)]
     usual = {"": column_n([row.average for row in rows])} | {
         code: column_n([row.cells.get(code) for row in rows]) for code in codes}
-    heads = ['<th scope="col" class="model">Model</th>', '<th scope="col" class="number">Rank</th>']
+    heads = ['<th scope="col" class="model">Model</th>', '<th scope="col" class="number overall">Rank</th>']
     for code in ("", *codes):
         n = f"<small>n {usual[code]:,}</small>" if usual[code] else ""
-        more = f'number score" data-language="{code}"' if code else 'number score average" aria-sort="descending"'
-        heads.append(f'<th scope="col" class="{more}><span>{LANGUAGE_NAMES.get(code, "Average")} {n}</span></th>')
+        more = f'" data-language="{code}"' if code else ' overall average" aria-sort="descending"'
+        heads.append(f'<th scope="col" class="number score{more}><span>{LANGUAGE_NAMES.get(code, "Average")} {n}</span></th>')
     heads += ['<th scope="col" class="number">Size</th>', '<th scope="col">Training</th>', '<th scope="col">MMedC</th>']
     order = sorted(rows, key=lambda row: (row.average is None, -(row.average.accuracy if row.average else 0), row.key))
     return (f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{f"<p>{note}</p>" if note else ""}'

@@ -46,6 +46,7 @@ function filter() {
     for (const cell of table.querySelectorAll("[data-language]")) {
       cell.hidden = Boolean(language) && cell.dataset.language !== language;
     }
+    for (const cell of table.querySelectorAll(".overall")) cell.hidden = Boolean(language); // rank and average: of all
     table.closest("section").hidden = here === 0;
     shown += here;
   }

@@ -84,7 +84,7 @@ def test_every_reported_row_stands_in_it_with_scores_intervals_n_and_rank():
         for cell in [row.average, *row.cells.values()]:
             assert f">{cell.accuracy + 1e-9:.2f}{'' if cell.exact else ' ‡'}<" in mine[0]
             assert f"<small>{cell.low:.1f}–{cell.high:.1f}</small>" in mine[0]
-        assert f'<td data-value="{row.rank}">{row.rank}' in mine[0]
+        assert f'<td class="overall" data-value="{row.rank}">{row.rank}' in mine[0]
     for n in ("n 1,273", "n 3,426", "n 199", "n 622", "n 256", "n 2,742", "n 8,518"):
         assert text.count(f"<small>{n}</small>") == 2  # the heads of the two settings' tables
     tuned, zero = text.split('<h2 id="zero-shot">')
@@ -98,7 +98,7 @@ def test_a_check_of_the_machinery_stands_in_a_table_apart_without_a_rank():
     assert len(rows_of(before)) == 20
     assert [">tiny<" in row for row in rows_of(after)] == [True]
     assert "no claim about medicine" in after
-    assert '<td data-value="">–</td>' in rows_of(after)[0]
+    assert '<td class="overall" data-value="">–</td>' in rows_of(after)[0]
 
 
 def test_a_cell_of_another_split_or_another_n_says_so():
