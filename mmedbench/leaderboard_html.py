@@ -94,11 +94,11 @@ def column_n(cells: Sequence[Cell | None]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def section(name: str, rows: Sequence[Row]) -> str:
+def section(which: str, rows: Sequence[Row]) -> str:
     """A setting's table, or that of the checks; nothing without rows."""
     if not rows:
         return ""
-    title, note = SECTIONS[name]
+    title, note = SECTIONS[which]
     codes = [code for code in LANGUAGE_NAMES if any(code in row.cells for row in rows)]
     usual = {"": column_n([row.average for row in rows])} | {
         code: column_n([row.cells.get(code) for row in rows]) for code in codes}
@@ -106,11 +106,12 @@ def section(name: str, rows: Sequence[Row]) -> str:
     for code in ("", *codes):
         n = f"<small>n {usual[code]:,}</small>" if usual[code] else ""
         more = f'" data-language="{code}"' if code else ' overall average" aria-sort="descending"'
-        heads.append(f'<th scope="col" class="number score{more}><span>{LANGUAGE_NAMES.get(code, "Average")} {n}</span></th>')
+        name = LANGUAGE_NAMES.get(code, "Average")
+        heads.append(f'<th scope="col" class="number score{more}><span>{name} {n}</span></th>')
     heads += ['<th scope="col" class="number">Size</th>', '<th scope="col">Training</th>', '<th scope="col">MMedC</th>']
     order = sorted(rows, key=lambda row: (row.average is None, -(row.average.accuracy if row.average else 0), row.key))
-    return (f'<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{f"<p>{note}</p>" if note else ""}'
-            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}"><table>\n'
+    return (f'<section aria-labelledby="{which}"><h2 id="{which}">{title}</h2>{f"<p>{note}</p>" if note else ""}'
+            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{which}"><table>\n'
             f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>\n"
             + "\n".join(table_row(row, codes, usual) for row in order) + "\n</tbody></table></div></section>")
 
