@@ -7,6 +7,7 @@ records cannot be cut and is read from its beginning. Example:
     print([r.address for r in w.read_records(p, *w.parts_of(p, 1 << 28)[0], 1 << 24)])"
 """
 
+import functools
 import gzip
 import re
 import zlib
@@ -32,6 +33,23 @@ class Record(NamedTuple):
     content: bytes
     problem: str  # "" for a page; else why it is none: redirect, http_error, not_html, revisit, too_large, truncated
     offset: int
+
+
+class Brotli:
+    """Unpacks brotli as warcio asks for it: its own way fails with brotli 1.2, whose objects take no attributes.
+
+    limit: bytes that one call gives at most, about; what is behind them is lost, so it is more than a page may have.
+    """
+
+    unused_data = b""
+
+    def __init__(self, limit: int):
+        import brotli
+
+        self._unpacker, self._limit = brotli.Decompressor(), limit
+
+    def decompress(self, data: bytes) -> bytes:
+        return self._unpacker.process(data, output_buffer_limit=self._limit)
 
 
 class Damage(NamedTuple):
@@ -149,7 +167,9 @@ def read_records(path: Path, first: int, last: int, most_bytes: int) -> Iterator
 
 def _records_from(path: Path, first: int, last: int, most_bytes: int, place: list[int]) -> Iterator[Record | Damage]:
     from warcio.archiveiterator import ArchiveIterator
+    from warcio.bufferedreaders import BufferedReader
 
+    BufferedReader.DECOMPRESSORS["br"] = functools.partial(Brotli, most_bytes + 1)
     whole = last == ALL_OF_IT
     with gzip.open(path) if whole else open(path, "rb") as file:
         if not whole:

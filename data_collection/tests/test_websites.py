@@ -199,6 +199,27 @@ def test_after_damage_in_a_packed_archive_the_next_record_is_read(run, made, mak
     assert any(f"byte {second}" in f["file"] for f in made.lines(tmp_path / "out" / "failures.jsonl"))
 
 
+def test_pages_packed_by_brotli_are_read_those_behind_them_too_and_no_bomb_fills_the_memory(made, maker, tmp_path):
+    import tracemalloc
+
+    import brotli
+
+    head, body = "Content-Type: text/html\r\nContent-Encoding: br\r\n", page(made.medical["en"], "en") + b" " * 50_000
+    packer = brotli.Compressor(quality=5)
+    bomb = b"".join(packer.process(b"<p>" + b"a" * 10_000_000) for _ in range(20)) + packer.finish()
+    records = [maker.response(f"https://example.org/{name}", "200 OK", head, content)
+               for name, content in (("page", brotli.compress(body)), ("bomb", bomb), ("last", brotli.compress(body)))]
+    content = gzip.decompress(b"".join(records))
+    path = put(tmp_path / "a.warc", content)
+    tracemalloc.start()
+    found = list(web_archives.read_records(path, 0, len(content), 1_000_000))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(record.problem, record.content == body) for record in found] == [
+        ("", True), ("too_large", False), ("", True)]
+    assert most < 50_000_000
+
+
 def test_each_kind_of_record_without_a_page_has_its_reason(run, made, maker, tmp_path):
     body = page(made.medical["en"], "en")
     html = "Content-Type: text/html\r\n"
