@@ -107,6 +107,12 @@ class Board:
     def said(self) -> str:
         return self.find(".shown").text
 
+    def wait(self, condition) -> None:
+        """For what the browser does after the key or click is through."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.browser, 15, poll_frequency=0.05).until(lambda _: condition())
+
     def keys(self, *keys: str) -> None:
         from selenium.webdriver.common.action_chains import ActionChains
 
@@ -182,11 +188,11 @@ def test_the_keyboard_alone_sorts_filters_and_opens_what_is_said_of_a_row(board)
     board.js("arguments[0].focus()", link)
     board.keys(ENTER)
     details = board.find("#about-reported-llama-3-8b-fine-tuned")
-    assert details.get_attribute("open") is not None
+    board.wait(lambda: details.get_attribute("open") is not None)
     assert "Nature Communications" in details.text
     board.js("document.querySelector('select[name=language]').focus()")
     board.keys("Jap", ENTER)
-    assert board.heads()[:2] == ["Model", "Japanese"]
+    board.wait(lambda: board.heads()[:2] == ["Model", "Japanese"])
 
 
 # ---------------------------------------------------------------- filters
@@ -209,8 +215,7 @@ def test_each_filter_shows_what_it_says_and_all_together_what_fits_all(board):
     assert board.said() == "2 of 29 rows shown."
 
     board.find("button[type=reset]").click()
-    board.js("return new Promise((done) => setTimeout(done, 50))")
-    assert board.names() == everything
+    board.wait(lambda: board.names() == everything)
 
     board.choose("kind", "reproduced")
     assert len(board.names()) == len(EVIL)
@@ -273,9 +278,14 @@ def test_a_script_that_came_in_nevertheless_would_not_run_and_nothing_would_be_l
     board.js("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.evil = 1'}),"
              "Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
     assert board.js("return window.evil") is None
-    board.js("return new Promise((done) => setTimeout(done, 100))")
-    said = " ".join(entry["message"] for entry in browser.get_log("browser"))
-    assert said.count("Content Security Policy") >= 2
+    said = []
+
+    def refused_twice() -> bool:
+        said.extend(entry["message"] for entry in browser.get_log("browser"))
+        return " ".join(said).count("Content Security Policy") >= 2
+
+    board.wait(refused_twice)
+    assert board.js("return window.evil") is None
 
 
 # ---------------------------------------------------------------- phone, dark, print, no script
