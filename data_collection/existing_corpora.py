@@ -63,8 +63,12 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"--document-mb {args.document_mb}: at least 1 is needed")
     try:
         encoding = codecs.lookup(args.encoding).name
-    except LookupError:
-        raise InputError(f"--encoding {args.encoding}: no encoding that Python knows") from None
+        line_end = "\n".encode(encoding)
+    except (LookupError, UnicodeError):
+        raise InputError(f"--encoding {args.encoding}: no encoding of texts that Python knows") from None
+    if args.split != "document" and line_end != b"\n":
+        raise InputError(f"--encoding {args.encoding} does not go with --split {args.split}: lines are found by single "
+                         "bytes; save the files as UTF-8")
     files = find_sources(args.inputs)
     for folder in args.inputs:
         if folder.is_dir():

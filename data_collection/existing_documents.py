@@ -120,13 +120,26 @@ def _parquet_rows(file: InputFile, unit: ExistingUnit, arguments: dict) -> Itera
     with file_errors(file.name):
         for batch in parquet.iter_batches(BATCH_ROWS // 10, row_groups=list(range(unit.first, unit.last)),
                                           columns=columns):
-            for row in _rows_of(batch):
+            for row in _rows_of(_with_times_as_text(batch)):
                 where = f"{file.name} row {number}"
                 if row is None:
                     yield Broken(where, "broken_encoding", "holds bytes that are no UTF-8")
                 else:
                     yield _document(row, file.name, where, f"{file.name}#{number}", arguments)
                 number += 1
+
+
+def _with_times_as_text(batch):
+    """The batch with points in time as text (UTC): Python's own know no nanoseconds, nor the year 10000."""
+    import pyarrow
+
+    for place, field in enumerate(batch.schema):
+        column = batch.column(place)
+        if pyarrow.types.is_timestamp(field.type):
+            column = column.cast(pyarrow.timestamp(field.type.unit))  # without a zone, which needs a table of zones
+        if pyarrow.types.is_timestamp(field.type) or pyarrow.types.is_date(field.type):
+            batch = batch.set_column(place, field.name, column.cast(pyarrow.string()))
+    return batch
 
 
 def _rows_of(batch) -> Iterator[dict | None]:
@@ -158,7 +171,7 @@ def _document(row: object, name: str, where: str, place: str, arguments: dict) -
     if isinstance(spans, str):
         try:
             spans = json.loads(spans)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, too deep
             return Broken(where, "wrong_loss_spans", f"{LOSS_SPANS} is no list of [start, end) pairs")
     return Found(text, _first(row, ("id",)) or place, own or place, source, declared,
                  _first(row, LICENCE_FIELDS) or arguments["licence"], spans)

@@ -89,6 +89,9 @@ def _row_groups(file: InputFile, unit_bytes: int, text_column: str) -> list[Exis
     if text_column not in parquet.schema_arrow.names:
         raise InputError(f"{file.name}: no column {text_column!r}; it has {', '.join(parquet.schema_arrow.names)}; "
                          "name the right one with --text-column")
+    if parquet.schema_arrow.names.count(text_column) > 1:
+        raise InputError(f"{file.name}: {parquet.schema_arrow.names.count(text_column)} columns are called "
+                         f"{text_column!r}; rename all but one")
     if not is_text(parquet.schema_arrow.field(text_column).type):
         raise InputError(f"{file.name}: column {text_column!r} is no text; name the right one with --text-column")
     units, first, size = [], 0, 0

@@ -1,8 +1,8 @@
 """The files inside a zip, read without unpacking it; archives that mean harm are refused before anything is read.
 
 Refused with a sentence: members whose path leaves the folder (absolute, `..`, a drive's letter, a backslash), links,
-members that say they are a thousand times their stored size and members that share their bytes (both are bombs). What a
-member says of its size and checksum is held against what is read. Example:
+members of over 10 MB that say they are over 200 times their stored size, and members that share their bytes (both are
+bombs). What a member says of its size and checksum is held against what is read. Example:
 
     python -c "import zip_members as z; from pathlib import Path; print(z.members_of(Path('MMedC.zip'))[:3])"
 """

@@ -260,6 +260,21 @@ def test_halves_of_characters_and_bytes_that_are_no_text_cost_their_row_only(run
     assert reasons(tmp_path / "out", made) == {"broken_encoding": 1, "lone_surrogates": 2}
 
 
+def test_spans_and_times_that_python_cannot_read_cost_their_row_at_most(run, made, tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    good = made.medical["en"]
+    made.jsonl(tmp_path / "in" / "en.jsonl", [{"text": good, "loss_spans": "[" * 100_000},
+                                              {"text": good, "loss_spans": f"[[0, {'9' * 5000}]]"}, {"text": good}])
+    times = pyarrow.array([1234567890123456789], pyarrow.timestamp("ns"))
+    pyarrow.parquet.write_table(pyarrow.table({"text": [good], "id": times}), tmp_path / "in" / "fr.parquet")
+    done = run("existing_corpora.py", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.returncode == 3, done.stderr
+    assert reasons(tmp_path / "out", made) == {"wrong_loss_spans": 2}
+    assert set(documents(tmp_path / "out", made)) == {"in/en.jsonl#3", "2009-02-13 23:31:30.123456789"}
+
+
 def test_half_written_and_empty_files_are_named_and_the_others_kept(run, made, tmp_path):
     whole = made.parquet(tmp_path / "in" / "en" / "a.parquet", [{"text": made.medical["en"]}])
     (tmp_path / "in" / "en" / "b.parquet").write_bytes(whole.read_bytes()[:-20])
@@ -316,11 +331,16 @@ def test_units_shards_and_workers_do_not_change_the_documents(run, made, tmp_pat
 
 
 def test_bad_input_and_settings_are_refused_with_a_sentence(run, made, tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.doc").write_text("x")
     (tmp_path / "a.zip").write_bytes(b"PK no zip")
     made.parquet(tmp_path / "t" / "en.parquet", [{"body": "x", "number": 1}])
+    twice = tmp_path / "twice.parquet"
+    pyarrow.parquet.write_table(pyarrow.table([["x"], ["y"]], names=["text", "text"]), twice)
     good = made.jsonl(tmp_path / "x" / "en.jsonl", [{"text": made.medical["en"]}])
     made.jsonl(tmp_path / "y" / "en.jsonl", [{"text": made.medical["en"]}])
     for arguments, message in (
@@ -330,7 +350,10 @@ def test_bad_input_and_settings_are_refused_with_a_sentence(run, made, tmp_path)
         ([good, tmp_path / "y" / "en.jsonl"], "two inputs are called en.jsonl"),
         ([tmp_path / "t"], "no column 'text'; it has body, number"),
         ([tmp_path / "t", "--text-column", "number"], "is no text"),
-        ([good, "--encoding", "klingon"], "no encoding that Python knows"),
+        ([good, "--encoding", "klingon"], "no encoding of texts"),
+        ([good, "--encoding", "rot13"], "no encoding of texts"),
+        ([good, "--encoding", "utf-16", "--split", "lines"], "does not go with --split lines"),
+        ([twice], "2 columns are called 'text'"),
         ([good, "--document-mb", 0], "--document-mb 0"),
     ):  # fmt: skip
         done = run("existing_corpora.py", *arguments, "--out", tmp_path / "out")
