@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from corpus_record import read_json
+from dataset_card import harmless_cell
 
 SOURCE_STEPS = ("web", "websites", "existing")  # their manifests count documents by language and reason
 NOT_REASONS = ("read", "kept", "kept_characters")
@@ -69,7 +70,7 @@ def _duplicates(manifest: dict) -> list[str]:
 
 
 def _contamination(manifest: dict) -> list[str]:
-    rows = [[row["file"], row["language"], f"{row['questions']:,}", f"{row['found']:,}",
+    rows = [[harmless_cell(row["file"]), row["language"], f"{row['questions']:,}", f"{row['found']:,}",
              f"{100 * row['found'] / max(1, row['questions']):.1f} %"] for row in manifest["table"]]
     documents = [[language, f"{row['documents']:,}", f"{row['with_questions']:,}"]
                  for language, row in manifest["counts"].items()]

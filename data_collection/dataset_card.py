@@ -26,14 +26,14 @@ def dataset_card(counts: dict, removed: dict[str, int], licences: Counter, token
     lines += [*_table(counts, tokens), "", _tokenizer_line(tokenizer), "",
               "![Size per language and source, next to the reported sizes of MMedC](corpus.png)", "",
               f"{sum(removed.values()):,} documents were left out.", ""]
-    lines += [f"- {count:,}: {_cell(reason)}" for reason, count in removed.items()] + [""] * bool(removed)
+    lines += [f"- {count:,}: {harmless_cell(reason)}" for reason, count in removed.items()] + [""] * bool(removed)
     if cut and cut["documents"]:
         lines += [f"{cut['documents']:,} documents lost passages that stand in exam questions, {cut['characters']:,} "
                   "characters together; `cut.jsonl` lists them.", ""]
     lines += [*_reported_table(), "", "## Licences", "", "Each document keeps the licence it came with.", "",
               "| licence | documents |", "|---|---:|"]
     shown = sorted(licences.items(), key=lambda item: (-item[1], item[0]))
-    lines += [f"| {_cell(name)} | {count:,} |" for name, count in shown[:LICENCES_SHOWN]]
+    lines += [f"| {harmless_cell(name)} | {count:,} |" for name, count in shown[:LICENCES_SHOWN]]
     if len(shown) > LICENCES_SHOWN:
         rest = sum(count for _, count in shown[LICENCES_SHOWN:])
         lines.append(f"| {len(shown) - LICENCES_SHOWN} others | {rest:,} |")
@@ -70,7 +70,7 @@ def _table(counts: dict, tokens: dict | None) -> list[str]:
 def _tokenizer_line(tokenizer: dict | None) -> str:
     if tokenizer is None:
         return "Tokens were not counted: no `--tokenizer` was given."
-    name, sha256 = _cell(tokenizer["name"]), tokenizer["sha256"]
+    name, sha256 = harmless_cell(tokenizer["name"]), tokenizer["sha256"]
     return f"Tokens by the tokenizer {name} (SHA-256 {sha256[:16]}), special ones left out."
 
 
@@ -86,7 +86,7 @@ def _reported_table() -> list[str]:
     return lines
 
 
-def _cell(text: str) -> str:
+def harmless_cell(text: str) -> str:
     """Text from outside, made harmless in a Markdown table."""
     text = " ".join(text.split())[:100]
-    return "".join("\\" + c if c in "\\|`*_[]#!~" else c for c in html.escape(text))
+    return "".join("\\" + c if c in "\\|`*_[]#!~" else c for c in html.escape(text, quote=False))

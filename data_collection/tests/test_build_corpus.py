@@ -202,11 +202,25 @@ def test_of_equal_documents_the_first_kind_of_source_stays_then_the_first_origin
 
 def test_what_comes_from_outside_is_harmless_in_the_dataset_card(run, made, tmp_path):
     made.parquet(tmp_path / "en.parquet", [
-        {"text": made.medical["en"], "licence": "<script>x</script> | [a](b)\n# head", "url": "u"}])
+        {"text": made.medical["en"], "licence": "<script>x's</script> | [a](b)\n# head", "url": "u"}])
     assert run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "f").returncode == 0
     assert run("build_corpus.py", tmp_path / "f", "--out", tmp_path / "corpus").returncode == 0
     card = (tmp_path / "corpus" / "README.md").read_text(encoding="utf-8")
-    assert "| &lt;script&gt;x&lt;/script&gt; \\| \\[a\\](b) \\# head | 1 |" in card
+    assert "| &lt;script&gt;x's&lt;/script&gt; \\| \\[a\\](b) \\# head | 1 |" in card
+
+
+def test_what_stands_in_columns_that_the_corpus_has_not_breaks_nothing(run, made, tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    notes = pyarrow.array([b"\xff\xfe"], pyarrow.binary()).buffers()
+    table = pyarrow.table({"text": [made.medical["en"]], "url": ["u"],
+                           "note": pyarrow.StringArray.from_buffers(1, notes[1], notes[2])})
+    pyarrow.parquet.write_table(table, tmp_path / "en.parquet")
+    assert run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "filtered").returncode == 0
+    done = run("build_corpus.py", tmp_path / "filtered", "--out", tmp_path / "corpus")
+    assert done.returncode == 0, done.stderr
+    assert made.table(tmp_path / "corpus/en/web/part-00000.parquet")[0]["origin"] == "u"
 
 
 def test_loss_spans_of_the_input_reach_the_corpus_and_fit_its_text(run, made, tmp_path):
