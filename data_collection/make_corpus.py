@@ -99,7 +99,7 @@ def find_inputs(args: argparse.Namespace) -> list[str]:
     if strange:
         raise InputError(f"{args.input / strange[0]}: nobody would read it; put it into one of the folders "
                          f"{', '.join(SOURCES)} there, or take it away")
-    kinds = [kind for kind in SOURCES if (args.input / kind).exists()]
+    kinds = [kind for kind in SOURCES if os.path.lexists(args.input / kind)]  # a link to nothing is to be named too
     if not kinds:
         raise InputError(f"{args.input} is empty; give a folder that holds any of the folders {', '.join(SOURCES)}")
     for kind in kinds:
@@ -135,6 +135,8 @@ def plan(args: argparse.Namespace, kinds: list[str]) -> list[Step]:
     tokenizer = ["--tokenizer", args.tokenizer] if args.tokenizer else []
     steps.append(_step(args, CORPUS, "build_corpus.py",
                        [*folders, *lists, "--licence", args.licence, *tokenizer, *workers]))
+    for step in steps:
+        _refuse_settled_keys(step)
     return [*steps, Step("check", "check_corpus.py", [str(out / CORPUS)])]
 
 
@@ -142,6 +144,23 @@ def _step(args: argparse.Namespace, name: str, script: str, arguments: list[str]
     recipe = args.recipes / f"{Path(script).stem}.yaml" if args.recipes else None
     given = ["--recipe", str(recipe)] if recipe and recipe.exists() else []
     return Step(name, script, [*arguments, "--out", str(args.out / name), *given])
+
+
+def _refuse_settled_keys(step: Step) -> None:
+    """InputError for a recipe with flags that this command gives, which would win, or that end a step half-made."""
+    if "--recipe" not in step.arguments:
+        return
+    import yaml
+
+    path = Path(step.arguments[step.arguments.index("--recipe") + 1])
+    settled = {flag[2:] for flag in step.arguments if flag.startswith("--")} | {"shard", "dry-run"}
+    try:
+        keys = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the recipe {path}: {error}") from None
+    for key in keys if isinstance(keys, dict) else ():  # what else is wrong the step says
+        if str(key).replace("_", "-") in settled:
+            raise InputError(f"{path}: {key} is not for the recipe of a step: make_corpus.py gives it; take it out")
 
 
 def shown(step: Step) -> str:

@@ -139,6 +139,8 @@ def test_a_chain_killed_in_any_step_ends_with_the_same_bytes(chain, made, tmp_pa
     (lambda made, raw: raw.mkdir(), [], "is empty; give a folder"),
     (lambda made, raw: (raw / "web").mkdir(parents=True), [], "web is empty, or no folder"),
     (lambda made, raw: made.jsonl(raw / "pages.jsonl", [{"text": "x"}]), [], "pages.jsonl: nobody would read it"),
+    (lambda made, raw: (put_text(made, raw), (raw / "books").symlink_to("nowhere")), [],
+     "books is empty, or no folder"),
     (lambda made, raw: put_text(made, raw), ["--benchmark", "nowhere"], "nowhere: no folder"),
     (lambda made, raw: put_text(made, raw), ["--workers", 0], "at least 1"),
     (lambda made, raw: put_text(made, raw), ["--recipes", "nowhere"], "is no folder"),
@@ -163,9 +165,20 @@ def test_a_dry_run_prints_the_commands_with_their_recipes_and_writes_nothing(mad
         "check_corpus.py"]
     assert f"--recipe {recipes / 'filter.yaml'}" in commands[0]
     assert not (tmp_path / "out").exists()
+    (recipes / "build_corpus.yaml").write_text("licence: CC0-1.0\n")
+    done = run("make_corpus.py", raw, "--out", tmp_path / "out", "--recipes", recipes, "--dry-run")
+    assert (done.returncode, "build_corpus.yaml: licence is not for the recipe" in done.stderr) == (2, True)
     (recipes / "filters.yaml").write_text("")
     done = run("make_corpus.py", raw, "--out", tmp_path / "out", "--recipes", recipes, "--dry-run")
     assert (done.returncode, "no step of that name" in done.stderr) == (2, True)
+
+
+def test_names_of_benchmarks_stay_text_in_the_report():
+    from chain_report import _contamination
+
+    row = {"file": "a|b/<i>x_y.jsonl", "language": "en", "questions": 1, "found": 0}
+    lines = _contamination({"table": [row], "arguments": {"mode": "cut"}, "counts": {}})
+    assert "| a\\|b/&lt;i&gt;x\\_y.jsonl | en | 1 | 0 | 0.0 % |" in lines
 
 
 def test_a_step_that_fails_stops_the_chain_and_is_named(made, tmp_path):
