@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     for folder, manifest in manifests.items():
         print(f"input: {folder} ({manifest['stage']})")
         for language, row in manifest["counts"].items():
-            print(f"  {language}: {row.get('kept', row.get('documents'))} documents")
+            print(f"  {language}: {documents_of(row)} documents")
     for name in ("duplicates", "contamination", "tokenizer", "upload"):
         if getattr(args, name):
             print(f"{name}: {getattr(args, name)}")
@@ -155,6 +155,13 @@ def reuse(manifest: dict, args: argparse.Namespace) -> int:
     print(f"{args.out} is finished already and made from these inputs: reused")
     close_run(args.out)
     return end(manifest, args)
+
+
+def documents_of(row: dict) -> int:
+    """Documents of one language by an input's manifest; a corpus counts them by source."""
+    if "kept" in row or "documents" in row:
+        return row.get("kept", row.get("documents"))
+    return sum(source["documents"] for source in row.values())
 
 
 def check_inputs(args: argparse.Namespace) -> dict[Path, dict]:

@@ -10,7 +10,11 @@ everywhere. Example:
 import os
 from pathlib import Path
 
+from corpus_format import SHARD_NAME
 from corpus_record import InputError
+
+DATA = (".parquet", ".jsonl", ".png")  # files of these kinds that a corpus lacks are deleted in its repository
+OWN_FILES = ("removed.jsonl", "cut.jsonl", "corpus.png")
 
 
 def upload_token() -> str:
@@ -19,6 +23,12 @@ def upload_token() -> str:
     if not token:
         raise InputError("--upload needs a token that may write to the repository: set HF_TOKEN in the environment")
     return token
+
+
+def foreign_data(names: list[str]) -> str:
+    """The first file of a repository that an upload would delete and no corpus has; "" where there is none."""
+    return next((name for name in sorted(names)
+                 if name.endswith(DATA) and not SHARD_NAME.match(name) and name not in OWN_FILES), "")
 
 
 def upload_corpus(folder: Path, manifest: dict, repository: str, private: bool) -> str:
@@ -32,13 +42,17 @@ def upload_corpus(folder: Path, manifest: dict, repository: str, private: bool) 
     api = HfApi(token=upload_token())
     try:
         api.create_repo(repository, repo_type="dataset", private=private or None, exist_ok=True)
-        if private and not api.repo_info(repository, repo_type="dataset").private:
+        there = api.repo_info(repository, repo_type="dataset")
+        if strange := foreign_data([file.rfilename for file in there.siblings or ()]):
+            raise InputError(f"--upload {repository}: it holds data of another making ({strange}), which would be "
+                             "deleted; give another repository, or remove it there first")
+        if private and not there.private:
             raise InputError(f"--upload {repository} --private: it is there already, and public; make it private on "
                              "the hub, or give another name")
         # Also of an older corpus there: what this one has not is deleted, else both would be read as one.
         done = api.upload_folder(
             repo_id=repository, repo_type="dataset", folder_path=folder,
-            allow_patterns=[*manifest["files"], "manifest.json"], delete_patterns=["*.parquet", "*.jsonl", "*.png"],
+            allow_patterns=[*manifest["files"], "manifest.json"], delete_patterns=[f"*{suffix}" for suffix in DATA],
             commit_message="Corpus made by data_collection/build_corpus.py")
     except errors.HFValidationError as error:
         raise InputError(f"--upload {repository}: {error}") from None

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from chain_report import read_manifests, report_of
 from corpus_record import InputError, parse_arguments, provenance, read_json, run_command, write_json, write_text
-from unfinished_run import refuse_nesting
+from unfinished_run import end_with_parent, refuse_nesting
 
 HERE = Path(__file__).resolve().parent
 SOURCES = {"web": "filter.py", "books": "ocr.py", "websites": "websites.py", "existing": "existing_corpora.py"}
@@ -173,7 +173,8 @@ def run_step(step: Step, out: Path, steps: list[Step]) -> int:
     print(f"\n== {steps.index(step) + 1} of {len(steps)}: {step.name}\n$ {shown(step)}", flush=True)
     is_made_already = (out / step.name / "manifest.json").exists()
     begun = time.monotonic()
-    code = subprocess.run([sys.executable, HERE / step.script, *step.arguments], check=False).returncode
+    code = subprocess.run([sys.executable, HERE / step.script, *step.arguments], check=False,
+                          preexec_fn=end_with_parent).returncode
     if code not in (0, DONE_WITH_FAILURES):
         print(f"make_corpus.py: step {step.name} stopped ({code}); what it says above names the remedy, and the same "
               "command goes on from here", file=sys.stderr)

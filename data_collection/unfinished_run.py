@@ -118,12 +118,19 @@ def die_with_parent() -> None:
     It lets go of the parent's locks, which would else outlive the parent by a moment.
     An interrupt from the keyboard ends it without a traceback; the parent tells what happened.
     """
-    import ctypes
     import signal
-    import sys
 
     for file in _held:
         file.close()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Called in a new process: the system kills it when its parent ends, however that ends (Linux)."""
+    import ctypes
+    import signal
+    import sys
+
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG

@@ -159,6 +159,14 @@ def test_an_interrupted_upload_is_finished_by_the_same_command_and_sends_nothing
         assert TOKEN not in "".join(p.read_text("utf-8") for p in (tmp_path / "corpus").glob("*.json*"))
 
 
+def test_a_repository_with_other_data_is_refused_and_nothing_of_it_deleted(made, corpus, tmp_path):
+    with Hub() as hub:
+        hub.files = {"data/train-00000.parquet": "0", "README.md": "0"}
+        done = upload(made, hub, corpus, home=tmp_path)
+        assert (done.returncode, "data of another making (data/train-00000.parquet)" in done.stderr) == (2, True)
+        assert not hub.puts and not hub.commits
+
+
 def test_a_private_corpus_does_not_go_to_a_public_repository(made, corpus, tmp_path):
     with Hub() as hub:
         hub.private = False
