@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import xml.etree.ElementTree
 from dataclasses import replace
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import picture_canvas
 from leaderboard_drawing import PICTURES, draw, size_scale, spread
-from leaderboard_pictures import picture_lines, problems, write_pictures
+from leaderboard_pictures import drawn_sha256, picture_lines, problems, write_pictures
 from leaderboard_rows import accuracy_rows, mean_cell, share_cell
 from picture_contents import difference, name_and_more, picture_data
 from reported_figures import LANGUAGES
@@ -78,6 +79,18 @@ def test_render_draws_and_embeds_them_and_check_sees_every_change_without_drawin
     assert run(*arguments, "--check").returncode == 0
     (folder / "leaderboard.json").write_text("{")
     assert run(*arguments, "--check").returncode == 1
+
+
+def test_a_python_that_adds_floats_more_exactly_finds_the_pictures_current(tmp_path, monkeypatch, quick_drawing):
+    rows = many_rows()
+    write_pictures(rows, tmp_path)
+    exact = picture_data(rows)
+    monkeypatch.setattr("score_intervals.sum", math.fsum, raising=False)  # sum() from Python 3.12 on is as exact
+    assert picture_data(many_rows()) != exact
+    assert problems(many_rows(), tmp_path) == []
+    ja = rows[0].cells["ja"]
+    other = replace(rows[0], cells={**rows[0].cells, "ja": replace(ja, accuracy=ja.accuracy + 0.01)})
+    assert drawn_sha256([other, *rows[1:]]) != drawn_sha256(rows)
 
 
 def test_pictures_stand_in_the_stage_folder_where_there_is_one_and_where_the_flag_says(tmp_path, run, quick_drawing):
