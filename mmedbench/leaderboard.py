@@ -81,6 +81,8 @@ def add_result(options: argparse.Namespace) -> int:
         print(f"{target} holds this very result already")
         return 0
     others = {result_key(other) for other in read_results(options.results)}
+    if target.exists() and result_key(read_json(target)) != result_key(result):
+        raise InputError(f"{target} holds the result of another model or setting; rename it, or give another --name")
     if result_key(result) in others and not options.replace:
         name, setting, _, version = result_key(result)
         raise InputError(f"{target} holds another result of {name!r} ({setting}, metric version {version}); "

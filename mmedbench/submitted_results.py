@@ -159,7 +159,7 @@ def file_name(result: dict) -> str:
     name = result["model"]["name"]
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.") or "model"
-    if slug != name.lower():  # another name could give the same slug
+    if slug != name:  # another name, such as one that differs in its capitals, could give the same slug
         slug += "-" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     kind = "--english-benchmarks" if is_benchmark(result) else ""
     return f"{slug}--{result['setting']}{kind}--metric-{result['metric_version']}.json"

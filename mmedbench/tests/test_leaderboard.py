@@ -420,9 +420,13 @@ def test_escaping_keeps_plain_names_in_every_script_as_they_are():
 
 
 def test_names_that_look_alike_get_files_of_their_own(board, result):
-    for name in ("a b", "a_b", "a/b", "模型", "模式", "../../x"):
+    for name in ("a b", "a_b", "a/b", "模型", "模式", "../../x", "tiny", "Tiny", "TINY"):
         assert board.add(result(name)).returncode == 0
-    assert len(list(board.results.iterdir())) == 6
+    assert len({path.name.lower() for path in board.results.iterdir()}) == 9
+    file = board.results / "tiny--fine-tuned--metric-1.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"setting": "zero-shot"}))  # by hand: not its name
+    done = board.add(result("tiny"), "--replace")
+    assert (done.returncode, "holds the result of another model" in done.stderr) == (2, True)
 
 
 # ---------------------------------------------------------------- render --check
