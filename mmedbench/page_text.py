@@ -8,17 +8,17 @@ import unicodedata
 
 
 def flat(text: object) -> str:
-    """The text on one line, without control characters, halves of characters and marks that turn the direction."""
+    """The text on one line, without what XML cannot hold (control characters, halves) and marks of direction."""
     kinds = {"Cc", "Cs", "Zl", "Zp"}
-    bidi = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    return " ".join("".join(" " if unicodedata.category(c) in kinds or c in bidi else c for c in str(text)).split())
+    others = "\ufffe\uffff\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    return " ".join("".join(" " if unicodedata.category(c) in kinds or c in others else c for c in str(text)).split())
 
 
 def escape(text: object) -> str:
     """Text for one Markdown table cell: no line break, no pipe, no HTML, no Markdown, no control character."""
     line = flat(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = line.replace("|", "&#124;").replace("://", "&#58;//").replace("www.", "www&#46;")
-    return re.sub(r"([\\`*_\[\]~!#$@])", r"\\\1", line) or "-"
+    line = re.sub(r"([\\`*_\[\]~!#$@])", r"\\\1", line)  # before the entities that hold a #
+    return line.replace("|", "&#124;").replace("://", "&#58;//").replace("www.", "www&#46;") or "-"
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

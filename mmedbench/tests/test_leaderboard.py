@@ -419,6 +419,13 @@ def test_escaping_keeps_plain_names_in_every_script_as_they_are():
         assert escape(name) == name
 
 
+@pytest.mark.parametrize(("name", "written"), [
+    ("a | b", "a &#124; b"), ("https://x.org", "https&#58;//x.org"), ("www.x.org", "www&#46;x.org"), ("# a", "\\# a"),
+    ("&#124; <b>", "&amp;\\#124; &lt;b&gt;"), ("a\\|b", "a\\\\&#124;b"), (" \ufffe\n", "-")])
+def test_escaped_text_reads_as_it_was_written(name, written):
+    assert escape(name) == written
+
+
 def test_names_that_look_alike_get_files_of_their_own(board, result):
     for name in ("a b", "a_b", "a/b", "模型", "模式", "../../x", "tiny", "Tiny", "TINY"):
         assert board.add(result(name)).returncode == 0
