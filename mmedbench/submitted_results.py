@@ -49,6 +49,10 @@ def check_scores(result: dict, where: object) -> None:
         letters = need(scores[key], "predicted_letters", dict, at)
         if any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in letters.values()):
             raise InputError(f"{at}.predicted_letters: expected a count for each letter")
+    if result.get("micro") is not None:
+        n, right = check_share(result["micro"], f"{where}: micro")
+        if (n, right) != tuple(sum(score[name] for score in scores.values()) for name in ("n", "right")):
+            raise InputError(f"{where}: micro: {right} right of n = {n} is not the sum of the languages")
     mean = macro_percent([(100 * s["right"] / s["n"], s["n"]) for s in scores.values()])[0]
     stated = need(result, "macro.accuracy", (int, float), where)
     if not abs(stated - mean) <= 0.0101:
@@ -80,6 +84,8 @@ def check_rationales(result: dict, where: object) -> None:
         n = need(score, "n", int, at)
         if key not in result["scores"] or not 0 <= n <= result["scores"][key]["n"]:
             raise InputError(f"{at}: n = {n} rationales, but scores.{key} has not so many questions")
+        if "empty" in score:
+            need(score, "empty", int, at)
         for metric in (m for m in METRICS if m in score):
             value = score[metric]
             if value is None and not n:
@@ -102,8 +108,11 @@ def check_result(result: dict, where: object) -> dict:
     need_text(result, "model.name", where)
     if len(result["model"]["name"]) > 100:
         raise InputError(f"{where}: model.name: longer than 100 characters; give a shorter one with --name")
+    for name in ("endpoint", "inputs", "files"):
+        if result.get(name) is not None:
+            need(result, name, dict, where)
     # An endpoint does not tell its model's size.
-    parameters = need(result, "model.parameters", (int, type(None)) if "endpoint" in result else int, where)
+    parameters = need(result, "model.parameters", (int, type(None)) if result.get("endpoint") else int, where)
     if parameters is not None and parameters <= 0:
         raise InputError(f"{where}: model.parameters: expected the number of parameters")
     training = need_text(result, "model.training", where, TRAININGS)
@@ -119,6 +128,8 @@ def check_result(result: dict, where: object) -> dict:
     if need(result, "metric_version", int, where) < 1:
         raise InputError(f"{where}: metric_version: expected 1 or more")
     need(result, "data.released_split", dict, where)
+    if "files" in result["data"]:
+        need(result, "data.files", dict, where)
     if not re.match(r"\d{4}-\d\d-\d\d", result["provenance"]["finished_at"]):
         raise InputError(f"{where}: provenance.finished_at: expected a date such as 2025-01-31")
     if result.get("asked") is not None:

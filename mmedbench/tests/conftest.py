@@ -64,6 +64,7 @@ def make_result(name="tiny", scores=None, setting="fine-tuned", released=(), **m
     """A result.json as inference/eval.py writes it; released: the languages of the released test split."""
     scores = scores or {"ru": make_score(), "ja": make_score(10, 5, 0)}
     mean = sum(100 * s["right"] / s["n"] for s in scores.values()) / len(scores)
+    n, right = (sum(s[name] for s in scores.values()) for name in ("n", "right"))
     return {
         "format_version": 1, "stage": "inference/eval.py",
         "model": {"name": name, "path": "checkpoints/x", "parameters": 1234567, "base": "base", "training": "lora",
@@ -71,7 +72,7 @@ def make_result(name="tiny", scores=None, setting="fine-tuned", released=(), **m
         "setting": setting, "mode": "generate", "metric_version": 1,
         "prompt": {"name": "mmedbench", "version": 1, "form": "answer", "sha256": "ab" * 32},
         "scores": scores, "macro": {"languages": len(scores), "accuracy": round(mean, 2), "ci95": [0, 100]},
-        "micro": {"n": 1, "right": 0, "accuracy": 0, "ci95": [0, 0]},
+        "micro": {"n": n, "right": right, "accuracy": round(100 * right / n, 2), "ci95": [0, 0]},
         "data": {"path": "data/MMedBench/Test", "released_split": {key: key in released for key in scores},
                  "files": {}},
         "arguments": {}, "inputs": {},

@@ -331,6 +331,14 @@ def broken_results():
         "no number of parameters": (change("model.parameters", True), "model.parameters"),
         "languages and benchmarks mixed": (change("scores.MedQA", {}), "make two"),
         "no size without an endpoint": (change("model.parameters", None), "model.parameters"),
+        "no size and an empty endpoint": (
+            lambda r: r.update(endpoint=None, model=r["model"] | {"parameters": None}), "model.parameters"),
+        "an endpoint that is a text": (change("endpoint", "x"), "endpoint: 'x' is of the wrong kind"),
+        "inputs that are a list": (change("inputs", [1]), "inputs: [1] is of the wrong kind"),
+        "files of the data that are a list": (change("data.files", [1]), "data.files: [1] is of the wrong kind"),
+        "an average over all questions of something else": (
+            change("micro", {"n": 266, "right": 134, "accuracy": 50.38}), "micro: 134 right of n = 266 is not the sum"),
+        "an average over all that is no k/n": (change("micro.accuracy", 51.0), "micro.accuracy: 51.0 is not 133 of"),
         "an unknown mode": (change("mode", "guess"), "'guess' is none of"),
         "a metric version of zero": (change("metric_version", 0), "metric_version"),
         "an unknown key": (change("note", "best ever"), "'note' is no field"),
@@ -346,6 +354,9 @@ def broken_results():
         "rationales that are too many": (
             change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 257}}, "macro": {}}),
             "n = 257 rationales"),
+        "empty rationales that are no count": (
+            change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "empty": "2"}}, "macro": {}}),
+            "empty: '2' is of the wrong kind"),
         "a rationale score over 100": (
             change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "BLEU-1": 101}}, "macro": {}}),
             "BLEU-1: 101 is no per cent"),

@@ -95,6 +95,7 @@ def test_a_result_that_says_something_else_is_refused_by_add_and_named_by_check_
     if field == "right":
         wrong["scores"]["ru"]["right"] = 3
         wrong["scores"]["ru"]["accuracy"] = wrong["macro"]["accuracy"] = 60.0
+        wrong["micro"] |= {"right": 3, "accuracy": 60.0}
         said = said.replace("2", "3")
     text = json.dumps(wrong, indent=2)
     stored.write_text(text, encoding="utf-8")
