@@ -6,6 +6,9 @@ Everything that comes from a result file is escaped by `escape`: a model's name 
 import re
 import unicodedata
 
+# Two roundings, of the cells and of the average, can move a printed average by a hundredth: that is no difference.
+DIFFERS = "printed average, where it is more than 0.01 off"
+
 
 def flat(text: object) -> str:
     """The text on one line, without what XML cannot hold (control characters, halves) and marks of direction."""

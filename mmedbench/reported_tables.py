@@ -2,7 +2,7 @@
 
 import math
 
-from page_text import escape, table, two, with_interval
+from page_text import DIFFERS, escape, table, two, with_interval
 from reported_figures import LANGUAGES, PAPER, README, number, read_reported, test_sizes
 from score_intervals import Z95, is_share, macro_percent, wilson_percent
 
@@ -27,7 +27,7 @@ def rationale_tables() -> list[str]:
         for line in read_reported("rationale_averages_reported"):
             if (printed := number(line[average])) is not None:
                 rows.append((-printed, [escape(line["model"]), *"-" * len(LANGUAGES), f"{two(printed)} §", "-"]))
-        header = ["model (reported)", *LANGUAGES, "average", "printed average, where it differs"]
+        header = ["model (reported)", *LANGUAGES, "average", DIFFERS]
         lines += [f"### {title} (reported)", "", *table(header, [row for _, row in sorted(rows)])]
     return [*lines, "§ As printed: the cells of this model are not public, so the average cannot be recomputed.", ""]
 
@@ -48,10 +48,11 @@ def english_tables() -> list[str]:
             with_interval(*mean) if whole else "-",
             two(printed) if printed is not None and abs(mean[0] - printed) >= 0.011 else "-"]))
     header = ["model (reported)", "size", *(f"{line['benchmark']} (n={int(line['test'])})" for line in benchmarks),
-              "average", "printed average, where it differs"]
+              "average", DIFFERS]
     return ["## Reported: English benchmarks", "", f"Reported; source: {README}. Cells are printed with one decimal.",
-            "n is the size of the public test set that `prepare.py --english-benchmarks` builds; the sources do not",
-            "say theirs.", "", *table(header, [row for *_, row in sorted(rows)]),
+            "n is the size of the set that `prepare.py --english-benchmarks` builds: the public test set; of MedMCQA,",
+            "whose test set has no public key, the dev set. The sources do not say theirs.", "",
+            *table(header, [row for *_, row in sorted(rows)]),
             "‡ No k of n gives this figure: its denominator is unknown, and its interval is computed as if it were n.",
             ""]
 
