@@ -73,14 +73,13 @@ def add_result(options: argparse.Namespace) -> int:
     result = read_json(options.result)
     complete(result, options)
     predictions = counted_again(result, options)
-    options.results.mkdir(parents=True, exist_ok=True)
     target = options.results / file_name(result)
     beside = target.with_name(target.stem + ENDINGS[0])
     kept = beside.read_bytes() if beside.exists() else None
     if target.exists() and read_json(target) == json.loads(json.dumps(result)) and kept == predictions:
         print(f"{target} holds this very result already")
         return 0
-    others = {result_key(other) for other in read_results(options.results)}
+    others = {result_key(other) for other in read_results(options.results)} if options.results.exists() else set()
     if target.exists() and result_key(read_json(target)) != result_key(result):
         raise InputError(f"{target} holds the result of another model or setting; rename it, or give another --name")
     if result_key(result) in others and not options.replace:
@@ -91,6 +90,7 @@ def add_result(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(f"dry run: would write {target}, {said}")
         return 0
+    options.results.mkdir(parents=True, exist_ok=True)
     target.with_name(target.stem + ENDINGS[1]).unlink(missing_ok=True)
     if predictions is None:
         beside.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ that a reader needs (n, training data, prompt, commit, command, date) is missing
 """
 
 import hashlib
+import json
 import re
 import unicodedata
 from pathlib import Path
@@ -113,7 +114,7 @@ def check_result(result: dict, where: object) -> dict:
             need(result, name, dict, where)
     # An endpoint does not tell its model's size.
     parameters = need(result, "model.parameters", (int, type(None)) if result.get("endpoint") else int, where)
-    if parameters is not None and parameters <= 0:
+    if parameters is not None and not 0 < parameters < 10**15:
         raise InputError(f"{where}: model.parameters: expected the number of parameters")
     training = need_text(result, "model.training", where, TRAININGS)
     need(result, "model.base", (str, type(None)), where)
@@ -141,6 +142,10 @@ def check_result(result: dict, where: object) -> dict:
     check_scores(result, where)
     check_clean(result, where)
     check_rationales(result, where)
+    try:
+        json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # NaN, infinity, half of a surrogate pair
+        raise InputError(f"{where}: holds what a JSON file in UTF-8 cannot ({error!s:.100})") from None
     return result
 
 

@@ -340,6 +340,9 @@ def broken_results():
         "an average over all questions of something else": (
             change("micro", {"n": 266, "right": 134, "accuracy": 50.38}), "micro: 134 right of n = 266 is not the sum"),
         "an average over all that is no k/n": (change("micro.accuracy", 51.0), "micro.accuracy: 51.0 is not 133 of"),
+        "half of a character": (change("provenance.command", "x\ud800"), "holds what a JSON file in UTF-8 cannot"),
+        "an infinity where anything may stand": (change("arguments.x", float("inf")), "holds what a JSON file"),
+        "more parameters than there can be": (change("model.parameters", 10**400), "model.parameters"),
         "an unknown mode": (change("mode", "guess"), "'guess' is none of"),
         "a metric version of zero": (change("metric_version", 0), "metric_version"),
         "an unknown key": (change("note", "best ever"), "'note' is no field"),
@@ -380,6 +383,7 @@ def test_a_result_that_lacks_or_contradicts_something_is_refused_with_the_reason
 def test_a_result_that_is_no_json_is_refused_by_add_and_in_the_folder_by_render(board):
     done = board.add("{")
     assert (done.returncode, "result.json:1: not JSON" in done.stderr) == (2, True)
+    assert "result.json:1: not JSON" in board.add("[" * 100_000).stderr
     (board.results / "bad.json").write_text("{}", encoding="utf-8")
     done = board.render()
     assert (done.returncode, "bad.json: format_version" in done.stderr) == (2, True)
@@ -401,6 +405,10 @@ def test_the_same_result_twice_is_no_matter_and_another_of_its_key_needs_replace
 
 
 def test_a_dry_run_adds_nothing(board, result):
+    board.results.rmdir()
+    assert "would write" in board.add(result(), "--dry-run").stdout
+    assert not board.results.exists()
+    board.results.mkdir()
     assert "would write" in board.add(result(), "--dry-run").stdout
     assert list(board.results.iterdir()) == []
 
