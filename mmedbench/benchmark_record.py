@@ -140,7 +140,7 @@ def read_json(path: Path) -> dict:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}:{getattr(error, 'lineno', 1)}: not JSON ({error})") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}:1: expected a JSON object")

@@ -383,7 +383,6 @@ def test_a_result_that_lacks_or_contradicts_something_is_refused_with_the_reason
 def test_a_result_that_is_no_json_is_refused_by_add_and_in_the_folder_by_render(board):
     done = board.add("{")
     assert (done.returncode, "result.json:1: not JSON" in done.stderr) == (2, True)
-    assert "result.json:1: not JSON" in board.add("[" * 100_000).stderr
     (board.results / "bad.json").write_text("{}", encoding="utf-8")
     done = board.render()
     assert (done.returncode, "bad.json: format_version" in done.stderr) == (2, True)
