@@ -45,7 +45,8 @@ def complete(result: dict, options: argparse.Namespace) -> None:
                          "it was trained on is unknown; give --training-data TEXT")
     result["leaderboard"] = {
         "training_data": data,
-        "machinery_check": options.machinery_check or before.get("machinery_check", False),
+        "machinery_check": before.get("machinery_check", False) if options.machinery_check is None
+        else options.machinery_check,
     }
     check_result(result, options.result)
 
@@ -169,8 +170,9 @@ def main(argv: list[str] | None = None) -> int:
                      help="what the model was trained on (default: from the run.json of its checkpoint, if it is here)")
     add.add_argument("--predictions", type=Path, metavar="FILE",
                      help="its answers, counted again and kept (default: predictions.jsonl beside the result)")
-    add.add_argument("--machinery-check", action=argparse.BooleanOptionalAction, default=False,
-                     help="a tiny model: stands in a table apart, as a check of the machinery (default: no)")
+    add.add_argument("--machinery-check", action=argparse.BooleanOptionalAction, default=None,
+                     help="a tiny model: stands in a table apart, as a check of the machinery (default: as the result "
+                     "says, else no)")
     add.add_argument("--replace", action=argparse.BooleanOptionalAction, default=False,
                      help="take the place of a result of the same model, setting and metric version (default: refuse)")
     add.add_argument("--dry-run", action="store_true", help="check only, write nothing")

@@ -228,6 +228,17 @@ def test_a_check_of_the_machinery_stands_apart_and_takes_no_part_in_ranks(board,
     assert rows_of(ranked, "MMed-Llama 3.1")[0][0] == "1 unpaired"
 
 
+def test_the_mark_of_a_machinery_check_stays_until_it_is_taken_back(board, result):
+    def mark(*more):
+        assert board.add(json.dumps(value), "--replace", *more).returncode == 0
+        return json.loads(file.read_text(encoding="utf-8"))["leaderboard"]["machinery_check"]
+
+    value, file = result(), board.results / "tiny--fine-tuned--metric-1.json"
+    assert [mark(), mark("--machinery-check")] == [False, True]
+    value = json.loads(file.read_text(encoding="utf-8"))
+    assert [mark(), mark("--no-machinery-check")] == [True, False]
+
+
 def test_a_corrected_metric_is_a_new_column_and_the_old_one_stays(board, result, score):
     assert board.add(result(scores={"ru": score(256, 128)})).returncode == 0
     newer = result(scores={"ru": score(256, 192)}) | {"metric_version": 2}
