@@ -69,7 +69,7 @@ def reported_accuracy(rows: list[Row]) -> list[str]:
                           two(row.printed_average) if differs else "-", escape("; ".join(row.ties))])
         lines += [f"### {title} (reported)", "", f"Reported; source: {README}.", "", *table(header, cells)]
     return [*lines, DENOMINATOR, "",
-            "*Training* is full or lora; the public sources do not say which it was for the reported rows.",
+            "*Training* is full or lora; of the reported rows the figures at hand do not say which.",
             "GPT-3.5's average is printed as 51.47 in one place and as 51.82 in another.", ""]
 
 
