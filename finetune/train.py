@@ -11,6 +11,7 @@ A run that was killed goes on from its newest complete checkpoint. USR1 or TERM:
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import math
@@ -235,6 +236,21 @@ def fingerprint(questions: list[dict]) -> str:
     return hashlib.sha256(json.dumps(learned).encode()).hexdigest()
 
 
+def run_rank() -> int:
+    """`main`; a rank of several then ends without the interpreter's own end.
+
+    There gloo's threads, which may still hold tensors, abort a process that has done everything, once in many runs
+    (https://github.com/pytorch/pytorch/pull/179291).
+    """
+    code = main()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)
-    run_command(main)
+    run_command(run_rank)
