@@ -108,7 +108,7 @@ def test_demo_killed_at_several_stages_finishes_reuses_and_leaves_the_tree_clean
     # Each file appears while its stage is at work; the run is killed there, and started again.
     moments = ["data/demo/books/parts", "data/demo/tokens/making.json",
                "checkpoints/demo/pretrained/training/checkpoints/step-*/complete.json",
-               "checkpoints/demo/finetuned/training/checkpoint-*/trainer_state.json"]  # fmt: skip
+               "checkpoints/demo/finetuned/training/checkpoint-*/complete.json"]  # fmt: skip
     for moment in moments:
         process = subprocess.Popen(["bash", "demo.sh"], cwd=copy, start_new_session=True, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
