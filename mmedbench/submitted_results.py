@@ -21,6 +21,8 @@ TRAININGS = ("full", "lora", "none")
 MODES = ("generate", "letter-logprob", "option-logprob")
 FORMS = ("answer", "rationale")
 
+# What no name of a model may hold: line breaks, control characters, pipes, HTML. Pages escape it all the same.
+NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029|<>]|&#?\\w+;")
 
 def check_share(score: object, at: str) -> tuple[int, int]:
     """(n, right) of a score whose accuracy, in per cent to two decimals, is right of n. Errors: InputError."""
@@ -109,6 +111,9 @@ def check_result(result: dict, where: object) -> dict:
     need_text(result, "model.name", where)
     if len(result["model"]["name"]) > 100:
         raise InputError(f"{where}: model.name: longer than 100 characters; give a shorter one with --name")
+    if found := NO_NAME.search(result["model"]["name"]):
+        raise InputError(f"{where}: model.name: holds {found[0]!a}; a name is one line without | and HTML, give such a "
+                         "one with --name")
     for name in ("endpoint", "inputs", "files"):
         if result.get(name) is not None:
             need(result, name, dict, where)

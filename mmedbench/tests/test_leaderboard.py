@@ -436,7 +436,12 @@ def test_a_models_name_breaks_neither_table_nor_page(board, name, result):
     expected = board.text()
     (board.results / "harmless--fine-tuned--metric-1.json").unlink()
     evil["provenance"]["command"] = evil["provenance"]["machine"] = evil["model"]["base"] = name
-    assert board.add(evil, "--training-data", name).returncode == 0
+    done = board.add(evil, "--training-data", name)
+    if re.search(r"[\n|<>\x00\u2028]|&lt;", name):
+        assert (done.returncode, "model.name: holds" in done.stderr) == (2, True), done.stderr
+        assert not list(board.results.glob("*.json"))
+        done = board.add(evil, "--training-data", name, "--name", "a name")
+    assert done.returncode == 0, done.stderr
     found = board.text()
     assert found.count("\n") == expected.count("\n")
     pipes = [[line.count("|") for line in text.split("\n")] for text in (expected, found)]
