@@ -8,13 +8,11 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +34,8 @@ from filter_run import keep_pandas_out
 from filter_summary import count_repeated_ids
 from keyword_match import LANGUAGES
 from language import DETECTORS, detect_language
-from unfinished_run import close_run, die_with_parent, one_at_a_time, only_run, open_run
+from unfinished_run import close_run, one_at_a_time, only_run, open_run
+from unit_processes import do_units
 
 FORMAT_VERSION = 1
 # A text of each script whose languages a model tells apart: what is loaded for it once, the processes share.
@@ -159,31 +158,13 @@ def _do_units(work: Work, own: list[int], parts: Path, workers: int) -> None:
         detect_language(text, work.arguments["detector"])
         clean(text, language, work.arguments["skip_steps"])
     work.warm_up()
-    pool = ProcessPoolExecutor(min(workers, len(waiting)), initializer=_begin_worker)
-    with tqdm(total=sum(work.sizes[u] for u in waiting), unit="B", unit_scale=True, disable=None) as bar:
-        try:
-            jobs = {pool.submit(_do_unit, work.read, work.units[u], parts / f"{u:05d}", work.arguments): u
-                    for u in waiting}
-            for number, job in enumerate(as_completed(jobs), 1):
-                kept, read = job.result()
-                bar.update(work.sizes[jobs[job]])
-                if bar.disable:
-                    print(f"{number}/{len(waiting)} {work.describe(work.units[jobs[job]])}: {kept} of {read} kept",
-                          flush=True)
-        except BaseException as error:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise InputError("a process was ended from outside (no memory left?); run the same command with fewer "
-                                 "--workers: it goes on from what is done") from None
-            raise
-        pool.shutdown()
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent()
+    tasks = {u: (work.read, work.units[u], parts / f"{u:05d}", work.arguments) for u in waiting}
+    with (tqdm(total=sum(work.sizes[u] for u in waiting), unit="B", unit_scale=True, disable=None) as bar,
+          closing(do_units(_do_unit, tasks, workers, apart=True)) as results):
+        for number, (u, (kept, read)) in enumerate(results, 1):
+            bar.update(work.sizes[u])
+            if bar.disable:
+                print(f"{number}/{len(waiting)} {work.describe(work.units[u])}: {kept} of {read} kept", flush=True)
 
 
 def _do_unit(read: Callable, unit: object, folder: Path, arguments: dict) -> tuple[int, int]:

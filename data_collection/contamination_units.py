@@ -5,22 +5,19 @@ and `decisions` as FORMAT.md says.
 """
 
 import functools
-import multiprocessing
-import signal
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 
 import numpy
 
 from benchmark_questions import read_questions
 from corpus_inputs import Unit, read_unit
-from corpus_record import InputError, write_json
+from corpus_record import write_json
 from found_questions import Finder, Found
 from question_index import Index, parts_of
-from unfinished_run import die_with_parent
+from unit_processes import do_units
 
 BENCHMARK_STAGE = "benchmark"  # questions in the place of documents
 COVERAGE_DIGITS = 4
@@ -65,8 +62,8 @@ def search_units(work: dict[int, tuple[Unit, dict, Path]], index: Index, mode: s
     finder = Finder(index)
     finder.find("compiles the search, 検索")
     search = functools.partial(search_unit, finder, mode, duplicates)
-    with tqdm(total=len(work), unit="unit", disable=None) as bar:
-        for number, (u, result) in enumerate(_results(search, work, min(workers, len(work))), 1):
+    with tqdm(total=len(work), unit="unit", disable=None) as bar, closing(do_units(search, work, workers)) as results:
+        for number, (u, result) in enumerate(results, 1):
             bar.update()
             bar.set_postfix_str(f"{sum(result['flagged'].values())} documents with questions in the last")
             if bar.disable:
@@ -74,37 +71,6 @@ def search_units(work: dict[int, tuple[Unit, dict, Path]], index: Index, mode: s
                 print(f"{number}/{len(work)} {unit.folder.name}/{unit.file}: {sum(result['flagged'].values())} of "
                       f"{sum(result['documents'].values())} documents hold questions, {result['bytes'] / 1e6:.1f} MB",
                       flush=True)
-
-
-def _results(search, work: dict, workers: int) -> Iterator[tuple[int, dict]]:
-    if workers == 1:
-        yield from ((u, search(*task)) for u, task in work.items())
-        return
-    global _search
-    _search = search  # the processes inherit it with the index, which is not copied
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _begin_worker)
-    try:
-        jobs = {pool.submit(_work, task): u for u, task in work.items()}
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
-    except BrokenProcessPool:
-        raise InputError("a searching process was ended from outside (no memory left?); run the same command with "
-                         "fewer --workers: it goes on from what is done") from None
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent()
-
-
-def _work(task: tuple) -> dict:
-    return _search(*task)
 
 
 def search_unit(finder: Finder, mode: str, duplicates: numpy.ndarray, unit: Unit, manifest: dict, result: Path) -> dict:

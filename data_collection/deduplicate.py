@@ -18,12 +18,10 @@ makes signatures, the same array again compares, and the last to end writes the 
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from corpus_inputs import Unit, open_input, units_of
@@ -42,7 +40,8 @@ from document_catalogue import Catalogue, make_catalogue
 from duplicate_clusters import join_bands, pairs_file, removed_documents, write_duplicates
 from filter_plan import parse_shard
 from minhash_signatures import bands_for, method, sign_unit
-from unfinished_run import close_run, die_with_parent, one_at_a_time, only_run, open_run, refuse_nesting
+from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
+from unit_processes import do_units
 
 STAGE = "data_collection/deduplicate.py"
 FORMAT_VERSION = 1
@@ -177,30 +176,12 @@ def run_tasks(work: Callable, tasks: list[tuple], workers: int, what: str) -> No
     """Do tasks in processes of their own, or here where one does; a bar where a person watches, else a line each."""
     from tqdm import tqdm
 
-    with tqdm(total=len(tasks), desc=what, disable=None) as bar:
-        for done, _ in enumerate(_results(work, tasks, min(workers, len(tasks))), 1):
+    with (tqdm(total=len(tasks), desc=what, disable=None) as bar,
+          closing(do_units(work, dict(enumerate(tasks)), workers)) as results):
+        for done, _ in enumerate(results, 1):
             bar.update()
             if bar.disable:
                 print(f"{what}: {done} of {len(tasks)}", flush=True)
-
-
-def _results(work: Callable, tasks: list[tuple], workers: int) -> Iterable:
-    if workers < 2:
-        yield from (work(*task) for task in tasks)
-        return
-    pool = ProcessPoolExecutor(workers, initializer=die_with_parent)
-    try:
-        for job in as_completed([pool.submit(work, *task) for task in tasks]):
-            yield job.result()
-    except BaseException as error:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        pool.shutdown(cancel_futures=True)
-        if isinstance(error, BrokenProcessPool):
-            raise InputError("a process was ended from outside (no memory left?); run the same command with fewer "
-                             "--workers: it goes on from what is done") from None
-        raise
-    pool.shutdown()
 
 
 def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, units: int,

@@ -28,6 +28,8 @@ INSIDE = (".jsonl", ".txt")  # what is read inside a zip
 SPLITS = ("document", "blank-lines", "lines")
 ORIGIN_FIELDS = ("origin", "url", "id")
 LICENCE_FIELDS = ("licence", "license")
+# What a damaged file can raise; a RuntimeError is zipfile's word for a member that is encrypted, or packed strangely.
+DAMAGE = (InputError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 def read_unit(unit: ExistingUnit, arguments: dict) -> Iterator[Found | LeftOut | Broken]:
@@ -46,16 +48,12 @@ def read_unit(unit: ExistingUnit, arguments: dict) -> Iterator[Found | LeftOut |
                 for item in _read_file(file, unit, archive, arguments):
                     count += 1
                     yield item
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 yield Broken(file.name, "damaged_file", f"damaged, encrypted or cut short; {count} documents were read "
                              f"before that ({' '.join(str(error).split())[:200]})")
                 continue
             if count == 0:
                 yield Broken(file.name, "no_documents", "holds no documents: empty")
-
-
-_DAMAGE = (InputError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
-           RuntimeError)
 
 
 def _read_file(file: InputFile, unit: ExistingUnit, archive, arguments: dict) -> Iterator[Found | Broken]:

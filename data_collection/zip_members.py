@@ -47,7 +47,9 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The open archive. Errors: InputError for a file that is no whole zip."""
+    """The open archive. Errors: InputError for a file that is no whole zip, or one of a newer kind than zipfile reads,
+    which that tells by a NotImplementedError.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:

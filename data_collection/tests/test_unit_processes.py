@@ -1,0 +1,47 @@
+"""unit_processes.py: tasks here or in processes, errors as they are, a lost process as a sentence."""
+
+import multiprocessing
+import os
+import signal
+from contextlib import closing
+
+import pytest
+
+from corpus_record import InputError
+from unit_processes import do_units
+
+
+def square(number: int) -> tuple[int, int]:
+    if number == 13:
+        raise ValueError("thirteen")
+    if number == 99:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number, os.getpid()
+
+
+@pytest.mark.parametrize(("workers", "apart", "here"), [(1, False, True), (1, True, False), (2, False, False)])
+def test_every_task_is_done_once_here_or_in_a_process(workers, apart, here):
+    results = dict(do_units(square, {f"{i}": (i,) for i in range(5)}, workers, apart))
+    assert {key: value for key, (value, _) in results.items()} == {"0": 0, "1": 1, "2": 4, "3": 9, "4": 16}
+    assert ({process for _, process in results.values()} == {os.getpid()}) is here
+
+
+def test_no_task_needs_no_process():
+    assert list(do_units(square, {}, 4, apart=True)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_task_raises_is_raised(workers):
+    with pytest.raises(ValueError, match="thirteen"):
+        list(do_units(square, {i: (i,) for i in (1, 13)}, workers))
+
+
+def test_a_process_ended_from_outside_is_a_sentence():
+    with pytest.raises(InputError, match="ended from outside"):
+        list(do_units(square, {i: (i,) for i in (1, 99)}, 2))
+
+
+def test_closing_it_early_leaves_no_process():
+    with closing(do_units(square, {i: (i,) for i in range(8)}, 2)) as results:
+        next(results)
+    assert multiprocessing.active_children() == []
