@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What demo.sh and test.sh need: a .venv with the pinned requirements, and a few Debian packages.
 # Run it alone (bash setup.sh), or let the two commands call it. Once complete it costs under a second.
-# bash setup.sh --tests  also shellcheck, a headless Chromium and fonts, where apt may: without them some tests are skipped
+# bash setup.sh --tests  also shellcheck, a headless Chromium, fonts and, for root, Slurm, where apt may: without them some
+#                        tests are skipped
 #
 # TORCH_INDEX_URL  where the CPU build of torch comes from on a machine without a GPU: set it to the PyTorch project's
 #                  own CPU index, as its "Get started" page gives it for pip, CPU (not needed with a GPU)
@@ -90,6 +91,8 @@ if [[ ${1:-} == --tests ]]; then
   for font in DejaVuSans.ttf=fonts-dejavu-core wqy-zenhei.ttc=fonts-wqy-zenhei ipam.ttf=fonts-ipafont-mincho; do
     [[ $fonts == *"/${font%=*}"* ]] || packages+=("${font#*=}")
   done
+  # The job scripts are tried on a real Slurm, whose nodes take root. A machine that has Slurm's commands keeps its own.
+  if ((EUID == 0)) && ! command -v sbatch > /dev/null; then packages+=(slurm-wlm munge); fi
   # In a shell of its own: a machine without these can still run the other tests.
   ((${#packages[@]} == 0)) || (install_debian "tools that some tests use are" "${packages[@]}") ||
     echo "setup.sh: going on without ${packages[*]}; the tests that use them are skipped"
