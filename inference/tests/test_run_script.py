@@ -132,7 +132,8 @@ def test_two_nodes_share_the_work_and_are_queued_again_when_time_is_up(checkpoin
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     slurm = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "77", "SLURM_JOB_NUM_NODES": "2",
-             "RANKS_PER_NODE": "1", "STUB_LOG": str(tmp_path / "log"), "REQUEUE_SECONDS": "0"}  # fmt: skip
+             "RANKS_PER_NODE": "1", "STUB_LOG": str(tmp_path / "log"), "REQUEUE_SECONDS": "0",
+             "NODE_CHECK": "0"}  # fmt: skip
     out = tmp_path / "out"
     process = start(checkpoint, many, out, job_name, "--batch-size", "4", **slurm)
     partials = [out / f"predictions.partial-{i}-of-2.jsonl" for i in (0, 1)]
