@@ -81,9 +81,9 @@ elif [[ $code != 0 && -n $warned && -n ${SLURM_JOB_ID:-} ]]; then
     exit 1
   fi
   echo "time is nearly up and what is done stays: asking Slurm to queue job $SLURM_JOB_ID again"
-  echo "end $(date -u +%FT%TZ)  exit code $code"
+  echo "end $(date -u +%FT%TZ)  queued again"
   scontrol requeue "$SLURM_JOB_ID"
-  sleep 30
+  sleep "${REQUEUE_SECONDS:-30}" # Slurm ends it here
   exit 1
 fi
 echo "end $(date -u +%FT%TZ)  exit code $code"

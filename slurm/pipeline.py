@@ -17,14 +17,13 @@ import argparse
 import contextlib
 import fcntl
 import shlex
-import shutil
 import signal
 import sys
 from pathlib import Path
 
 from pipeline_checks import check_flags, check_inputs
 from pipeline_recipe import Recipe, RecipeError, read_recipe
-from pipeline_slurm import SlurmError, ask, in_queue, past_runs
+from pipeline_slurm import Queued, SlurmError, ask, in_queue, past_runs
 from pipeline_status import cost, is_failed, last_words, status_rows, write_cost
 from pipeline_steps import Step, plan_steps
 from pipeline_submission import (
@@ -87,11 +86,11 @@ def alone(work: Path):
         yield
 
 
-def find_work(recipe: Recipe, steps: list[Step], start: str, work: Path, has_slurm: bool):
+def find_work(recipe: Recipe, steps: list[Step], start: str, work: Path, queued: list[Queued]):
     """(parts to make, parts in the queue, submissions, parts in the queue that Slurm would cancel)."""
     entries = read_jobs(work)
     wanted = missing_parts(steps, start, entries)
-    live = live_parts(in_queue(recipe.name), entries) if has_slurm else {}
+    live = live_parts(queued, entries)
     shared = [entry for entry in entries if len(entry["indexes"]) > len(entry["commands"])
               and any(task.job == entry["job"] for key in entry["commands"] for task in live.get(key, ()))]  # fmt: skip
     past = past_runs(shared)
@@ -132,8 +131,12 @@ def print_table(rows: list[list[str]]) -> None:
 
 
 def dry_run(recipe: Recipe, steps: list[Step], start: str, work: Path) -> int:
-    has_slurm = shutil.which("sbatch") is not None
-    wanted, live, submissions, _ = find_work(recipe, steps, start, work, has_slurm)
+    queued, unknown = [], ""
+    try:
+        queued = in_queue(recipe.name)
+    except SlurmError as error:
+        unknown = str(error)
+    wanted, live, submissions, _ = find_work(recipe, steps, start, work, queued)
     print_graph(steps, wanted, live, submissions)
     names = {submission.name: f"<{submission.name}>" for submission in submissions}
     for submission in submissions:
@@ -141,8 +144,8 @@ def dry_run(recipe: Recipe, steps: list[Step], start: str, work: Path) -> int:
         for index, part in zip(submission.indexes, submission.parts, strict=False):
             if submission.step.over_models:
                 print(f"  task {index}: {shlex.join(part.command)}")
-    if not has_slurm:
-        print("\nno sbatch here: whether Slurm would take these jobs is not known")
+    if unknown:
+        print(f"\nnot known: what is in the queue, and whether Slurm would take these jobs ({unknown})")
         return 0
     for submission in submissions:
         try:
@@ -154,7 +157,7 @@ def dry_run(recipe: Recipe, steps: list[Step], start: str, work: Path) -> int:
 
 
 def submit(recipe: Recipe, steps: list[Step], start: str, work: Path) -> int:
-    wanted, live, submissions, stale = find_work(recipe, steps, start, work, has_slurm=True)
+    wanted, live, submissions, stale = find_work(recipe, steps, start, work, in_queue(recipe.name))
     if stale:
         old = sorted({task.job for key in stale for task in live[key]}, key=int)
         print(f"cancelled, because what they wait for has failed: {', '.join(old)}")

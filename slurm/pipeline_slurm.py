@@ -106,7 +106,7 @@ def log_of(entry: dict, index: str) -> Path:
 
 def _joined(known: Past, logged: Past | None) -> Past:
     """Slurm remembers the last run alone; the runs before it, of a job that was queued again, stand in the log."""
-    if known.runs == 1 or logged is None:
+    if known.runs <= 1 or logged is None:
         return known
     before = [span for span in logged.spans if not known.spans or span[1] <= known.spans[0][0] + 1]
     return Past(known.state, before + known.spans, known.gpus, known.runs, "scontrol, log",
@@ -138,15 +138,25 @@ def _from_scontrol(job: str) -> dict[tuple[str, str], Past]:
             key, equals, value = word.partition("=")
             if equals:
                 facts.setdefault(key, value)
-        if "JobState" not in facts or not facts.get("ArrayTaskId", "0").isdigit():
+        if "JobState" not in facts:
             continue
-        began = facts.get("NodeList", "(null)") != "(null)"  # a job cancelled before it began has a start all the same
+        began = facts.get("NodeList") not in (None, "", "(null)")  # what is cancelled before it begins has a start too
         running = facts["JobState"] in ("RUNNING", "COMPLETING", "SUSPENDED")
         spans = _span(facts["StartTime"], "Unknown" if running else facts["EndTime"]) if began else []
         nodes = int(re.match(r"\d+", facts.get("NumNodes", "1"))[0])
         gpus = _gpus(facts.get("TRES", "")) or _gpus(facts.get("TresPerNode", "")) * nodes
-        found[job, facts.get("ArrayTaskId", "")] = Past(facts["JobState"], spans, gpus, 1 + int(facts["Restarts"]),
-                                                        "scontrol")  # fmt: skip
+        runs = int(facts["Restarts"]) + bool(spans)
+        for index in _indexes(facts.get("ArrayTaskId", "")):
+            found[job, index] = Past(facts["JobState"], spans, gpus, runs, "scontrol")
+    return found
+
+
+def _indexes(text: str) -> list[str]:
+    """Of 3, or of tasks that have not begun, which stand together: 0-2,5 or 0-7%2. Empty: of a job that is no array."""
+    found: list[str] = []
+    for part in text.partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        found += [str(number) for number in range(int(first), int(last) + 1)] if last else [first]
     return found
 
 
@@ -163,7 +173,7 @@ def _span(start: str, end: str) -> list[tuple[float, float]]:
 
 
 def _from_log(log: Path, gpus: int) -> Past | None:
-    """From the lines `start TIME ...` and `end TIME  exit code N` of the job scripts."""
+    """From the lines `start TIME ...` and `end TIME  exit code N` (or `queued again`) of the job scripts."""
     if not log.is_file():
         return None
     spans, runs, began, state = [], 0, None, "UNKNOWN"
@@ -178,7 +188,8 @@ def _from_log(log: Path, gpus: int) -> Past | None:
         elif began is not None:
             spans.append((began, when))
             began = None
-            state = ENDED_WELL if match[3] == "0" else f"FAILED (exit code {match[3]})"
+            ended = {None: "REQUEUED", "0": ENDED_WELL}  # no exit code: the job asked to be queued again
+            state = ended.get(match[3], f"FAILED (exit code {match[3]})")
     return Past(state, spans, gpus, runs, "log", runs - len(spans)) if runs else None
 
 

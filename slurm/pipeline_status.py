@@ -4,6 +4,7 @@ Reads   the records on the disk, jobs.jsonl, what Slurm knows of its jobs (pipel
 Writes  with `write_cost`, results/NAME/run.json: wall time and GPU-hours of each stage
 """
 
+import contextlib
 import json
 import os
 import re
@@ -91,12 +92,14 @@ def _time_left(tasks: list[Queued], log: str) -> str:
 
 
 def last_words(log: str) -> str:
-    """The last line of a log that is more than a start or end line, for a part that failed."""
+    """Why a part failed, by its log: the first sentence of a command, or error, since its start; else the last line."""
     lines: list[str] = []
     for path in sorted(Path().glob(log)) if log != "-" else ():
-        lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-50:]
-    lines = [line for line in lines if line.strip() and not line.startswith(("end ", "start ", "command: "))]
-    return lines[-1] if lines else ""
+        run = path.read_text(encoding="utf-8", errors="replace").rpartition("\nstart ")[2]
+        lines += [re.sub(r"^\[rank\d+\]: ", "", line) for line in run.splitlines()[1:] if line.strip()]
+    lines = [line for line in lines if not line.startswith(("end ", "command: "))]
+    sentences = (line for line in lines if re.match(r"[\w/]+\.(py|sh): |[\w.]*(Error|Exception): ", line))
+    return next(sentences, lines[-1] if lines else "")
 
 
 # What it cost
@@ -128,7 +131,10 @@ def cost(steps: list[Step], entries: list[dict]) -> dict[str, dict]:
 
 def write_cost(recipe: Recipe, found: dict[str, dict], path: Path) -> dict:
     """Write results/NAME/run.json, whole; returns it."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    commit = ""
+    with contextlib.suppress(FileNotFoundError):  # no git on this node
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        commit = asked.stdout.strip()
     total = {key: round(sum(row[key] for row in found.values()), 4) for key in ("job_seconds", "gpu_hours")}
     record = {
         "format_version": 1, "stage": "slurm/pipeline.sh", "name": recipe.name, "recipe": str(recipe.path),
