@@ -23,8 +23,8 @@ from pathlib import Path
 
 from pipeline_checks import check_flags, check_inputs
 from pipeline_recipe import Recipe, RecipeError, read_recipe
-from pipeline_slurm import Queued, SlurmError, ask, in_queue, past_runs
-from pipeline_status import cost, is_failed, last_words, status_rows, write_cost
+from pipeline_slurm import Queued, SlurmError, ask, in_queue, lost_tasks, past_runs
+from pipeline_status import cost, last_words, status_rows, write_cost
 from pipeline_steps import Step, plan_steps
 from pipeline_submission import (
     Submission,
@@ -94,8 +94,7 @@ def find_work(recipe: Recipe, steps: list[Step], start: str, work: Path, queued:
     shared = [entry for entry in entries if len(entry["indexes"]) > len(entry["commands"])
               and any(task.job == entry["job"] for key in entry["commands"] for task in live.get(key, ()))]  # fmt: skip
     past = past_runs(shared)
-    failed = {key for entry in shared for key in entry["commands"]
-              if any(is_failed(past[job, i]) for job, i in past if job == entry["job"])}  # fmt: skip
+    failed = {key for entry in shared for key in entry["commands"] if lost_tasks(entry, live[key], past)}
     stale = stale_parts(wanted, live, failed)
     commands = newest_commands(entries)
     for part in wanted:

@@ -99,6 +99,19 @@ def past_runs(entries: list[dict]) -> dict[tuple[str, str], Past]:
     return found
 
 
+def is_failed(run: Past) -> bool:
+    """Whether a task that ran, or never got to, did not end well (it may be in the queue again)."""
+    return not run.state.startswith((ENDED_WELL, "PENDING", "RUNNING", "COMPLETING", "REQUEUE", "SUSPENDED", "UNKNOWN"))
+
+
+def lost_tasks(entry: dict, queued: list[Queued], past: dict[tuple[str, str], Past]) -> list[str]:
+    """Tasks of an array in the queue that are neither there nor ended well. One that is cancelled before it begins
+    leaves no trace in Slurm."""
+    there = {task.index for task in queued if task.job == entry["job"]}
+    ended_well = {index for (job, index), run in past.items() if job == entry["job"] and run.state == ENDED_WELL}
+    return [index for index in entry["indexes"] if index not in there and index not in ended_well]
+
+
 def log_of(entry: dict, index: str) -> Path:
     """The log of a job or array task."""
     return Path(entry["log"].replace("%j", entry["job"]).replace("%A", entry["job"]).replace("%a", index))

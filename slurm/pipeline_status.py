@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from pipeline_recipe import Recipe
-from pipeline_slurm import ENDED_WELL, Past, Queued, log_of, past_runs
+from pipeline_slurm import Past, Queued, is_failed, log_of, lost_tasks, past_runs
 from pipeline_steps import Step
 from pipeline_submission import is_complete, newest_commands
 
@@ -38,7 +38,8 @@ def status_rows(steps: list[Step], entries: list[dict], live: dict[str, list[Que
             if is_complete(part, parts, commands):
                 rows.append([part.key, "done", job, "-", log])
             elif tasks:
-                rows.append([part.key, _live_state(tasks, ran), job, _time_left(tasks, log), log])
+                lost = len(lost_tasks(entry, tasks, past)) if step.shards else 0
+                rows.append([part.key, _live_state(tasks, lost), job, _time_left(tasks, log), log])
             elif entry:
                 rows.append([part.key, _ended_state(ran, part.record), job, "-", log])
             else:
@@ -46,25 +47,19 @@ def status_rows(steps: list[Step], entries: list[dict], live: dict[str, list[Que
     return rows
 
 
-def _live_state(tasks: list[Queued], ran: dict[str, Past]) -> str:
+def _live_state(tasks: list[Queued], lost: int) -> str:
     running = [task for task in tasks if task.state != "PENDING"]
-    failed = sum(is_failed(run) for run in ran.values())
-    told = f", {failed} failed" if failed else ""
-    if (running and len(tasks) + failed > 1) or (running and len(ran) > 1):
-        return f"running {len(running)} of {max(len(ran), len(tasks))} tasks on {_nodes(running)}{told}"
+    told = f"; {lost} lost" if lost else ""
+    if running and len(tasks) > 1:
+        return f"running {len(running)} of {len(tasks)} tasks left, on {_nodes(running)}{told}"
     if running:
-        return f"running for {running[0].elapsed} on {_nodes(running)}"
+        return f"running for {running[0].elapsed} on {_nodes(running)}{told}"
     reasons = {"Dependency": "those before it", "Resources": "a free node", "Priority": "its turn"}
     return f"waits for {reasons.get(tasks[0].reason, tasks[0].reason)}{told}"
 
 
 def _nodes(tasks: list[Queued]) -> str:
     return ",".join(sorted({task.nodes for task in tasks if task.nodes})) or "a node"
-
-
-def is_failed(run: Past) -> bool:
-    """Whether a task that ran, or never got to, did not end well (it may be in the queue again)."""
-    return not run.state.startswith((ENDED_WELL, "PENDING", "RUNNING", "COMPLETING", "REQUEUE", "SUSPENDED", "UNKNOWN"))
 
 
 def _ended_state(ran: dict[str, Past], record: Path) -> str:

@@ -106,7 +106,8 @@ def test_every_entry_answers_help_and_refuses_abbreviations(entry):
 def unused_flags(path: Path) -> set[str]:
     """Flags that are declared by `add(...)` or `add_argument(...)` and read nowhere in their stage."""
     text = path.read_text("utf-8")
-    flags = set(re.findall(r"(?:add|add_argument)\(\s*\"--([a-z0-9-]+)\"", text))
+    declared = re.findall(r"(?:add|add_argument)\(\s*\"--([a-z0-9-]+)\"(?:, dest=\"(\w+)\")?", text)
+    flags = {dest or flag for flag, dest in declared}
     stage = "\n".join(p.read_text("utf-8") for p in MODULES[path.relative_to(ROOT).parts[0]])
     # `recipe` is read by parse_arguments for every entry.
     read = {name.replace("_", "-") for name in re.findall(r"\b(?:args|arguments|options)\.(\w+)\b", stage)}

@@ -157,7 +157,8 @@ def test_an_array_with_a_lost_task_is_submitted_again_behind_the_tasks_that_stil
     assert ask(HELD)[0] == 0
     array = submitted(project, "held")[0]["job"]
     cluster.run("scancel", f"{array}_1")
-    cluster.until(lambda: cluster.jobs(array)[0]["JobState"], 20, "the array")
+    cluster.until(lambda: sum("held-filter" in line for line in cluster.queue()) == 1, 20, "one task")
+    assert "1 lost" in states(ask(HELD, "--status")[1])["filter"]
     code, said = ask(HELD)
     assert code == 0, said
     new = next(entry for entry in reversed(submitted(project, "held")) if entry.get("step") == "filter")
