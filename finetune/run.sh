@@ -108,6 +108,12 @@ finish() {
 
 # Ask Slurm to start this job again, for the reason $1; a bounded number of times.
 queue_again() {
+  local now
+  now=$(scontrol show job -o "$SLURM_JOB_ID" | grep -o ' Restarts=[0-9]*' || true)
+  if [[ ${now#*=} != "$restarts" ]]; then # this node was lost to Slurm, and the job already runs on others
+    echo "$1; but start $restarts of job $SLURM_JOB_ID is over: Slurm has started it again (${now:- unknown job})" >&2
+    finish 1
+  fi
   if ((restarts >= max_restarts)); then
     echo "$1; job $SLURM_JOB_ID is NOT queued again: it was $restarts times, and MAX_RESTARTS is $max_restarts; submit" \
       "the same command to go on" >&2
@@ -186,5 +192,9 @@ if [[ -n $warned && $code == 0 ]]; then
 elif [[ -n ${SLURM_JOB_ID:-} && $code != 0 && $code != 2 ]]; then
   lost=$(lost_nodes)
   if [[ -n $lost ]]; then queue_again "the ranks ended with exit code $code because ${lost//$'\n'/, } is lost"; fi
+fi
+if ((code != 0)); then
+  echo "$script: the ranks ended with exit code $code, for the reason given above; job ${SLURM_JOB_ID:-none} is not queued" \
+    "again; the same command goes on from the last checkpoint" >&2
 fi
 finish "$code"

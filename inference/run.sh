@@ -111,6 +111,12 @@ finish() {
 
 # Ask Slurm to start this job again, for the reason $1; a bounded number of times.
 queue_again() {
+  local now
+  now=$(scontrol show job -o "$SLURM_JOB_ID" | grep -o ' Restarts=[0-9]*' || true)
+  if [[ ${now#*=} != "$restarts" ]]; then # this node was lost to Slurm, and the job already runs on others
+    echo "$1; but start $restarts of job $SLURM_JOB_ID is over: Slurm has started it again (${now:- unknown job})" >&2
+    finish 1
+  fi
   if ((restarts >= max_restarts)); then
     echo "$1; job $SLURM_JOB_ID is NOT queued again: it was $restarts times, and MAX_RESTARTS is $max_restarts; submit" \
       "the same command to go on" >&2

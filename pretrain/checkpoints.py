@@ -49,6 +49,8 @@ class Checkpoints:
         self.keep, self.keep_every, self.asynchronous, self.check_owner = keep, keep_every, asynchronous, check_owner
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.dtype = str(next(engine.module.parameters()).dtype).removeprefix("torch.")
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+        self._start = f".restart-{restarts}" if restarts else ""
         self._group = dist.new_group(backend="gloo", timeout=PATIENCE)  # files are no business of the GPUs
         self._pool = ThreadPoolExecutor(1) if asynchronous else None
         self._host: dict = {}  # host copies, kept from save to save
@@ -174,7 +176,8 @@ class Checkpoints:
                 _remove(step_folder(self.folder, old))
 
     def _aside(self, step: int) -> Path:
-        return self.folder / "checkpoints" / f".step-{step:08d}.saving"
+        # A job that was queued again never writes where its earlier start, cut off with its node, may still be writing.
+        return self.folder / "checkpoints" / f".step-{step:08d}{self._start}.saving"
 
     def _remove_leftovers(self) -> None:
         for pattern in (".step-*.saving", ".step-*.removing"):

@@ -6,10 +6,14 @@
 Over a network file system a lock may hold on one node only, so the owner's record is looked at as well: when it is of
 another machine and its heartbeat still changes, that run lives. Before a checkpoint is made current the token is read
 again: a run whose folder another job has taken over ends without touching anything.
+
+A job that Slurm has queued again takes the folder over from its own earlier start, which Slurm holds for dead: on a
+node that was lost, but only cut off, it may go on. Its heartbeat finds the other token, and asks its ranks to stop.
 """
 
 import fcntl
 import os
+import signal
 import socket
 import threading
 import time
@@ -28,38 +32,47 @@ class RunFence:
         self.folder, self.seconds = out / "training", heartbeat_seconds
         self.owner = self.folder / "owner.json"
         self.token = uuid.uuid4().hex
-        self._file, self._stop = None, threading.Event()
+        self._file, self._locked, self._stop = None, None, threading.Event()
 
     def claim(self) -> "RunFence":
         """Take the folder, or refuse: InputError when another run lives there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file = open(self.folder / ".lock", "w")  # noqa: SIM115 (held open for the run's life)
-        locked = True
+        had = read_json(self.owner) if self.owner.exists() else {}
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise InputError(
-                f"another run is writing to {self.folder.parent}{self._whose()}; wait for it, stop it, or give "
-                "another --out"
-            ) from None
+            self._lock()
         except OSError as error:
-            locked = False
             print(f"{self.folder}: no locks on this file system ({error}); the owner's record guards alone", flush=True)
-        if self.owner.exists():
-            had = read_json(self.owner)
-            # With the lock in hand, an owner on this machine is dead; one elsewhere is given time to show a heartbeat.
-            if not (locked and had.get("host") == socket.gethostname()):
-                time.sleep(3 * self.seconds)
-                if self.owner.exists() and read_json(self.owner).get("heartbeat") != had.get("heartbeat"):
-                    self._file.close()
-                    raise InputError(
-                        f"another run is writing to {self.folder.parent}{self._whose()}; its heartbeat goes on; wait "
-                        "for it, stop it, or give another --out"
-                    )
+        if self._is_earlier_start(had):
+            print(f"taking over {self.folder.parent} from an earlier start of this job{self._whose()}", flush=True)
+        elif self._locked is False:
+            self._refuse(self._whose())
+        # With the lock in hand, an owner on this machine is dead; one elsewhere is given time to show a heartbeat.
+        elif had and not (self._locked and had.get("host") == socket.gethostname()):
+            time.sleep(3 * self.seconds)
+            if self.owner.exists() and read_json(self.owner).get("heartbeat") != had.get("heartbeat"):
+                self._refuse(f"{self._whose()}; its heartbeat goes on")
         self._beat()
         threading.Thread(target=self._keep_beating, daemon=True).start()
         return self
+
+    def _lock(self) -> None:
+        """_locked: True, False while another process holds the lock, None where there are no locks (OSError)."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._locked = True
+        except BlockingIOError:
+            self._locked = False
+
+    def _refuse(self, whose: str) -> None:
+        self._file.close()
+        raise InputError(
+            f"another run is writing to {self.folder.parent}{whose}; wait for it, stop it, or give another --out"
+        )
+
+    def _is_earlier_start(self, had: dict) -> bool:
+        job = os.environ.get("SLURM_JOB_ID")
+        return bool(job) and had.get("job") == job and had.get("restart", 0) < _restart()
 
     def _whose(self) -> str:
         if not self.owner.exists():
@@ -75,6 +88,7 @@ class RunFence:
                 "host": socket.gethostname(),
                 "process": os.getpid(),
                 "job": os.environ.get("SLURM_JOB_ID"),
+                "restart": _restart(),
                 "token": self.token,
                 "heartbeat": time.time(),
             },
@@ -85,6 +99,11 @@ class RunFence:
             try:
                 if self._holds():
                     self._beat()
+                elif self.owner.exists():
+                    os.kill(os.getpid(), signal.SIGTERM)  # the ranks stop at the next step; `check` says why
+                    return
+                if self._locked is False:
+                    self._lock()  # which the run that was taken over lets go
             except OSError:
                 continue  # a full or absent disk is told by the next checkpoint, which stops the run
 
@@ -103,3 +122,8 @@ class RunFence:
         if self._holds():
             self.owner.unlink()
         self._file.close()
+
+
+def _restart() -> int:
+    """How many times Slurm has queued this job again."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)

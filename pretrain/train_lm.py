@@ -10,6 +10,7 @@ position in the data is the step. USR1 or TERM: the checkpoint is saved at the n
 """
 
 import argparse
+import atexit
 import math
 import os
 import sys
@@ -358,6 +359,7 @@ def export_model(checkpoints: Checkpoints, args: argparse.Namespace, step: int, 
     reference = logits_of(checkpoints.engine, checkpoints.engine.module.config.vocab_size)
 
     def export() -> None:
+        checkpoints.check_owner()
         trusted = {"trust_remote_code": args.trust_remote_code}
         export_checkpoint(args.out, step, out, checkpoints.dtype, record, reference, **trusted)
 
@@ -388,6 +390,21 @@ def resume(checkpoints: Checkpoints, model, tokenizer, how: str | int) -> int:
     return checkpoints.resume(how)[0]
 
 
+def run_rank() -> int:
+    """`main`; a rank of several then ends without the interpreter's own end.
+
+    There gloo's threads, which may still hold tensors, abort a process that has done everything, once in many runs
+    (https://github.com/pytorch/pytorch/pull/179291).
+    """
+    code = main()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)
-    run_command(main)
+    run_command(run_rank)

@@ -9,7 +9,7 @@ from slurm_cluster import SlurmCluster, copy_of_the_project, why_not
 
 @pytest.fixture(scope="session")
 def make_cluster():
-    """make_cluster(nodes=8, up=False): a cluster of its own, stopped at the end. Where Slurm is absent the test is
+    """make_cluster(nodes=8): a cluster of its own, stopped at the end. Where Slurm is absent the test is
     skipped, but in CI it fails."""
     reason = why_not()
     if reason and os.environ.get("CI"):

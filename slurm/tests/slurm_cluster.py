@@ -58,9 +58,11 @@ KillWait=5
 CompleteWait=0
 BatchStartTimeout=10
 MessageTimeout=10
-SlurmdTimeout={slurmd_timeout}
+SlurmdTimeout=5
 SlurmctldTimeout=10
 GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 """
 
 
@@ -87,11 +89,11 @@ def free_ports(count: int) -> list[int]:
 
 
 class SlurmCluster:
-    """`start` and `stop` it; nodes: how many; up: whether their daemons run (a controller alone serves --test-only)."""
+    """`start` and `stop` it; nodes: how many, each with these (pretended) gpus and cpus."""
 
-    def __init__(self, nodes: int = 2, gpus: int = 8, cpus: int = 96, up: bool = True):
+    def __init__(self, nodes: int = 2, gpus: int = 8, cpus: int = 96):
         self.names = [f"node{number + 1}" for number in range(nodes)]
-        self.gpus, self.cpus, self.up = gpus, cpus, up
+        self.gpus, self.cpus = gpus, cpus
         self.folder = Path(tempfile.mkdtemp(prefix="sl", dir="/tmp"))  # UNIX sockets lie in it: a short path
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
         self.environment = clean | {"SLURM_CONF": str(self.folder / "etc/slurm.conf")}
@@ -113,12 +115,9 @@ class SlurmCluster:
                     f"--pid-file={munge}/pid", f"--seed-file={munge}/seed", f"--log-file={munge}/log")  # fmt: skip
         self.until((munge / "sock").exists, 20, "munged")
         self._spawn("slurmctld", "slurmctld", "-D")
-        if self.up:
-            for name in self.names:
-                self._spawn_node(name)
-            self.until(lambda: set(self.node_states().values()) == {"idle"}, 60, "nodes idle")
-        else:
-            self.until(lambda: "UP" in self.run("scontrol", "ping").stdout, 60, "controller")
+        for name in self.names:
+            self._spawn_node(name)
+        self.until(lambda: set(self.node_states().values()) == {"idle"}, 60, "nodes idle")
         return self
 
     def stop(self) -> None:
@@ -139,6 +138,11 @@ class SlurmCluster:
         self._spawn_node(name)
         self.until(lambda: self.node_states().get(name) in ("idle", "mixed", "allocated"), 60, f"{name} back")
 
+    def on_node(self, name: str, *words: object) -> subprocess.CompletedProcess:
+        """A command inside the node, which has mounts and processes of its own."""
+        (init,) = Path(f"/proc/{self.processes[name].pid}/task/{self.processes[name].pid}/children").read_text().split()
+        return self.run("nsenter", f"--target={init}", "--mount", "--pid", "--uts", *words)
+
     def node_states(self) -> dict[str, str]:
         """{"node1": "idle", ...}; a "*" behind the state means that the node doesn't answer."""
         lines = self.run("sinfo", "-h", "-N", "-o", "%N %T").stdout.splitlines()
@@ -148,7 +152,7 @@ class SlurmCluster:
         """No job left and every node back, for the next test."""
         self.run("scancel", "--full", "--quiet", "--user", "root")
         for name in self.names:
-            if self.up and self.processes[name].poll() is not None:
+            if self.processes[name].poll() is not None:
                 self.until(lambda name=name: "down" in self.node_states()[name], 90, f"{name} down")
                 self.start_node(name)
         self.until(lambda: not self.queue(), 60, "empty queue")
@@ -204,13 +208,13 @@ class SlurmCluster:
 
     def _write_settings(self) -> None:
         ports = free_ports(1 + len(self.names))
+        self.port = ports[0]
         settings = SETTINGS.format(
             folder=self.folder,
             host=socket.gethostname(),
             port=ports[0],
             # Job scripts make their port of the job's number: clusters side by side must not have the same numbers.
             first_job=random.randint(1000, 60000),
-            slurmd_timeout=5 if self.up else 0,
         )
         hosts = f"127.0.0.1 localhost {socket.gethostname()}\n"
         for number, (name, port) in enumerate(zip(self.names, ports[1:], strict=True), 1):
@@ -220,7 +224,9 @@ class SlurmCluster:
                 f"RealMemory=1000000 {gpus}State=UNKNOWN\n"
             )
             hosts += f"127.0.1.{number} {name}\n"
-        settings += "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=30 DefMemPerCPU=100\n"
+        # A job in the partition urgent takes its nodes from those in main, which are queued again.
+        for name, more in (("main", "Default=YES PriorityTier=1"), ("urgent", "PriorityTier=10 PreemptMode=OFF")):
+            settings += f"PartitionName={name} Nodes=ALL MaxTime=INFINITE DefaultTime=30 DefMemPerCPU=100 {more}\n"
         (self.folder / "etc/slurm.conf").write_text(settings)
         (self.folder / "etc/hosts").write_text(hosts)
         for number in range(self.gpus):
