@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +102,31 @@ def test_every_recipe_passes_its_checks_and_names_its_jobs_without_a_slurm(copy,
     assert len(lines) >= 12 and all("--kill-on-invalid-dep=yes" in line for line in lines)
     assert "not known: what is in the queue" in said
     assert not (copy / "results").exists() and not (copy / "logs").exists()
+
+
+@pytest.mark.parametrize("document", ["README.md", "slurm/README.md"])
+def test_every_pipeline_command_of_the_readmes_is_understood(copy, document):
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
+    lines = [shlex.split(line) for block in blocks for line in block.splitlines() if "slurm/pipeline.sh" in line]
+    assert lines
+    for _, script, *arguments in lines:
+        assert (ROOT / script).exists() and arguments[0] == "--recipe"
+        if "--status" not in arguments:  # that one asks Slurm; test_pipeline.py does
+            code, said = pipeline(arguments[1], *{*arguments[2:], "--dry-run"}, cwd=copy)
+            assert code == 0, said
+
+
+@pytest.mark.parametrize("script", ["data_collection/run.sh", "slurm/cpu.sh"])
+def test_the_readmes_jobs_of_the_data_stage_name_commands_that_exist(script):
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "slurm/README.md").read_text(), flags=re.DOTALL)
+    lines = [line.split() for block in blocks for line in block.splitlines() if f" {script} " in line]
+    assert lines
+    for words in lines:
+        entry = words[words.index(script) + 1]
+        path = ROOT / ("data_collection" if script.startswith("data") else "") / entry
+        flags = [word for word in words[words.index(script) + 2 :] if word.startswith("--")]
+        text = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=True).stdout
+        assert [flag for flag in flags if f"{flag} " not in text] == []
 
 
 def test_a_model_with_a_base_of_its_own_waits_for_no_pretraining(copy):

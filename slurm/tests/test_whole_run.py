@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Documents whose commands are run here, in this order; the other stages' own tests run theirs.
 DOCUMENTS = ["README.md", "pretrain/README.md", "finetune/README.md", "inference/README.md"]
 # Run by tests of their own (demo.sh, the copy below), or the tests themselves.
-ELSEWHERE = re.compile(r"^(git clone|cd |bash (demo|test|setup)\.sh|sbatch |export )|\bDIR\b")
+ELSEWHERE = re.compile(r"^(git clone|cd |bash (demo|test|setup)\.sh|bash slurm/|sbatch |export )|\bDIR\b")
 
 
 def commands(document: str) -> list[str]:
