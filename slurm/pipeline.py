@@ -22,21 +22,12 @@ import sys
 from pathlib import Path
 
 from pipeline_checks import check_flags, check_inputs
+from pipeline_missing import live_parts, missing_parts, newest_commands, read_jobs, stale_parts
 from pipeline_recipe import Recipe, RecipeError, read_recipe
 from pipeline_slurm import Queued, SlurmError, ask, in_queue, lost_tasks, past_runs
 from pipeline_status import cost, last_words, status_rows, write_cost
 from pipeline_steps import Step, plan_steps
-from pipeline_submission import (
-    Submission,
-    arrange,
-    live_parts,
-    missing_parts,
-    newest_commands,
-    read_jobs,
-    sbatch,
-    stale_parts,
-    submit_all,
-)
+from pipeline_submission import Submission, arrange, sbatch, submit_all
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -200,6 +191,9 @@ if __name__ == "__main__":
     except (RecipeError, SlurmError) as error:
         print(f"pipeline.sh: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"pipeline.sh: {error}; nothing is left in the queue of what was being submitted", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("pipeline.sh: interrupted; ask again with the same command", file=sys.stderr)
         sys.exit(130)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pipeline_recipe import STAGES
+
 ENDED_WELL = "COMPLETED"
 SECONDS = 60  # the longest a command of Slurm may take
 
@@ -71,10 +73,11 @@ def ask(*words: str, tolerate: bool = False) -> str | None:
 def in_queue(name: str) -> list[Queued]:
     """The jobs of the run `name` that wait or run, submitted from this folder."""
     rows = ask("squeue", "--me", "-h", "-r", "-o", "%F|%K|%j|%T|%r|%M|%L|%N|%Z").splitlines()
+    titles = {f"{name}-{step}" for step in (*STAGES, "signatures")}  # a run NAME-x has jobs NAME-x-STAGE
     found = []
     for row in rows:
         job, index, title, state, reason, elapsed, left, nodes, folder = row.split("|", 8)
-        if title.startswith(f"{name}-") and Path(folder).resolve() == Path.cwd():
+        if title in titles and Path(folder).resolve() == Path.cwd():
             found.append(Queued(job, "" if index == "N/A" else index, title, state, reason, elapsed, left, nodes))
     return found
 

@@ -12,10 +12,10 @@ import subprocess
 import time
 from pathlib import Path
 
+from pipeline_missing import is_complete, newest_commands
 from pipeline_recipe import Recipe
 from pipeline_slurm import Past, Queued, is_failed, log_of, lost_tasks, past_runs
 from pipeline_steps import Step
-from pipeline_submission import is_complete, newest_commands
 
 
 def status_rows(steps: list[Step], entries: list[dict], live: dict[str, list[Queued]]) -> list[list[str]]:

@@ -62,7 +62,8 @@ def ask(cluster, project):
 
     yield asked
     for name in ("data", "results", "checkpoints", "logs"):
-        shutil.rmtree(project / name / "held", ignore_errors=True)
+        for folder in (project / name).glob("held*"):
+            shutil.rmtree(folder)
 
 
 def submitted(project: Path, name: str) -> list[dict]:
@@ -193,6 +194,22 @@ def test_a_typo_in_the_sites_settings_is_told_and_leaves_no_job(cluster, project
     assert not cluster.queue()
 
 
+def test_a_full_disk_is_told_and_leaves_no_job(cluster, project, ask):
+    work = project / "results/held"
+    work.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", work], check=True)
+    try:
+        (work / "pipeline").mkdir()
+        with pytest.raises(OSError), open(work / "full", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        code, said = ask(HELD)
+        assert code == 1 and "No space left on device" in said and "Traceback" not in said, said
+        cluster.until(lambda: not cluster.queue(), 20, "empty queue")
+    finally:
+        subprocess.run(["umount", work], check=True)
+
+
 def test_a_pipeline_that_is_terminated_while_it_submits_leaves_no_job(cluster, project, ask):
     (project / "run.yaml").write_text(HELD)
     slow = project / "slow"
@@ -210,7 +227,8 @@ def test_a_pipeline_that_is_terminated_while_it_submits_leaves_no_job(cluster, p
 
 
 def test_a_second_pipeline_of_the_same_run_is_kept_out_and_other_settings_are_refused(cluster, project, ask):
-    assert ask(HELD)[0] == 0
+    assert ask(HELD.replace("name: held", "name: held-too"))[0] == 0
+    assert ask(HELD)[0] == 0, "a run whose name begins alike is another one"
     code, said = ask(HELD + "tokens: {flags: {encoder: library}}\n")
     assert code == 2 and "tokens is in the queue with other settings" in said
     locks = "import fcntl, time; file = open('results/held/pipeline/lock', 'a'); fcntl.flock(file, fcntl.LOCK_EX); "
