@@ -126,13 +126,9 @@ queue_again() {
   exit 1
 }
 
-# The nodes of this job that don't answer: a rank that fails because another node is lost fails for no reason of its own.
+# The nodes of this job that don't answer Slurm: ranks that fail because another node is lost have no reason of their own.
 lost_nodes() {
-  local node
-  for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
-    (timeout 60 srun --overlap --nodes=1 --ntasks=1 --nodelist="$node" true > /dev/null 2>&1 || echo "$node") &
-  done
-  wait
+  sinfo -h -N -n "$SLURM_JOB_NODELIST" -o "%N %T" | awk '$2 ~ /[*]$|^down|^fail/ { print $1 }' | sort -u | paste -sd ,
 }
 
 if [[ -n $warned ]]; then
@@ -191,7 +187,7 @@ if [[ -n $warned && $code == 0 ]]; then
   queue_again "time is nearly up and the checkpoint is saved"
 elif [[ -n ${SLURM_JOB_ID:-} && $code != 0 && $code != 2 ]]; then
   lost=$(lost_nodes)
-  if [[ -n $lost ]]; then queue_again "the ranks ended with exit code $code because ${lost//$'\n'/, } is lost"; fi
+  if [[ -n $lost ]]; then queue_again "the ranks ended with exit code $code because $lost is lost"; fi
 fi
 if ((code != 0)); then
   echo "$script: the ranks ended with exit code $code, for the reason given above; job ${SLURM_JOB_ID:-none} is not queued" \

@@ -129,13 +129,9 @@ queue_again() {
   exit 1
 }
 
-# The nodes of this job that don't answer: a rank that fails because another node is lost fails for no reason of its own.
+# The nodes of this job that don't answer Slurm: ranks that fail because another node is lost have no reason of their own.
 lost_nodes() {
-  local node
-  for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
-    (timeout 60 srun --overlap --nodes=1 --ntasks=1 --nodelist="$node" true > /dev/null 2>&1 || echo "$node") &
-  done
-  wait
+  sinfo -h -N -n "$SLURM_JOB_NODELIST" -o "%N %T" | awk '$2 ~ /[*]$|^down|^fail/ { print $1 }' | sort -u | paste -sd ,
 }
 
 if [[ -n $warned ]]; then
@@ -227,7 +223,7 @@ elif [[ $code != 0 && -n $warned && -n ${SLURM_JOB_ID:-} ]]; then
 elif ((code != 0 && code != 2)); then
   lost=
   if [[ -n ${SLURM_JOB_ID:-} ]]; then lost=$(lost_nodes); fi
-  if [[ -n $lost ]]; then queue_again "the answers so far are saved; ${lost//$'\n'/, } is lost"; fi
+  if [[ -n $lost ]]; then queue_again "the answers so far are saved; $lost is lost"; fi
   echo "inference/run.sh: stopped before all was asked; the answers so far are saved: the same command asks the rest" >&2
 fi
 finish "$code"

@@ -58,7 +58,7 @@ KillWait=5
 CompleteWait=0
 BatchStartTimeout=10
 MessageTimeout=10
-SlurmdTimeout=5
+SlurmdTimeout={slurmd_timeout}
 SlurmctldTimeout=10
 GresTypes=gpu
 PreemptType=preempt/partition_prio
@@ -89,11 +89,14 @@ def free_ports(count: int) -> list[int]:
 
 
 class SlurmCluster:
-    """`start` and `stop` it; nodes: how many, each with these (pretended) gpus and cpus."""
+    """`start` and `stop` it; nodes: how many, each with these (pretended) gpus and cpus.
 
-    def __init__(self, nodes: int = 2, gpus: int = 8, cpus: int = 96):
+    slurmd_timeout: seconds that a node may not answer before it is held for lost (Slurm's own default is 300).
+    """
+
+    def __init__(self, nodes: int = 2, gpus: int = 8, cpus: int = 96, slurmd_timeout: int = 5):
         self.names = [f"node{number + 1}" for number in range(nodes)]
-        self.gpus, self.cpus = gpus, cpus
+        self.gpus, self.cpus, self.slurmd_timeout = gpus, cpus, slurmd_timeout
         self.folder = Path(tempfile.mkdtemp(prefix="sl", dir="/tmp"))  # UNIX sockets lie in it: a short path
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
         self.environment = clean | {"SLURM_CONF": str(self.folder / "etc/slurm.conf")}
@@ -215,6 +218,7 @@ class SlurmCluster:
             port=ports[0],
             # Job scripts make their port of the job's number: clusters side by side must not have the same numbers.
             first_job=random.randint(1000, 60000),
+            slurmd_timeout=self.slurmd_timeout,
         )
         hosts = f"127.0.0.1 localhost {socket.gethostname()}\n"
         for number, (name, port) in enumerate(zip(self.names, ports[1:], strict=True), 1):

@@ -143,31 +143,40 @@ def test_preempted_twice_two_nodes_end_with_the_weights_of_the_undisturbed_run(u
 
 
 @pytest.mark.slow
-def test_a_lost_node_is_replaced_and_the_job_ends_right(undisturbed, cluster, work):
-    job = Job(cluster, work, "lost", "--nodes=2", NODE_CHECK="0")
+def test_a_lost_node_is_replaced_and_the_job_ends_right(undisturbed, make_cluster, work):
+    # With Slurm's own patience, the ranks on the other node fail long before Slurm holds this one for lost.
+    patient = make_cluster(nodes=3, slurmd_timeout=300)
+    job = Job(patient, work, "lost", "--nodes=2", NODE_CHECK="0")
     job.until_step(40)
-    rival = Job(cluster, work, "lost", NODE_CHECK="0")  # a second copy on the same folder
-    assert rival.end() == "FAILED" and "another run is writing to" in rival.log()
-    lost = job.facts()["NodeList"].replace("node[1-2]", "node2")
-    cluster.kill_node(lost)
+    assert job.facts()["NodeList"] == "node[1-2]"
+    patient.kill_node("node2")
+    job.until(lambda: job.facts()["Restarts"] == "1", "request to be queued again")
+    assert "because node2 is lost: asking Slurm to queue" in job.log()
+    patient.run("scontrol", "update", "nodename=node2", "state=down", "reason=lost")  # instead of 300 s
     job.until_restart(1)
-    assert lost not in job.facts()["NodeList"].replace("[1,3]", "1,node3")
+    assert job.facts()["NodeList"] == "node[1,3]"
     assert job.end() == "COMPLETED", job.log()
     assert "resumed from the checkpoint" in job.log() and job.weights() == undisturbed.weights()
 
 
 @pytest.mark.slow
-def test_a_copy_left_on_a_node_that_was_cut_off_ends_without_touching_the_run(undisturbed, cluster, work):
-    job = Job(cluster, work, "orphan", steps=3000, NODE_CHECK="0")
+def test_of_two_copies_of_a_run_one_writes_also_when_the_other_is_on_a_node_that_was_cut_off(cluster, work):
+    job = Job(cluster, work, "orphan", steps=5000, NODE_CHECK="0")
     job.until_step(40)
+    rival = Job(cluster, work, "orphan", steps=5000, NODE_CHECK="0")
+    assert rival.end() == "FAILED" and f"Slurm job {job.number}" in rival.log(), rival.log()
+    assert "another run is writing to checkpoints/orphan" in rival.log()
     node = job.facts()["NodeList"]
     daemon = int(cluster.on_node(node, "pgrep", "-ox", "slurmd").stdout)
     cluster.on_node(node, "kill", "-STOP", daemon)  # Slurm holds the node for lost, and the ranks go on
-    job.until(lambda: "taking over" in job.log(), "second copy")
-    assert job.facts()["NodeList"] != node
-    ranks = ["pgrep", "-f", "train_lm.py"]
-    job.until(lambda: not cluster.on_node(node, *ranks).stdout, "end of the first copy")
-    assert f"another run has taken over checkpoints/{job.out.name}" in job.log()
+    copies = ["pgrep", "-f", "^[^ ]*python -u pretrain/train_lm.py"]
+    job.until(lambda: "command: " in job.log().partition("restart 1")[2], "second copy")
+    assert job.facts()["NodeList"] != node and cluster.on_node(node, *copies).stdout, "the first copy goes on meanwhile"
+    job.until(lambda: "resumed from" in job.log(), "work of the second copy")
+    assert "taking over checkpoints/orphan from an earlier start of this job" in job.log()
+    job.until(lambda: not cluster.on_node(node, *copies).stdout, "end of the first copy")
+    resumed = int(re.search(r"resumed from the checkpoint at step (\d+)", job.log()).group(1))
+    job.until_step(resumed + 60)
     assert job.facts()["JobState"] == "RUNNING" and job.facts()["Restarts"] == "1"
     steps = [json.loads(line)["step"] for line in (job.out / "training/metrics.jsonl").read_text().splitlines()[:-1]]
     assert steps == list(range(1, len(steps) + 1))
