@@ -125,6 +125,7 @@ def test_every_path_named_in_a_document_exists(document):
     named = set(re.findall(r"(?<![\w/.-])((?:{})/[\w./-]*\w)".format("|".join(STAGES)), text))
     named |= {str((document.parent / target).resolve().relative_to(ROOT)) for target in
               re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)", text)}  # fmt: skip
+    named.discard("slurm/site.sh")  # the reader's own, made of the example; git ignores it
     missing = [name for name in sorted(named) if not (ROOT / name).exists() and not any(ROOT.glob(name + "*"))]
     assert missing == []
 
