@@ -1,23 +1,39 @@
 """The output folder of a fine-tuning: held by one run at a time, and filled with what evaluation needs."""
 
 import fcntl
+import os
 import shutil
+import time
 from pathlib import Path
 
 from finetune_record import InputError, describe_files, finished_record, read_json, write_json
 from prompt_file import FILES, Prompt
 
 
-def lock_run(out: Path):
-    """Hold <out>/training/.lock: a second run would clear this one's unfinished checkpoint. Errors: InputError."""
+def lock_run(out: Path, patience_seconds: float = 1200):
+    """Hold <out>/training/.lock: a second run would clear this one's unfinished checkpoint. Errors: InputError.
+
+    A job that Slurm has queued again waits so long for its own earlier start, which may go on for a while, or to its
+    end, on a node that was cut off.
+    """
     (out / "training").mkdir(parents=True, exist_ok=True)
     file = open(out / "training" / ".lock", "w")  # noqa: SIM115 (held open for the run's life)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise InputError(f"another run is writing to {out}; wait for it, stop it, or give another --out") from None
-    return file
+    deadline = time.monotonic() + (patience_seconds if int(os.environ.get("SLURM_RESTART_COUNT") or 0) else 0)
+    told = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                file.close()
+                raise InputError(
+                    f"another run is writing to {out}; wait for it, stop it, or give another --out"
+                ) from None
+        if not told:
+            print(f"another run is writing to {out}; this start of the job waits until it has ended", flush=True)
+        told = True
+        time.sleep(1)
 
 
 def begin_run(out: Path, arguments: dict, inputs: dict):

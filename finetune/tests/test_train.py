@@ -141,6 +141,19 @@ def test_a_broken_train_line_is_named(model_of, benchmark, tmp_path):
         train.main(arguments(model_of(), data, tmp_path / "out", "--lora"))
 
 
+def test_a_job_that_was_queued_again_waits_for_its_earlier_start(tmp_path, monkeypatch, capsys):
+    held = run_folder.lock_run(tmp_path)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    monkeypatch.setattr("time.sleep", lambda _seconds: held.close())
+    run_folder.lock_run(tmp_path).close()
+    assert "waits until it has ended" in capsys.readouterr().out
+    held = run_folder.lock_run(tmp_path)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    with pytest.raises(InputError, match="another run is writing"):
+        run_folder.lock_run(tmp_path, patience_seconds=0.01)
+    held.close()
+
+
 def test_a_second_run_on_one_folder_is_refused(model_of, benchmark, tmp_path):
     lock = run_folder.lock_run(tmp_path / "out")
     with pytest.raises(InputError, match="another run is writing"):
