@@ -3,6 +3,7 @@
 # Several commands, one after the other, are parted by the word then:
 #   sbatch slurm/cpu.sh mmedbench/leaderboard.py add results/finetuned/result.json then mmedbench/leaderboard.py render
 # The same file runs under plain bash. Submit from the project's root.
+# A job whose time is up is queued again, MAX_RESTARTS times (default 1000): the commands go on from what is done.
 #SBATCH --job-name=mmed-cpu
 #SBATCH --output=logs/%x-%j.out
 #SBATCH --open-mode=append
@@ -10,6 +11,7 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8
 #SBATCH --requeue
+#SBATCH --signal=B:USR1@120
 set -euo pipefail
 
 # Slurm runs a copy of this file, so the project is where sbatch was called.
@@ -39,8 +41,10 @@ if [[ -z $command ]]; then
 fi
 
 echo "start $(date -u +%FT%TZ)  job ${SLURM_JOB_ID:-none}  restart ${SLURM_RESTART_COUNT:-0}  host $(hostname)"
-code=0
-while (($#)) && ((code == 0)); do
+code=0 warned='' pid=''
+trap 'warned=1; [[ -z $pid ]] || kill -TERM "$pid" 2> /dev/null || true' USR1
+trap '[[ -z $pid ]] || kill -TERM "$pid" 2> /dev/null || true' TERM INT
+while (($#)) && [[ $code == 0 && -z $warned ]]; do
   words=()
   while (($#)) && [[ $1 != "then" ]]; do
     words+=("$1")
@@ -48,11 +52,28 @@ while (($#)) && ((code == 0)); do
   done
   if (($#)); then shift; fi
   echo "command: ${words[*]}"
-  "${container[@]}" "$PYTHON" "${words[@]}" || code=$?
+  "${container[@]}" "$PYTHON" "${words[@]}" &
+  pid=$!
+  while :; do # a trap interrupts wait, so wait again until the command has ended
+    wait "$pid" && code=0 || code=$?
+    kill -0 "$pid" 2> /dev/null || break
+  done
   if ((code == 3)); then
     echo "some inputs could not be read and are listed; the job goes on, so that what waits for it starts"
     code=0
   fi
 done
+if [[ -n $warned && -n ${SLURM_JOB_ID:-} && ($code != 0 || $# -gt 0) ]]; then
+  if ((${SLURM_RESTART_COUNT:-0} < ${MAX_RESTARTS:-1000})); then
+    echo "time is nearly up and what is done stays: asking Slurm to queue job $SLURM_JOB_ID again"
+    echo "end $(date -u +%FT%TZ)  queued again"
+    scontrol requeue "$SLURM_JOB_ID"
+    sleep "${REQUEUE_SECONDS:-30}" # Slurm ends it here
+    exit 1
+  fi
+  echo "time is nearly up; job $SLURM_JOB_ID is NOT queued again: it was ${SLURM_RESTART_COUNT:-0} times, and" \
+    "MAX_RESTARTS is ${MAX_RESTARTS:-1000}; submit the same command to go on" >&2
+  if ((code == 0)); then code=1; fi
+fi
 echo "end $(date -u +%FT%TZ)  exit code $code"
 exit "$code"

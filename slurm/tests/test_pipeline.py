@@ -323,3 +323,18 @@ def test_a_data_or_cpu_job_that_cannot_be_meant_ends_at_once_with_a_sentence(clu
     facts = cluster.wait(job, 60)
     assert facts["ExitCode"] == "2:0" and message in cluster.log(job)
     assert "render" not in cluster.log(job)
+
+
+def test_a_cpu_job_whose_time_is_nearly_up_is_queued_again_but_not_for_ever(cluster, project):
+    (project / "work").mkdir()
+    (project / "work/slow.py").write_text(
+        "import sys, time\nprint('at work', flush=True)\ntime.sleep(float(sys.argv[1]))\n"
+    )
+    job = cluster.submit("slurm/cpu.sh", "work/slow.py", "0", "then", "work/slow.py", "60", cwd=project,
+                         MAX_RESTARTS="1", REQUEUE_SECONDS="10")  # fmt: skip
+    for run in (1, 2):
+        cluster.until(lambda run=run: cluster.log(job).count("at work") == 2 * run, 60, f"run {run} at work", job)
+        cluster.run("scancel", "--signal=USR1", "--batch", job)
+    facts = cluster.wait(job, 60)
+    assert facts["Restarts"] == "1" and facts["JobState"] == "FAILED"
+    assert "MAX_RESTARTS is 1; submit the same command to go on" in cluster.log(job)
