@@ -36,8 +36,11 @@ class RunFence:
 
     def claim(self) -> "RunFence":
         """Take the folder, or refuse: InputError when another run lives there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.folder / ".lock", "w")  # noqa: SIM115 (held open for the run's life)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.folder / ".lock", "w")  # noqa: SIM115 (held open for the run's life)
+        except (NotADirectoryError, FileExistsError, PermissionError) as error:
+            raise InputError(f"--out {self.folder.parent} cannot be written ({error}); give another --out") from None
         had = read_json(self.owner) if self.owner.exists() else {}
         try:
             self._lock()

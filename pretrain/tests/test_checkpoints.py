@@ -307,6 +307,13 @@ sys.stdin.read()
 """
 
 
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file/out"):
+        with pytest.raises(InputError, match=r"--out .*file.* cannot be written .*; give another --out"):
+            RunFence(out).claim()
+
+
 def test_a_second_run_on_one_folder_is_refused_until_the_first_is_gone(tmp_path):
     # Started in the stage, whose folder `python -c` then finds its modules in.
     holder = subprocess.Popen(
