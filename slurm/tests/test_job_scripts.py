@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,11 @@ def test_a_lost_node_is_replaced_and_the_job_ends_right(undisturbed, make_cluste
     patient.kill_node("node2")
     job.until(lambda: job.facts()["Restarts"] == "1", "request to be queued again")
     assert "because node2 is lost: asking Slurm to queue" in job.log()
+    patient.run("scontrol", "hold", job.number)
     patient.run("scontrol", "update", "nodename=node2", "state=down", "reason=lost")  # instead of 300 s
+    job.until(lambda: job.facts()["JobState"] == "PENDING", "end of the first start")
+    time.sleep(3)  # a start in the second in which a node ended the one before has a credential that was just revoked
+    patient.run("scontrol", "release", job.number)
     job.until_restart(1)
     assert job.facts()["NodeList"] == "node[1,3]"
     assert job.end() == "COMPLETED", job.log()
