@@ -192,6 +192,11 @@ def test_of_two_copies_of_a_run_one_writes_also_when_the_other_is_on_a_node_that
 @pytest.mark.slow
 def test_wrong_set_ups_end_in_a_sentence_and_leave_no_job(cluster, work, tmp_path):
     (tmp_path / "logs").mkdir()
+    warned = tmp_path / "python"  # Slurm's warning comes while the script still looks around
+    warned.write_text(
+        f'#!/bin/bash\nscancel --signal=USR1 --batch "$SLURM_JOB_ID"\nexec {work}/.venv/bin/python "$@"\n'
+    )
+    warned.chmod(0o755)
     free = cluster.on_node("node1", "df", "-Pk", work).stdout.split()[-3]
     cases = [  # folder, options, environment, exit code, sentence
         (tmp_path, [], {}, 2, f"{tmp_path} is not the project's root (no pretrain/train_lm.py)"),
@@ -201,7 +206,7 @@ def test_wrong_set_ups_end_in_a_sentence_and_leave_no_job(cluster, work, tmp_pat
         (work, [], {"MIN_FREE_GIB": str(int(free) // 2**20 + 9)}, 2, "make room, or give --out on another disk"),
         (work, [], {"MASTER_PORT": str(cluster.port), "NODE_CHECK": "0"}, 2, f"port {cluster.port} cannot be used"),
         (work, [], {"RANKS_PER_NODE": "two"}, 2, "RANKS_PER_NODE is two"),
-        (work, ["--signal=B:USR1@120", "--time=1"], {"RANKS_PER_NODE": "1"}, 1, "came before the work began"),
+        (work, [], {"PYTHON": str(warned)}, 1, "came before the work began"),
     ]  # fmt: skip
     jobs = [
         cluster.submit("--gres=none", "--nodelist=node1", *options, ROOT / "pretrain/run.sh", "data/tokens", cwd=folder,
