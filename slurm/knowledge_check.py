@@ -56,8 +56,9 @@ class Check:
             with self.lock:
                 self.done += 1
                 passed = int(time.monotonic() - self.start)
+                took = f"{seconds:.0f} s" if seconds else "done before"
                 print(f"[{passed // 60:3d}:{passed % 60:02d}] {self.done} of {self.planned} steps  seed {seed}  "
-                      f"{arm:8} {step.name}, {seconds:.0f} s", flush=True)  # fmt: skip
+                      f"{arm:8} {step.name}, {took}", flush=True)  # fmt: skip
 
     def all_of(self, jobs: list[tuple[int, str, list[Step]]], then: Callable | None = None) -> None:
         """Run each job's steps, `workers` jobs at a time. then(seed): more jobs, when this one has ended.

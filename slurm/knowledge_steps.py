@@ -5,6 +5,7 @@ model on an arm's corpus and completes sentences with it; `examine` fine-tunes i
 a list of steps, and a step that is done is reused by the stage itself.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -145,10 +146,27 @@ def _cloze(folder: Path, name: str, model: Path) -> Step:
         "--out", str(folder / "cloze" / name)])  # fmt: skip
 
 
+RECORDS = ("manifest.json", "run.json", "result.json", "world.json")  # what a stage writes last
+
+
+def made_by(step: Step) -> dict:
+    """What tells that a step is done: its command, and when the record in its --out was written (ns, or None)."""
+    out = Path(step.arguments[step.arguments.index("--out") + 1])
+    record = next((path for path in (out / name for name in RECORDS) if path.exists()), out)
+    return {"arguments": step.arguments, "record": record.stat().st_mtime_ns if record.is_file() else None}
+
+
 def run_step(step: Step, logs: Path) -> float:
-    """Run a step with one thread, its output in a file of `logs`. Returns seconds. Errors: StepFailed."""
+    """Run a step with one thread, its output in a file of `logs`. Returns seconds; 0 where it is done already.
+
+    Errors: StepFailed.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{step.name.replace(' ', '-').replace(',', '')}.log"
+    done = log.with_suffix(".done")
+    # The stage would find its own work too, after seconds of imports.
+    if done.exists() and json.loads(done.read_text(encoding="utf-8")) == made_by(step):
+        return 0.0
     start = time.monotonic()
     # Without a GPU a model so small gains nothing from a second thread; a second arm does.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -159,4 +177,5 @@ def run_step(step: Step, logs: Path) -> float:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         said = lines[-1] if lines else "no output"
         raise StepFailed(f"{step.name}: {step.arguments[0]} ended with exit code {code}: {said} ({log})")
+    done.write_text(json.dumps(made_by(step)), encoding="utf-8")
     return time.monotonic() - start
