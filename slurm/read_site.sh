@@ -18,15 +18,25 @@ if [[ -n ${SITE_FILE:-} && ! -f $SITE_FILE ]]; then
   site_fail "there is no such file (SITE_FILE names it); slurm/site.example.sh is an example"
 fi
 if [[ -f $site_file ]]; then
+  if grep -q $'\r' "$site_file"; then site_fail "its lines end as on Windows; sed -i 's/\r\$//' FILE mends it"; fi
   # In a shell of its own first: it may stop in the middle, and it tells the names that it sets.
   site_names=$(bash -euo pipefail -c '
-    had=" had name _ BASH_LINENO BASH_ARGC BASH_ARGV FUNCNAME PIPESTATUS BASH_REMATCH $(compgen -v | tr "\n" " ")"
+    unset partition account qos sbatch_options modules container python network_interface
+    had=" had name kind _ BASH_LINENO BASH_ARGC BASH_ARGV FUNCNAME PIPESTATUS BASH_REMATCH $(compgen -v | tr "\n" " ")"
     source "$1" > /dev/null
     for name in $(compgen -v); do
-      [[ $had == *" $name "* ]] || echo "$([[ ${!name@a} == *x* ]] && echo exported || echo plain) $name"
-    done' bash "$site_file" 2>&1) || site_fail "it stops with an error: ${site_names//$'\n'/; }"
+      [[ $had != *" $name "* ]] || continue
+      kind=plain
+      case $name:$(declare -p "$name") in
+        sbatch_options:"declare -a"* | modules:"declare -a"* | container:"declare -a"*) ;;
+        sbatch_options:* | modules:* | container:*) kind=word ;;
+        *:"declare -x "* | *:"declare -"[a-zA-Z]"x"*) kind=exported ;;
+      esac
+      echo "$kind $name"
+    done' bash "$site_file" 2>&1) || site_fail "it stops with an error: $(paste -sd ';' <<< "${site_names:-exit code $?}")"
   while read -r site_kind site_name; do
     case $site_kind:$site_name in
+      word:*) site_fail "$site_name is a list, each word by itself: $site_name=(WORD WORD ...)" ;;
       exported:SBATCH_* | exported:SLURM_*) site_fail "$site_name: options of sbatch go into sbatch_options=(...)" ;;
       plain:*) [[ $site_known == *" $site_name "* ]] ||
         site_fail "unknown setting $site_name; the settings are:${site_known% } (to set it for the jobs, export it)" ;;
@@ -34,7 +44,7 @@ if [[ -f $site_file ]]; then
   done <<< "$site_names"
   partition='' account='' qos='' sbatch_options=() modules=() python='' network_interface=''
   # shellcheck source=slurm/site.example.sh
-  source "$site_file"
+  source "$site_file" >&2 # what it prints is no job's number
   case ${1:-} in
     submit)
       [[ -z $partition ]] || site_options+=("--partition=$partition")

@@ -306,6 +306,10 @@ SITES = [
     ("export SBATCH_PARTITION=gpu\n", "SBATCH_PARTITION: options of sbatch go into sbatch_options"),
     ("network_interface=ib77\n", "network_interface=ib77, but"),
     ("modules=(cuda/12)\n", "modules=(...), but"),
+    ("container='apptainer exec'\n", "container is a list, each word by itself: container=(WORD WORD ...)"),
+    ("modulez=()\n", "unknown setting modulez"),
+    ("modules=()\nexit 3\n", "it stops with an error: exit code 3"),
+    ("partition=gpu\r\n", "its lines end as on Windows"),
 ]
 
 
@@ -316,6 +320,16 @@ def test_a_typo_in_the_site_file_is_told(text, sentence, tmp_path):
     done = subprocess.run(["bash", "pretrain/run.sh", "data/tokens"], cwd=ROOT, capture_output=True, text=True,
                           env=clean | {"SITE_FILE": str(tmp_path / "site.sh")}, check=False)  # fmt: skip
     assert done.returncode == 2 and f"{tmp_path}/site.sh: " in done.stderr and sentence in done.stderr
+
+
+def test_what_a_site_file_prints_is_no_output_of_sbatch(tmp_path):
+    (tmp_path / "site.sh").write_text("echo welcome\nmodules=()\nexport HF_HOME=/x\ndeclare -xi COUNT=3\n")
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 77\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    ours = {"SITE_FILE": str(tmp_path / "site.sh"), "PATH": f"{tmp_path}:{os.environ['PATH']}", "container": "lxc"}
+    done = subprocess.run(["bash", "slurm/submit.sh", "--parsable", "pretrain/run.sh"], cwd=ROOT, capture_output=True,
+                          text=True, env=os.environ | ours, check=False)  # fmt: skip
+    assert done.returncode == 0 and done.stdout == "77\n" and "welcome" in done.stderr, done.stderr
 
 
 def test_the_example_of_a_site_names_every_setting():
