@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--recipe", type=Path, required=True, help="YAML of the run, such as slurm/recipes/tiny.yaml")
     add("--from", dest="start", metavar="STAGE", default="", help="first stage that may run: what those before it make "
         "is there already, and their inputs are not looked at")  # fmt: skip
+    add = parser.add_mutually_exclusive_group().add_argument
     add("--dry-run", action="store_true", help="check all that can be checked, print the graph and the sbatch lines; "
         "submit and write nothing")  # fmt: skip
     add("--status", action="store_true", help="what is done, running, waiting, failed; logs; time left; GPU-hours")
@@ -46,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     steps = plan_steps(recipe)
     if args.start not in ("", *(step.name for step in steps)):
         raise RecipeError(f"--from {args.start}: no such stage; this recipe has {', '.join(s.name for s in steps)}")
+    if args.start and (args.status or args.cost):
+        raise RecipeError("--from belongs to a submission or its --dry-run; --status and --cost tell of every stage")
     work = Path("results") / recipe.name / "pipeline"
     if args.status:
         return show_status(recipe, steps, work)

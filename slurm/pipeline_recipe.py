@@ -67,7 +67,8 @@ def read_recipe(path: Path) -> Recipe:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         known = sorted(str(p) for p in Path("slurm/recipes").glob("*.yaml"))
-        raise RecipeError(f"cannot read the recipe {path} ({error}); ours are {', '.join(known)}") from None
+        raise RecipeError(f"cannot read the recipe {path} ({error}); a path counts from the project's root; "
+                          f"ours are {', '.join(known)}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -106,6 +107,8 @@ class _Reader:
             raise self.error(node, f"{what} takes lines of `key: value`")
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.error(key, f"a key of {what} is one word")
             if known is not None and key.value not in known:
                 raise self.error(key, f"unknown key {key.value!r}; {what} may have {', '.join(known)}")
             if key.value in found:
@@ -158,7 +161,7 @@ class _Reader:
         for option in options:
             if not option.startswith("-"):
                 raise self.error(node, f"sbatch takes a list of options such as [--mem=64G], not {option!r}")
-            if re.split(r"[=\s]", option)[0] in OWN_OPTIONS:
+            if _is_own(option):
                 raise self.error(node, f"{option} is not for a recipe: pipeline.sh gives it; take it out")
         return options
 
@@ -184,6 +187,12 @@ class _Reader:
 
 def _is_empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _is_own(option: str) -> bool:
+    """Whether sbatch would take this for one of OWN_OPTIONS: -Jname and --job=name are --job-name=name to it."""
+    word = re.split(r"[=\s]", option)[0]
+    return any(own.startswith(word) for own in OWN_OPTIONS) if word.startswith("--") else word[:2] in OWN_OPTIONS
 
 
 def as_arguments(flags: dict[str, str | bool | list[str]]) -> list[str]:

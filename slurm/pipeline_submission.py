@@ -183,9 +183,13 @@ def with_base(flags: dict) -> dict:
     """Flags, behind those of the stage's own recipe that they name. Errors: RecipeError where it cannot be read."""
     if "recipe" not in flags:
         return flags
+    if not isinstance(flags["recipe"], str):
+        raise RecipeError(f"the flag recipe takes one file, not {flags['recipe']}")
     try:
         base = yaml.safe_load(Path(flags["recipe"]).read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"cannot read the recipe {flags['recipe']}: {error}") from None
+    if not isinstance(base, dict):
+        raise RecipeError(f"{flags['recipe']}: a recipe is lines of `key: value`")
     base = {str(key).replace("_", "-"): value for key, value in base.items()}
     return base | {key: value for key, value in flags.items() if key != "recipe"}

@@ -48,12 +48,16 @@ def written(tmp_path):
         ("name: a\nfilter: {shards: 0}\n", "shards is a whole number, 1 or more"),
         ("name: a\nfilter: {time: soon}\n", "time 'soon' is none of Slurm's"),
         ("name: a\nfilter: {sbatch: [--array=0-3]}\n", "--array=0-3 is not for a recipe"),
+        ("name: a\nfilter: {sbatch: [--arr=0-3]}\n", "--arr=0-3 is not for a recipe"),  # sbatch takes beginnings
+        ("name: a\nfilter: {sbatch: [-Jother]}\n", "-Jother is not for a recipe"),
+        ("name: a\nfilter: {flags: {? [rule] : x}}\n", "run.yaml:2: a key of flags is one word"),
         ("name: a\nfilter: {sbatch: [mem=3]}\n", "sbatch takes a list of options"),
         ("name: a\nfinetuning: {models: {a/b: {}}}\n", "the model's name 'a/b' is no folder name"),
         (f"name: a\n{INPUTS}filter: {{flags: {{rule: loose}}}}\n", "rule is one of bounded, published, not 'loose'"),
         (f"name: a\n{INPUTS}pretraining: {{flags: {{stepz: 3}}}}\n", "run.yaml:3: pretraining: train_lm.py: unknown"),
         (f"name: a\n{INPUTS}finetuning: {{models: {{x: {{epoch: 3}}}}}}\n", "finetuning, models, x: train.py: unknown"),
         (f"name: a\n{INPUTS}finetuning: {{flags: {{recipe: no.yaml}}}}\n", "cannot read the recipe no.yaml"),
+        (f"name: a\n{INPUTS}tokens: {{flags: {{recipe: [x, y]}}}}\n", "the flag recipe takes one file, not ['x', 'y']"),
         (f"name: a\n{INPUTS}leaderboard: {{flags: {{machine: true}}}}\n", "leaderboard.py add has no flag --machine"),
         (f"name: a\n{INPUTS}filter: {{flags: {{out: x}}}}\n", "filter: out is not for a recipe"),
         (f"name: a\n{INPUTS}ocr: {{cpus: 2}}\n", "run.yaml:3: ocr has nothing to do"),
@@ -76,6 +80,19 @@ def test_an_unknown_recipe_and_an_unknown_stage_are_told(written):
     assert code == 2 and "cannot read the recipe" in said and "slurm/recipes/tiny.yaml" in said
     code, said = pipeline(ROOT / "slurm/recipes/tiny.yaml", "--dry-run", "--from", "training")
     assert code == 2 and "--from training: no such stage; this recipe has ocr, filter" in said
+
+
+def test_a_stages_recipe_that_is_no_recipe_is_told(written, tmp_path):
+    (tmp_path / "base.yaml").write_text("- steps\n")
+    text = f"name: a\n{INPUTS}tokens: {{flags: {{recipe: {tmp_path}/base.yaml}}}}\n"
+    code, said = pipeline(written(text), "--dry-run")
+    assert code == 2 and said.endswith("base.yaml: a recipe is lines of `key: value`\n"), said
+
+
+def test_flags_that_would_have_no_effect_are_refused():
+    for more, message in ((["--from=tokens"], "--from belongs to a submission"), (["--dry-run"], "not allowed with")):
+        code, said = pipeline("slurm/recipes/tiny.yaml", "--status", *more)
+        assert code == 2 and message in said, said
 
 
 def test_from_a_stage_whose_input_is_missing_is_told(written):
