@@ -36,12 +36,17 @@ def documents_of(folder: Path, arm: str) -> dict[str, int]:
     return {"written": written, "left out": left_out, "tokenised": sum(row["documents"] for row in counts.values())}
 
 
-def letters_bound(folder: Path) -> dict[str, int]:
+def letters_bound(folder: Path, test: Path) -> dict[str, int]:
     """{"n": answers whose rationale names one of the options, "right": those whose letter is that option's}."""
+    options = {}
+    for path in test.glob("*.jsonl"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+            options[path.stem, number] = json.loads(line)["options"]
     n = right = 0
     for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        named = [letter for letter, text in row["options"].items() if f" {text} " in row["output"]]
+        mine = options[row["key"], row["number"]]
+        named = [letter for letter, text in mine.items() if f" {text} " in row["output"]]
         if len(named) == 1 and row["letters"]:
             n += 1
             right += row["letters"] == named
@@ -70,7 +75,7 @@ def measure(folder: Path, arm: str, epochs: float | None) -> dict:
             "known": score(folder / "results" / name, "known"),
             "asked": score(folder / "results" / name, "asked"),
             "cloze tuned": score(folder / "cloze" / f"{name}-tuned", "asked"),
-            "letters": letters_bound(folder / "results" / name),
+            "letters": letters_bound(folder / "results" / name, folder / "world/benchmark/Test"),
         }
     return found
 

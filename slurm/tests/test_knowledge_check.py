@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import knowledge_breakage
-from knowledge_verdict import conclude
+from knowledge_verdict import conclude, letters_bound
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,3 +129,14 @@ def test_breakage_is_caught_for_the_right_reason(passed, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     table = json.loads((tmp_path / "table.json").read_text("utf-8"))
     assert [line["way"] for line in table if line["caught"]] == ways
+
+
+def test_a_letter_is_bound_where_it_is_that_of_the_option_in_the_rationale(tmp_path):
+    (tmp_path / "Test").mkdir()
+    question = {"options": {"A": "liver", "B": "brain", "C": "colon", "D": "heart"}}
+    (tmp_path / "Test/asked.jsonl").write_text(json.dumps(question) + "\n")
+    said = [("the brain Answer: B", ["B"]), ("the brain Answer: C", ["C"]), ("the thymus Answer: A", ["A"]),
+            ("the liver", None)]  # fmt: skip
+    rows = [{"key": "asked", "number": 0, "output": f"It is {text}", "letters": letters} for text, letters in said]
+    (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert letters_bound(tmp_path, tmp_path / "Test") == {"n": 2, "right": 1}
