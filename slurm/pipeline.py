@@ -16,6 +16,7 @@ withdraws those before it. Examples, from the project's root (pipeline.sh finds 
 import argparse
 import contextlib
 import fcntl
+import os
 import shlex
 import signal
 import sys
@@ -194,6 +195,10 @@ if __name__ == "__main__":
     except (RecipeError, SlurmError) as error:
         print(f"pipeline.sh: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the jobs may be submitted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at the end fails again
+        print("pipeline.sh: nobody reads its output any more; --status tells what is in the queue", file=sys.stderr)
+        sys.exit(1)
     except OSError as error:
         print(f"pipeline.sh: {error}; nothing is left in the queue of what was being submitted", file=sys.stderr)
         sys.exit(1)

@@ -89,6 +89,17 @@ def test_a_stages_recipe_that_is_no_recipe_is_told(written, tmp_path):
     assert code == 2 and said.endswith("base.yaml: a recipe is lines of `key: value`\n"), said
 
 
+def test_a_reader_that_goes_away_is_not_told_that_nothing_is_submitted():
+    words = [sys.executable, "-u", "slurm/pipeline.py", "--recipe", "slurm/recipes/tiny.yaml", "--dry-run"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(words, cwd=ROOT, env=os.environ | {"PATH": "/nonexistent"}, stdout=write,
+                          stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
+    os.close(write)
+    assert done.returncode == 1 and done.stderr == (
+        "pipeline.sh: nobody reads its output any more; --status tells what is in the queue\n")  # fmt: skip
+
+
 def test_flags_that_would_have_no_effect_are_refused():
     for more, message in ((["--from=tokens"], "--from belongs to a submission"), (["--dry-run"], "not allowed with")):
         code, said = pipeline("slurm/recipes/tiny.yaml", "--status", *more)
