@@ -29,6 +29,9 @@ cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
 warned=
 if [[ -n ${SLURM_JOB_ID:-} ]]; then trap 'warned=1' USR1; fi # until the ranks run, who get it then
 restarts=${SLURM_RESTART_COUNT:-0} nodes=${SLURM_JOB_NUM_NODES:-1} max_restarts=${MAX_RESTARTS:-1000}
+for setting in MAX_RESTARTS MIN_FREE_GIB MASTER_PORT; do
+  [[ ${!setting:-0} =~ ^(0|[1-9][0-9]{0,8})$ ]] || fail "$setting is ${!setting}; it is a whole number, such as 12"
+done
 if ((restarts > max_restarts)); then
   echo "$script: job $SLURM_JOB_ID was queued again $restarts times, and MAX_RESTARTS is $max_restarts: look into what" \
     "ends it (sacct, its log), then submit the same command to go on" >&2
@@ -66,8 +69,9 @@ for argument in "$@"; do
   if [[ $argument == --out=* ]]; then folder=${argument#--out=}; fi
   previous=$argument
 done
-while [[ ! -d $folder ]]; do folder=$(dirname "$folder"); done
-room=$(df -Pk "$folder" | awk 'END { print int($4 / 1048576) }')
+while [[ ! -d $folder ]]; do folder=$(dirname -- "$folder"); done
+[[ -w $folder ]] || fail "nothing can be written in $folder; give another --out"
+room=$(df -Pk -- "$folder" | awk 'END { print int($4 / 1048576) }')
 ((room >= ${MIN_FREE_GIB:-1})) ||
   fail "$room GiB are free in $folder, and MIN_FREE_GIB is ${MIN_FREE_GIB:-1}; make room, or give --out on another disk"
 

@@ -20,6 +20,10 @@ if [[ ! -f slurm/cpu.sh ]]; then
   echo "slurm/cpu.sh: $PWD is not the project's root (no slurm/cpu.sh); submit the job from there" >&2
   exit 2
 fi
+if [[ ! ${MAX_RESTARTS:-0} =~ ^(0|[1-9][0-9]{0,8})$ ]]; then # told now, not when the time is up
+  echo "slurm/cpu.sh: MAX_RESTARTS is $MAX_RESTARTS; it is a whole number, such as 12" >&2
+  exit 2
+fi
 container=()
 if [[ -f slurm/read_site.sh ]]; then source slurm/read_site.sh job; fi # the site's settings, slurm/site.sh
 PYTHON=${PYTHON:-.venv/bin/python}

@@ -322,6 +322,24 @@ def test_a_typo_in_the_site_file_is_told(text, sentence, tmp_path):
     assert done.returncode == 2 and f"{tmp_path}/site.sh: " in done.stderr and sentence in done.stderr
 
 
+@pytest.mark.parametrize("script", [*MODEL_JOBS, "data_collection/run.sh filter.py", "slurm/cpu.sh x/prepare.py"])
+def test_settings_that_are_no_number_are_told_before_the_work(script):
+    for name in ("MAX_RESTARTS", "MIN_FREE_GIB", "MASTER_PORT") if script in MODEL_JOBS else ("MAX_RESTARTS",):
+        for value in ("abc", "1.5", "08", "-1"):
+            done = subprocess.run(["bash", *script.split(), "--help"], cwd=ROOT, capture_output=True, text=True,
+                                  env=os.environ | {name: value}, check=False)  # fmt: skip
+            message = f"{script.split()[0]}: {name} is {value}; it is a whole number, such as 12\n"
+            assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+@pytest.mark.parametrize("script", MODEL_JOBS)
+def test_an_out_below_a_folder_that_nothing_can_be_written_in_is_told(script):
+    words = ["bash", script, "--dry-run", "--out", "/proc/self/new/folder"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"RANKS_PER_NODE": "1", "MIN_FREE_GIB": "0"}, check=False)  # fmt: skip
+    assert done.returncode == 2 and "nothing can be written in /proc/" in done.stderr, done.stderr
+
+
 def test_what_a_site_file_prints_is_no_output_of_sbatch(tmp_path):
     (tmp_path / "site.sh").write_text("echo welcome\nmodules=()\nexport HF_HOME=/x\ndeclare -xi COUNT=3\n")
     (tmp_path / "sbatch").write_text("#!/bin/sh\necho 77\n")
