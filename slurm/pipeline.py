@@ -162,7 +162,7 @@ def submit(recipe: Recipe, steps: list[Step], start: str, work: Path) -> int:
         print(f"{submission.name}: job {jobs[submission.name]}")
     if not submissions:
         print("nothing to submit: " + ("all that is missing is in the queue" if wanted else "all is complete"))
-    print(f"how far it is: bash slurm/pipeline.sh --recipe {recipe.path} --status")
+    print(f"how far it is: bash slurm/pipeline.sh --recipe {shlex.quote(str(recipe.path))} --status")
     return 0
 
 

@@ -16,11 +16,13 @@ from pipeline_steps import Part, Step
 def read_jobs(work: Path) -> list[dict]:
     """The submissions so far, oldest first, without those that were withdrawn. Errors: RecipeError for a bad line."""
     path, found = work / "jobs.jsonl", []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), 1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:
-            raise RecipeError(f"{path}:{number}: not JSON; take the line out (a kill may have cut it off)") from None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            entry = None
+        if not isinstance(entry, dict) or not {"withdrawn", "job"} & set(entry):
+            raise RecipeError(f"{path}:{number}: no line of a job; take it out (a kill may have cut it off)")
         if "withdrawn" in entry:
             found = [had for had in found if had["job"] not in entry["withdrawn"]]
         else:
@@ -32,14 +34,19 @@ def live_parts(queued: list[Queued], entries: list[dict]) -> dict[str, list[Queu
     """{part's key: its tasks in the queue}. Errors: RecipeError for a job of this run that nobody noted."""
     noted = {entry["job"]: entry for entry in entries}
     live: dict[str, list[Queued]] = {}
+    lost: dict[str, str] = {}
     for task in queued:
         if task.reason == "DependencyNeverSatisfied":  # Slurm is about to cancel it
             continue
         if task.job not in noted:
-            raise RecipeError(f"job {task.job} ({task.name}) is in the queue, but jobs.jsonl does not have it (a kill "
-                              f"while it was submitted?): scancel {task.job}, and ask again")
+            lost[task.job] = task.name
+            continue
         entry = noted[task.job]
         live.setdefault(entry["indexes"].get(task.index) or next(iter(entry["commands"])), []).append(task)
+    if lost:
+        names = ", ".join(f"job {job} ({name})" for job, name in lost.items())
+        raise RecipeError(f"in the queue, but not in jobs.jsonl (a kill while they were submitted?): {names}; "
+                          f"scancel {' '.join(lost)}, and ask again")
     return live
 
 

@@ -68,7 +68,7 @@ def _ended_state(ran: dict[str, Past], record: Path) -> str:
     if failed:
         index, run = next(iter(failed.items()))
         which = f" (task {index}" + (f" and {len(failed) - 1} more)" if len(failed) > 1 else ")") if index else ""
-        return f"failed: {run.state}{which}"
+        return f"failed: {run.state}{which}{'' if run.spans else ' before it began'}"
     if any(run.state == "UNKNOWN" for run in ran.values()) or not ran:
         return "stopped: no longer in the queue"
     return f"ended without {record}"

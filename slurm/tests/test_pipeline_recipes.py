@@ -221,3 +221,25 @@ def test_cost_and_state_come_from_accounting_else_from_the_logs(copy, written):
             "gpu_hours": 20.0, "runs_cut_off_and_not_counted": 0, "source": ["sacct"]}  # fmt: skip
     assert steps["pretraining"]["source"] == ["log"] and steps["pretraining"]["wall_seconds"] == 3600.0
     assert (steps["pretraining"]["gpu_hours"], steps["pretraining"]["runs_cut_off_and_not_counted"]) == (16.0, 1)
+
+
+def test_what_slurm_has_of_a_run_is_told_where_jobs_were_lost_or_never_began(copy, written):
+    recipe, work, tools = written(f"name: odd\n{INPUTS}"), copy / "results/odd/pipeline", copy / "odd"
+    for folder in (work, tools):
+        folder.mkdir(parents=True)
+    squeue = "".join(f"echo '{job}|N/A|odd-{step}|PENDING|None|0:00|1:00||{copy}'\n" for job, step in
+                     ((8, "filter"), (9, "tokens")))  # fmt: skip
+    for name, text in {"squeue": squeue, "sacct": "echo '7|CANCELLED by 0|None|Unknown|'\n", "scontrol": ""}.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}")
+        (tools / name).chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+    code, said = pipeline(recipe, "--status", cwd=copy, path=path)
+    assert code == 2 and "job 8 (odd-filter), job 9 (odd-tokens); scancel 8 9, and ask again" in said, said
+
+    (tools / "squeue").write_text(SQUEUE)
+    job = {"job": "7", "step": "filter", "indexes": {"": "filter"}, "nodes": 1, "gpus": 0, "log": "logs/odd/7.out",
+           "commands": {"filter": []}}  # fmt: skip
+    for last, message in ((b"", "failed: CANCELLED before it began"), (b"[7]\n", "jobs.jsonl:2: no line of a job"),
+                          (b"\xff", "jobs.jsonl:2: no line of a job")):  # fmt: skip
+        (work / "jobs.jsonl").write_bytes(json.dumps(job).encode() + b"\n" + last)
+        assert message in pipeline(recipe, "--status", cwd=copy, path=path)[1]
