@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline_missing import is_complete, newest_commands
 from pipeline_recipe import Recipe
-from pipeline_slurm import Past, Queued, is_failed, log_of, lost_tasks, past_runs
+from pipeline_slurm import ENDED_WELL, Past, Queued, is_failed, log_of, lost_tasks, past_runs
 from pipeline_steps import Step
 
 
@@ -41,7 +41,11 @@ def status_rows(steps: list[Step], entries: list[dict], live: dict[str, list[Que
                 lost = len(lost_tasks(entry, tasks, past)) if step.shards else 0
                 rows.append([part.key, _live_state(tasks, lost), job, _time_left(tasks, log), log])
             elif entry:
-                rows.append([part.key, _ended_state(ran, part.record), job, "-", log])
+                ended_well = len(ran) == len(indexes) and all(run.state == ENDED_WELL for run in ran.values())
+                # The signatures have no record of their own: the duplicates, which read them, write it.
+                handed_on = any(part.key in other.reads and other.record == part.record for other in parts.values())
+                state = "done" if handed_on and ended_well else _ended_state(ran, part.record)
+                rows.append([part.key, state, job, "-", log])
             else:
                 rows.append([part.key, "not submitted", "-", "-", "-"])
     return rows

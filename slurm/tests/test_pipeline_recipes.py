@@ -223,13 +223,23 @@ def test_cost_and_state_come_from_accounting_else_from_the_logs(copy, written):
     assert (steps["pretraining"]["gpu_hours"], steps["pretraining"]["runs_cut_off_and_not_counted"]) == (16.0, 1)
 
 
+SACCT_ODD = """\
+echo '7|CANCELLED by 0|None|Unknown|'
+echo '6_0|COMPLETED|2026-01-01T00:00:00|2026-01-01T01:00:00|'
+echo '6_1|COMPLETED|2026-01-01T00:00:00|2026-01-01T01:00:00|'
+echo '5_0|COMPLETED|2026-01-01T02:00:00|2026-01-01T03:00:00|'
+echo '5_1|COMPLETED|2026-01-01T02:00:00|2026-01-01T03:00:00|'
+"""
+
+
 def test_what_slurm_has_of_a_run_is_told_where_jobs_were_lost_or_never_began(copy, written):
-    recipe, work, tools = written(f"name: odd\n{INPUTS}"), copy / "results/odd/pipeline", copy / "odd"
+    recipe = written(f"name: odd\n{INPUTS}duplicates: {{shards: 2}}\n")
+    work, tools = copy / "results/odd/pipeline", copy / "odd"
     for folder in (work, tools):
         folder.mkdir(parents=True)
     squeue = "".join(f"echo '{job}|N/A|odd-{step}|PENDING|None|0:00|1:00||{copy}'\n" for job, step in
                      ((8, "filter"), (9, "tokens")))  # fmt: skip
-    for name, text in {"squeue": squeue, "sacct": "echo '7|CANCELLED by 0|None|Unknown|'\n", "scontrol": ""}.items():
+    for name, text in {"squeue": squeue, "sacct": SACCT_ODD, "scontrol": ""}.items():
         (tools / name).write_text(f"#!/bin/sh\n{text}")
         (tools / name).chmod(0o755)
     path = f"{tools}:{os.environ['PATH']}"
@@ -243,3 +253,10 @@ def test_what_slurm_has_of_a_run_is_told_where_jobs_were_lost_or_never_began(cop
                           (b"\xff", "jobs.jsonl:2: no line of a job")):  # fmt: skip
         (work / "jobs.jsonl").write_bytes(json.dumps(job).encode() + b"\n" + last)
         assert message in pipeline(recipe, "--status", cwd=copy, path=path)[1]
+
+    twice = [job | {"job": number, "step": step, "indexes": {"0": step, "1": step}, "commands": {step: []}}
+             for number, step in (("6", "signatures"), ("5", "duplicates"))]  # fmt: skip
+    (work / "jobs.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in twice))
+    said = pipeline(recipe, "--status", cwd=copy, path=path)[1]
+    states = {line.split()[0]: line for line in said.split("\n\n")[0].splitlines()}
+    assert states["signatures"].split()[1] == "done" and "ended without data/odd" in states["duplicates"], said
