@@ -84,11 +84,20 @@ WAYS = {
         "the facts did not reach the model",
     ),
     "prompt": Way(
-        "evaluation's prompt differs from training's",
+        "evaluation's prompt differs from training's, behind the proof of its worked examples",
+        ANSWERS,
+        [("inference/prompt_reader.py", 'ids = tokenizer(text)["input_ids"]',
+          'ids = tokenizer(text.replace("Options:", "Choices:").replace("; ", "\\n"))["input_ids"]'),
+         ("slurm/knowledge_check.py", "RAISES = 2 ", "RAISES = 0 ")],  # more fine-tuning, hours of it, changes nothing
+        "the questions are not understood",
+        full=True,
+    ),
+    "proof": Way(
+        "evaluation's prompt differs from training's, as the pipeline is",
         ANSWERS,
         [("inference/prompt_reader.py", "return self._fill(self._prompt, record, form)",
-          'return self._fill(self._prompt, record, form).replace("Options:", "Choices:").replace("; ", ", ")')],
-        "the questions are not understood",
+          'return self._fill(self._prompt, record, form).replace("Options:", "Choices:")')],
+        "worked example 1 no longer renders to its prompt",
         full=True,
     ),
 }  # fmt: skip

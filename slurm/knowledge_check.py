@@ -39,6 +39,7 @@ class Check:
         self.out, self.seeds, self.arms, self.scale = out, seeds, arms, scale
         self.pool, self.lock = ThreadPoolExecutor(workers), threading.Lock()
         self.start, self.done, self.planned, self.failed = time.monotonic(), 0, 0, False
+        self.work = 0.0  # seconds of all steps, those of earlier runs too
 
     def folder(self, seed: int) -> Path:
         return self.out / f"seed-{seed}"
@@ -49,14 +50,15 @@ class Check:
             if self.failed:
                 return
             try:
-                seconds = run_step(step, self.folder(seed) / "logs" / arm)
+                seconds, before = run_step(step, self.folder(seed) / "logs" / arm)
             except StepFailed as error:
                 self.failed = True
                 raise StepFailed(f"seed {seed}, {arm}: {error}") from None
             with self.lock:
                 self.done += 1
                 passed = int(time.monotonic() - self.start)
-                took = f"{seconds:.0f} s" if seconds else "done before"
+                self.work += seconds
+                took = "done before" if before else f"{seconds:.0f} s"
                 print(f"[{passed // 60:3d}:{passed % 60:02d}] {self.done} of {self.planned} steps  seed {seed}  "
                       f"{arm:8} {step.name}, {took}", flush=True)  # fmt: skip
 
@@ -174,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
         result["verdict"], result["reasons"] = conclude(result["measured"], result["compared"])
     except StepFailed as error:
         result["reasons"] = [str(error)]
-    result |= {"seconds": time.monotonic() - check.start, "workers": args.workers}
+    result |= {"step_seconds": check.work, "workers": args.workers}
     (check.out / "report.md").write_text(report(result), encoding="utf-8")
     if result["measured"]:
         draw(result, check.out)

@@ -46,7 +46,7 @@ def report(result: dict) -> str:
         low, high = row["ci95"]
         points = f"{row['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
         lines.append(f"| {seed} | {row['n']} | {row['only_a']} | {row['only_b']} | {points} | {row['p']:.2g} |")
-    lines += ["", f"{result['seconds']:,.0f} s with {result['workers']} processes at a time.", ""]
+    lines += ["", f"Steps of {result['step_seconds']:,.0f} s in all, {result['workers']} at a time.", ""]
     lines += ["The medicines are invented; nothing here is medical knowledge.", ""]
     return "\n".join(lines)
 

@@ -156,8 +156,8 @@ def made_by(step: Step) -> dict:
     return {"arguments": step.arguments, "record": record.stat().st_mtime_ns if record.is_file() else None}
 
 
-def run_step(step: Step, logs: Path) -> float:
-    """Run a step with one thread, its output in a file of `logs`. Returns seconds; 0 where it is done already.
+def run_step(step: Step, logs: Path) -> tuple[float, bool]:
+    """Run a step with one thread, its output in a file of `logs`. Returns (seconds it took, whether that was before).
 
     Errors: StepFailed.
     """
@@ -165,8 +165,9 @@ def run_step(step: Step, logs: Path) -> float:
     log = logs / f"{step.name.replace(' ', '-').replace(',', '')}.log"
     done = log.with_suffix(".done")
     # The stage would find its own work too, after seconds of imports.
-    if done.exists() and json.loads(done.read_text(encoding="utf-8")) == made_by(step):
-        return 0.0
+    had = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
+    if had | made_by(step) == had:
+        return had.get("seconds", 0.0), True
     start = time.monotonic()
     # Without a GPU a model so small gains nothing from a second thread; a second arm does.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -177,5 +178,6 @@ def run_step(step: Step, logs: Path) -> float:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         said = lines[-1] if lines else "no output"
         raise StepFailed(f"{step.name}: {step.arguments[0]} ended with exit code {code}: {said} ({log})")
-    done.write_text(json.dumps(made_by(step)), encoding="utf-8")
-    return time.monotonic() - start
+    seconds = time.monotonic() - start
+    done.write_text(json.dumps(made_by(step) | {"seconds": seconds}), encoding="utf-8")
+    return seconds, False
