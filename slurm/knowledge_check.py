@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from knowledge_report import draw, report
@@ -29,6 +29,7 @@ FULL = Scale(medicines=96, documents=15_000, list_steps=1500, fact_steps=600, fu
 # No letters, because no question is asked; as many medicines and steps as show whether facts arrive.
 SMOKE = Scale(medicines=24, documents=3_000, list_steps=0, fact_steps=200, further_steps=300, epochs=0)
 RAISES = 2  # times the fine-tuning is doubled where the known medicines' questions are not learned
+Job = tuple[int, str, list[Step]]  # seed, arm, what is done one after the other
 EXIT_CODES = {"passed": 0, "reported": 0, "failed": 1, "inconclusive": 3}
 
 
@@ -43,6 +44,9 @@ class Check:
 
     def folder(self, seed: int) -> Path:
         return self.out / f"seed-{seed}"
+
+    def plan(self, jobs: list[Job]) -> None:
+        self.planned += sum(len(steps) for _, _, steps in jobs)
 
     def run_steps(self, seed: int, arm: str, steps: list[Step]) -> None:
         """One after the other; nothing is begun once a step anywhere has failed. Errors: StepFailed."""
@@ -62,35 +66,23 @@ class Check:
                 print(f"[{passed // 60:3d}:{passed % 60:02d}] {self.done} of {self.planned} steps  seed {seed}  "
                       f"{arm:8} {step.name}, {took}", flush=True)  # fmt: skip
 
-    def all_of(self, jobs: list[tuple[int, str, list[Step]]], then: Callable | None = None) -> None:
-        """Run each job's steps, `workers` jobs at a time. then(seed): more jobs, when this one has ended.
+    def all_of(self, jobs: list[Job], then: Callable[[int], list[Job]] | None = None) -> None:
+        """Run each job's steps, `workers` jobs at a time. then(seed): more jobs, when one of the first has ended.
 
         Errors: StepFailed, the first one, when what is under way has ended.
         """
-        waiting: dict[Future, int] = {}
-
-        def submit(more: list[tuple[int, str, list[Step]]]) -> None:
-            self.planned += sum(len(steps) for _, _, steps in more)
-            for seed, arm, steps in more:
-                waiting[self.pool.submit(self.run_steps, seed, arm, steps)] = seed
-
-        if then:
-            self.planned += sum(len(steps) for seed, _, _ in jobs for _, _, steps in then(seed))
-        submit(jobs)
-        first = set(waiting)
+        first = {self.pool.submit(self.run_steps, *job): job[0] for job in jobs}
+        waiting: dict[Future, int] = dict(first)
         while waiting:
-            ended, _ = wait(waiting, return_when="FIRST_COMPLETED")
-            for future in ended:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 seed = waiting.pop(future)
                 if future.exception():
-                    wait(waiting, return_when=FIRST_EXCEPTION)
-                    future.result()
+                    wait(waiting)
+                future.result()
                 if then and future in first:
-                    more = then(seed)
-                    self.planned -= sum(len(steps) for _, _, steps in more)
-                    submit(more)
+                    waiting |= {self.pool.submit(self.run_steps, *job): seed for job in then(seed)}
 
-    def arm_jobs(self, seed: int) -> list[tuple[int, str, list[Step]]]:
+    def arm_jobs(self, seed: int) -> list[Job]:
         jobs = []
         for arm in self.arms:
             steps = further(self.folder(seed), arm, seed, self.scale)
@@ -102,6 +94,7 @@ class Check:
     def run(self) -> tuple[dict, dict]:
         """({seed: {arm: what was measured}}, {seed: control against target}). Errors: StepFailed."""
         first = [(seed, "base", prepare(self.folder(seed), seed, self.scale, self.arms)) for seed in self.seeds]
+        self.plan([*first, *(job for seed in self.seeds for job in self.arm_jobs(seed))])
         self.all_of(first, self.arm_jobs)
         measured = {seed: self.measured(seed, self.scale.epochs or None) for seed in self.seeds}
         epochs = dict.fromkeys(self.seeds, self.scale.epochs)
@@ -114,13 +107,17 @@ class Check:
                 epochs[seed] *= 2
                 print(f"seed {seed}: the known medicines' questions are not learned, so all its arms are fine-tuned "
                       f"again for {epochs[seed]:g} epochs", flush=True)  # fmt: skip
-            again = [(seed, arm) for seed in short for arm in self.arms]
-            self.all_of([(s, arm, examine(self.folder(s), arm, s, epochs[s])) for s, arm in again])
+            both = [(seed, arm) for seed in short for arm in self.arms]
+            again = [(seed, arm, examine(self.folder(seed), arm, seed, epochs[seed])) for seed, arm in both]
+            self.plan(again)
+            self.all_of(again)
             measured |= {seed: self.measured(seed, epochs[seed]) for seed in short}
         compared = {}
         if self.scale.epochs and {"target", "control"} <= set(self.arms):
             steps = {seed: comparison(self.folder(seed), "target", "control", epochs[seed]) for seed in self.seeds}
-            self.all_of([(seed, "both", [step]) for seed, step in steps.items()])
+            pairs = [(seed, "both", [step]) for seed, step in steps.items()]
+            self.plan(pairs)
+            self.all_of(pairs)
             compared = {seed: read(Path(step.arguments[-1]))["languages"]["asked"] for seed, step in steps.items()}
         return measured, compared
 

@@ -84,7 +84,7 @@ def draw(result: dict, folder: Path) -> list[Path]:
         axis.grid(axis="y", color="0.92")
         axis.set_axisbelow(True)
     axes[0].set_ylabel("right, % (95 % interval)")
-    axes[-1].legend(fontsize=8, loc="center right")
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     paths = [folder / "knowledge.png", folder / "knowledge.svg"]
     for path in paths:
         figure.savefig(path, dpi=144)

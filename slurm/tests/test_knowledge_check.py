@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -102,8 +104,17 @@ def test_only_a_check_that_passed_can_be_broken(tmp_path):
 
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory) -> Path:
-    """A finished smoke check."""
+    """A finished smoke check, killed on its way while a model was trained."""
     out = tmp_path_factory.mktemp("knowledge") / "check"
+    command = ["bash", "slurm/knowledge_check.sh", "--out", str(out), "--smoke"]
+    running = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHON": sys.executable}, start_new_session=True,
+                               stdout=subprocess.DEVNULL)  # fmt: skip
+    while not (out / "seed-0/models/base/training/metrics.jsonl").exists():
+        assert running.poll() is None
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (out / "result.json").exists()
     assert "passed: after pretraining" in check("--out", str(out), "--smoke")
     return out
 
