@@ -94,7 +94,7 @@ def _pool(workers: int, progress) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BaseException:
         for process in multiprocessing.active_children():
-            process.terminate()
+            process.kill()  # a SIGTERM may come while the process still has our handler, and be lost
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()

@@ -41,7 +41,7 @@ def do_units(work: Callable, tasks: dict, workers: int, apart: bool = False) -> 
                          "--workers: it goes on from what is done") from None
     except BaseException:
         for process in multiprocessing.active_children():
-            process.terminate()
+            process.kill()  # a SIGTERM may come while the process still has our handler, and be lost
         raise
     finally:
         pool.shutdown(cancel_futures=True)

@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +48,19 @@ def test_closing_it_early_leaves_no_process():
     with closing(do_units(square, {i: (i,) for i in range(8)}, 2)) as results:
         next(results)
     assert multiprocessing.active_children() == []
+
+
+CLOSED_EARLY = """
+import signal, sys
+from contextlib import closing
+from unit_processes import do_units
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the commands do
+for _ in range(250):
+    with closing(do_units(pow, {i: (i, 2) for i in range(8)}, 2)) as results:
+        next(results)
+"""
+
+
+def test_processes_that_have_hardly_begun_are_ended_too():
+    # A process still had the command's handler for SIGTERM, lost the signal, and was waited for without end.
+    subprocess.run([sys.executable, "-c", CLOSED_EARLY], cwd=Path(__file__).parents[1], check=True, timeout=60)
