@@ -104,13 +104,13 @@ WAYS = {
 
 
 def copy_project(to: Path) -> None:
-    """The project's files, tracked or new, without what is ignored."""
+    """The project's files as a fresh clone has them: tracked or new, without what is ignored; links as links."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
                             capture_output=True, text=True, check=True).stdout.split("\0")  # fmt: skip
     for name in filter(None, listed):
-        if (ROOT / name).is_file():
+        if (ROOT / name).exists():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, to / name)
+            shutil.copy2(ROOT / name, to / name, follow_symlinks=False)
 
 
 def break_project(project: Path, way: Way) -> None:

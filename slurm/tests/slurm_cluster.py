@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from knowledge_breakage import copy_project
+
 ROOT = Path(__file__).resolve().parents[2]
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE", "BOOT_FAIL", "OUT_OF_MEMORY")
 # cred_expire: a requeued job waits until its credential has expired, 120 s by default. SlurmdTimeout: a lost node is
@@ -256,11 +258,6 @@ class SlurmCluster:
 
 def copy_of_the_project(target: Path) -> Path:
     """The project's files as a fresh clone has them, with this environment's .venv and an empty logs/."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                            capture_output=True, text=True, check=True).stdout.split("\0")  # fmt: skip
-    for name in filter(None, listed):
-        if (ROOT / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
+    copy_project(target)
     (target / ".venv").symlink_to(ROOT / ".venv")
     return target

@@ -6,13 +6,13 @@ These take minutes, so all but the first few are marked slow.
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from slurm_cluster import copy_of_the_project
 
 ROOT = Path(__file__).resolve().parents[2]
 # Documents whose commands are run here, in this order; the other stages' own tests run theirs.
@@ -30,15 +30,7 @@ def commands(document: str) -> list[str]:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
     """The project's files, as a fresh clone would have them, with this environment's .venv."""
-    target = tmp_path_factory.mktemp("clone") / "project"
-    target.mkdir()
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                            capture_output=True, text=True, check=True).stdout.split("\0")  # fmt: skip
-    for name in filter(None, listed):
-        if (ROOT / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
-    (target / ".venv").symlink_to(ROOT / ".venv")
+    target = copy_of_the_project(tmp_path_factory.mktemp("clone") / "project")
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     subprocess.run([*git, "init", "-q"], cwd=target, check=True)
     subprocess.run([*git, "add", "-A"], cwd=target, check=True)
