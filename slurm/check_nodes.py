@@ -65,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     elif not _waited(store, "verdict", 2 * args.patience):
         return 2
     if rank != 0 and json.loads(store.get("verdict")):
+        # srun ends all with the first that fails: the first node's sentences, still on their way, would be lost.
+        time.sleep(3)
         return 2
     if rank == 0 and verdict:
         return 2

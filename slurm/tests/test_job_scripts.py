@@ -227,7 +227,8 @@ def test_a_node_that_fails_the_check_is_named_and_can_be_left_out(cluster, work)
     try:
         failed = Job(cluster, work, "hidden/run", "--nodes=2", "--exclude=node3")
         assert failed.end() == "FAILED"
-        assert "node node2 failed: does not see" in failed.log() and "--exclude=node2" in failed.log()
+        log = failed.log()
+        assert "node node2 failed: does not see" in log and "--exclude=node2" in log, log
         assert not (hidden / "run").exists() and not list(hidden.iterdir())
         again = Job(cluster, work, "hidden/run", "--nodes=2", "--exclude=node2", steps=20)
         assert again.end() == "COMPLETED" and again.facts()["NodeList"] == "node[1,3]", again.log()
