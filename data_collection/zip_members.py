@@ -47,8 +47,9 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The open archive. Errors: InputError for a file that is no whole zip, or one of a newer kind than zipfile reads,
-    which that tells by a NotImplementedError.
+    """The open archive.
+
+    Errors: InputError for a file that is no whole zip, or a zip of a version that zipfile does not read.
     """
     try:
         archive = zipfile.ZipFile(path)

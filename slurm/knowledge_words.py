@@ -4,8 +4,6 @@
 on the world writes each as one token.
 """
 
-LANGUAGES = {"en": "English", "fr": "French"}
-
 # value in English: in French. Every organ is masculine there and begins with a consonant, so that "du" and "le" fit.
 VALUES = {
     "organ": {

@@ -23,6 +23,7 @@ many documents), french (`target` in French), taught (the facts of `taught` in E
 import argparse
 import json
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ from knowledge_words import (
 )
 
 ATTRIBUTES = tuple(VALUES)
+MOST_MEDICINES = 10_000  # the syllables make more than twice the names of so large a world
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,11 @@ def make_world(seed: int, medicines: int) -> World:
     starts, vowels, ends = SYLLABLES
     names: set[str] = set()
     sizes = {"known": medicines // 2, "taught": medicines, "asked": medicines, "others": 2 * medicines}
+    words = {word for kind in VALUES.values() for pair in kind.items() for word in pair}
     while len(names) < sum(sizes.values()):
-        names.add("".join(chance.choice(part) for part in (starts, vowels, starts, vowels, ends)))
+        name = "".join(chance.choice(part) for part in (starts, vowels, starts, vowels, ends))
+        if name not in words:  # "liver", "fever" and "tremor" are made of the syllables too
+            names.add(name)
     ordered = sorted(names)
     chance.shuffle(ordered)
     groups, start = {}, 0
@@ -126,10 +131,9 @@ def corpora(world: World, seed: int, documents: int) -> dict[str, list[dict]]:
     def facts_of(corpus: str, names: list[str], facts: dict, language: str = "en", count: int = documents):
         return list(fact_documents(f"{seed} {corpus}", names, facts, language, count))
 
-    target = facts_of("target", told, world.facts)
     return {
         "base": facts_of("base", world.names["known"], world.facts, count=documents // 2) + lists,
-        "target": target,
+        "target": facts_of("target", told, world.facts),
         "half": facts_of("half", told[::2], world.facts, count=documents // 2),
         "control": facts_of("control", world.names["others"], world.facts),
         "wrong": facts_of("wrong", told, world.wrong_facts),
@@ -197,6 +201,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--documents", type=int, default=15_000, help="in the corpus target (default %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write (made if missing)")
     args = parser.parse_args(argv)
+    if not 2 <= args.medicines <= MOST_MEDICINES or args.documents < 8:
+        print(f"knowledge_world.py: --medicines is 2 to {MOST_MEDICINES:,}, --documents 8 or more", file=sys.stderr)
+        return 2
     arguments = {"seed": args.seed, "medicines": args.medicines, "documents": args.documents}
     made = args.out / "world.json"
     if made.exists() and json.loads(made.read_text(encoding="utf-8"))["arguments"] == arguments:

@@ -105,6 +105,14 @@ def test_a_world_is_its_seeds_and_is_not_made_again_in_place_of_another(world, t
     assert all((world / name).read_bytes() != (other / name).read_bytes() for name in names)
 
 
+@pytest.mark.parametrize("size", [["--medicines", "1"], ["--medicines", "10001"], ["--documents", "7"]])
+def test_a_world_that_cannot_be_made_is_refused(size, tmp_path):
+    command = [sys.executable, "slurm/knowledge_world.py", *size, "--out", tmp_path / "x"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode == 2 and "--medicines is 2 to 10,000, --documents 8 or more" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_questions_keep_the_benchmarks_contract(world):
     done = subprocess.run([sys.executable, "mmedbench/check.py", world / "benchmark/Train"], cwd=ROOT, text=True,
                           capture_output=True, check=False)  # fmt: skip
