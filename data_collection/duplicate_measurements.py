@@ -48,6 +48,10 @@ def comparing_memory(folder: Path, sizes: tuple[int, ...]) -> dict:
 
     bytes_a_document: growth from the smallest to the largest.
     """
+    # Not measured: the first process of a fresh machine also compiles and caches numba's code, which takes more memory
+    # than the comparison of a few documents.
+    warm_up = folder / "warm-up"
+    _in_a_process("spawn", _compare_units, warm_up, _in_a_process("spawn", _make_units, warm_up, sizes[0]))
     peaks, disk = [], 0
     for size in sizes:
         units = _in_a_process("spawn", _make_units, folder / str(size), size)
