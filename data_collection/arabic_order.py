@@ -67,7 +67,7 @@ def spaces_mended(line: str) -> str:
 
 @lru_cache(maxsize=2048)
 def _shape(character: str) -> str:
-    """"initial", "medial", "final" or "isolated" for an Arabic presentation form, else ""."""
+    """ "initial", "medial", "final" or "isolated" for an Arabic presentation form, else ""."""
     tag = unicodedata.decomposition(character).partition(" ")[0]
     return tag.strip("<>") if tag in ("<initial>", "<medial>", "<final>", "<isolated>") else ""
 

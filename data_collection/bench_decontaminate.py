@@ -46,15 +46,31 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("input", type=Path, help="a folder of labelled <iso>.parquet files")
     add("--benchmark", type=Path, nargs="+", required=True, metavar="DIR", help="folders of questions, all loaded")
-    add("--planted-from", type=Path, nargs="+", default=[SAMPLE], metavar="DIR",
-        help="folders of questions to plant; loaded too (default: the sample's, in all eight languages)")
+    add(
+        "--planted-from",
+        type=Path,
+        nargs="+",
+        default=[SAMPLE],
+        metavar="DIR",
+        help="folders of questions to plant; loaded too (default: the sample's, in all eight languages)",
+    )
     add("--plant-at-most", type=int, default=100, help="questions to plant a language (default: %(default)s)")
     add("--questions", type=int, default=60_000, help="questions loaded for the speed (default: %(default)s)")
-    add("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES), metavar="ISO",
-        help="languages to measure the speed of (default: all eight)")
+    add(
+        "--languages",
+        nargs="+",
+        choices=LANGUAGES,
+        default=list(LANGUAGES),
+        metavar="ISO",
+        help="languages to measure the speed of (default: all eight)",
+    )
     add("--megabytes", type=float, default=20.0, help="text a language, in 10^6 bytes of UTF-8 (default: %(default)s)")
-    add("--medical-share", type=float, default=0.05,
-        help="medical documents, share of all in the text for the speed (default: %(default)s)")
+    add(
+        "--medical-share",
+        type=float,
+        default=0.05,
+        help="medical documents, share of all in the text for the speed (default: %(default)s)",
+    )
     add("--rounds", type=int, default=2, help="measurements of each language (default: %(default)s)")
     add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to stay on (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the choice of documents (default: %(default)s)")
@@ -80,8 +96,10 @@ def main(argv: list[str] | None = None) -> int:
         result["speed"] = measure_speed(args, questions, texts, Path(folder))
     report(args, result)
     if args.json:
-        write_json(args.json, {"arguments": {k: str(v) for k, v in vars(args).items()}, **result,
-                               "provenance": provenance(argv)})
+        write_json(
+            args.json,
+            {"arguments": {k: str(v) for k, v in vars(args).items()}, **result, "provenance": provenance(argv)},
+        )
     return 0
 
 
@@ -100,8 +118,10 @@ def read_texts(folder: Path) -> dict[str, dict[str, list[str]]]:
 
 def measure_planted(args: argparse.Namespace, questions: list[dict], texts: dict) -> dict:
     """{language: {kind: [found, planted]}}; planted are stem and options, so no question is searched by its context."""
-    questions, own = ([question | {"left_out_contexts": []} for question in given]
-                      for given in (questions, read_benchmarks(args.planted_from).questions))
+    questions, own = (
+        [question | {"left_out_contexts": []} for question in given]
+        for given in (questions, read_benchmarks(args.planted_from).questions)
+    )
     ids = {question["id"] for question in questions}
     index = build_index(questions + [question for question in own if question["id"] not in ids])
     places, how = {question["id"]: q for q, question in enumerate(index.questions)}, index.searchable()
@@ -126,8 +146,13 @@ def measure_planted(args: argparse.Namespace, questions: list[dict], texts: dict
 def measure_general(questions: list[dict], texts: dict) -> dict:
     """{language: [flagged, documents]} of documents labelled general."""
     finder = Finder(build_index(questions))
-    return {language: [sum(bool(finder.find(text)) for text in of_label.get("general", [])),
-                       len(of_label.get("general", []))] for language, of_label in texts.items()}
+    return {
+        language: [
+            sum(bool(finder.find(text)) for text in of_label.get("general", [])),
+            len(of_label.get("general", [])),
+        ]
+        for language, of_label in texts.items()
+    }
 
 
 def measure_speed(args: argparse.Namespace, questions: list[dict], texts: dict, folder: Path) -> dict:
@@ -151,8 +176,11 @@ def measure_speed(args: argparse.Namespace, questions: list[dict], texts: dict, 
         for language, row in result.items():
             for name, key in (("one", "start_cpu_s"), ("all", "cpu_s")):
                 row[key].append(run_once(folder / language / name, folder / "questions", folder / "out"))
-            print(f"round {number + 1} of {args.rounds}: {language} {row['cpu_s'][-1]:.2f} s of CPU, start-up "
-                  f"{row['start_cpu_s'][-1]:.2f} s", flush=True)
+            print(
+                f"round {number + 1} of {args.rounds}: {language} {row['cpu_s'][-1]:.2f} s of CPU, start-up "
+                f"{row['start_cpu_s'][-1]:.2f} s",
+                flush=True,
+            )
     return result
 
 
@@ -190,8 +218,15 @@ def write_folder(folder: Path, language: str, texts: list[str]) -> None:
         for number, text in enumerate(texts):
             file.write(json.dumps({"text": text, "language": language, "origin": f"{number}"}) + "\n")
     facts = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
-    write_json(folder / "manifest.json", {"stage": "data_collection/ocr.py", "arguments": {},
-                                          "counts": {language: {"documents": len(texts)}}, "files": {path.name: facts}})
+    write_json(
+        folder / "manifest.json",
+        {
+            "stage": "data_collection/ocr.py",
+            "arguments": {},
+            "counts": {language: {"documents": len(texts)}},
+            "files": {path.name: facts},
+        },
+    )
 
 
 def run_once(documents: Path, questions: Path, out: Path) -> float:
@@ -208,9 +243,18 @@ def run_once(documents: Path, questions: Path, out: Path) -> float:
 
 def upper_bound(flagged: int, documents: int) -> float:
     """The share p at which so few or fewer of so many are flagged with a chance of 2.5 % (Clopper-Pearson), 0 to 1."""
+
     def chance(p: float) -> float:
-        return sum(exp(lgamma(documents + 1) - lgamma(k + 1) - lgamma(documents - k + 1) + k * log(p)
-                       + (documents - k) * log1p(-p)) for k in range(flagged + 1))
+        return sum(
+            exp(
+                lgamma(documents + 1)
+                - lgamma(k + 1)
+                - lgamma(documents - k + 1)
+                + k * log(p)
+                + (documents - k) * log1p(-p)
+            )
+            for k in range(flagged + 1)
+        )
 
     low, high = 1e-12, 1 - 1e-12
     for _ in range(100):
@@ -226,13 +270,18 @@ def report(args: argparse.Namespace, result: dict) -> None:
     for language, row in result["speed"].items():
         start = statistics.median(row["start_cpu_s"])
         speeds = sorted(row["megabytes"] / max(cpu - start, 1e-3) for cpu in row["cpu_s"])
-        print(f"| {language} | {statistics.median(speeds):.1f} | {speeds[0]:.1f} to {speeds[-1]:.1f} | {start:.1f} | "
-              f"{row['megabytes'] / statistics.median(row['cpu_s']):.1f} |")
+        print(
+            f"| {language} | {statistics.median(speeds):.1f} | {speeds[0]:.1f} to {speeds[-1]:.1f} | {start:.1f} | "
+            f"{row['megabytes'] / statistics.median(row['cpu_s']):.1f} |"
+        )
     print("\nPlanted questions found, of how many:\n")
     print("| language | " + " | ".join(KINDS) + " |\n|---|" + "---:|" * len(KINDS))
     for language, kinds in result["planted"].items():
-        print(f"| {language} | " + " | ".join(f"{kinds[k][0]} of {kinds[k][1]}" if k in kinds else "-"
-                                              for k in KINDS) + " |")
+        print(
+            f"| {language} | "
+            + " | ".join(f"{kinds[k][0]} of {kinds[k][1]}" if k in kinds else "-" for k in KINDS)
+            + " |"
+        )
     flagged, documents = (sum(row[k] for row in result["general"].values()) for k in (0, 1))
     print("\nGeneral documents flagged: " + ", ".join(f"{iso} {a} of {b}" for iso, (a, b) in result["general"].items()))
     print(f"all: {flagged} of {documents}, upper 95 % bound {100 * upper_bound(flagged, documents):.3f} %")

@@ -47,8 +47,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("input", type=Path, help="a folder of <iso>.parquet files")
-    add("--languages", nargs="+", choices=LANGUAGES, default=list(LANGUAGES), metavar="ISO",
-        help="languages to measure (default: all eight)")
+    add(
+        "--languages",
+        nargs="+",
+        choices=LANGUAGES,
+        default=list(LANGUAGES),
+        metavar="ISO",
+        help="languages to measure (default: all eight)",
+    )
     add("--documents", type=int, default=8000, help="documents a language (default: %(default)s)")
     add("--planted", type=int, default=100, help="copies at each level of similarity (default: %(default)s)")
     add("--baseline-documents", type=int, default=2000, help="documents for datasketch (default: %(default)s)")
@@ -66,8 +72,10 @@ def main(argv: list[str] | None = None) -> int:
     if min(args.rounds, args.documents, args.planted, args.baseline_documents) < 1:
         raise InputError("--rounds, --documents, --planted and --baseline-documents must be above 0")
     if args.documents < 2 * args.planted * len(LEVELS):
-        raise InputError(f"--documents {args.documents}: at least {2 * args.planted * len(LEVELS)} are needed for "
-                         f"--planted {args.planted}")
+        raise InputError(
+            f"--documents {args.documents}: at least {2 * args.planted * len(LEVELS)} are needed for "
+            f"--planted {args.planted}"
+        )
     for language in args.languages:
         if not (args.input / f"{language}.parquet").is_file():
             raise InputError(f"{args.input} holds no {language}.parquet; leave {language} out of --languages")
@@ -82,8 +90,15 @@ def main(argv: list[str] | None = None) -> int:
             memory = comparing_memory(Path(folder), MEMORY_DOCUMENTS)
     report(results, memory)
     if args.json:
-        write_json(args.json, {"arguments": {k: str(v) for k, v in vars(args).items()}, "languages": results,
-                               "memory": memory, "provenance": provenance(argv)})
+        write_json(
+            args.json,
+            {
+                "arguments": {k: str(v) for k, v in vars(args).items()},
+                "languages": results,
+                "memory": memory,
+                "provenance": provenance(argv),
+            },
+        )
     return 0
 
 
@@ -117,16 +132,24 @@ def measure(args: argparse.Namespace, language: str, folder: Path) -> dict:
     similarities = [true_similarity(*pair, language) for pair in pairs]
     baseline_texts = texts[: args.baseline_documents]
     baseline_pairs = [pair for pair in pairs if pair[1] in set(baseline_texts)]
-    result = {"documents": len(texts), "bytes": sum(len(text.encode()) for text in texts), "cpu_s": [],
-              "start_up_cpu_s": [], "wall_s": [], "baseline_documents": len(baseline_texts), "baseline_cpu_s": []}
+    result = {
+        "documents": len(texts),
+        "bytes": sum(len(text.encode()) for text in texts),
+        "cpu_s": [],
+        "start_up_cpu_s": [],
+        "wall_s": [],
+        "baseline_documents": len(baseline_texts),
+        "baseline_cpu_s": [],
+    }
     for round_number in range(args.rounds):
         result["start_up_cpu_s"].append(run_deduplicate(few, folder / "out")[0])
         cpu, wall = run_deduplicate(large, folder / "out")
         result["cpu_s"].append(cpu)
         result["wall_s"].append(wall)
         if importlib.util.find_spec("datasketch"):
-            cpu, found = datasketch_run(large / language / "part-00000.parquet", len(baseline_texts), language,
-                                        baseline_pairs)
+            cpu, found = datasketch_run(
+                large / language / "part-00000.parquet", len(baseline_texts), language, baseline_pairs
+            )
             result["baseline_cpu_s"].append(cpu)
             result["baseline"] = judged(found, similarities)
         print(f"{language} round {round_number + 1} of {args.rounds}: {result['cpu_s'][-1]:.2f} s of CPU", flush=True)
@@ -141,10 +164,12 @@ def measure(args: argparse.Namespace, language: str, folder: Path) -> dict:
 def judged(found: list[bool], similarities: list[float]) -> dict:
     """Of pairs at least SIMILAR: how many, how many found; of those under UNLIKE: how many, how many joined."""
     judged_pairs = list(zip(found, similarities, strict=False))
-    return {"similar": sum(s >= SIMILAR for _, s in judged_pairs),
-            "found": sum(hit for hit, s in judged_pairs if s >= SIMILAR),
-            "unlike": sum(s < UNLIKE for _, s in judged_pairs),
-            "false": sum(hit for hit, s in judged_pairs if s < UNLIKE)}
+    return {
+        "similar": sum(s >= SIMILAR for _, s in judged_pairs),
+        "found": sum(hit for hit, s in judged_pairs if s >= SIMILAR),
+        "unlike": sum(s < UNLIKE for _, s in judged_pairs),
+        "false": sum(hit for hit, s in judged_pairs if s < UNLIKE),
+    }
 
 
 def kept_of(out: Path) -> dict[str, str]:
@@ -167,36 +192,50 @@ def run_deduplicate(source: Path, out: Path) -> tuple[float, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             messages.seek(0)
-            raise InputError(f"{' '.join(map(str, command))}\nended with {process.returncode}:\n"
-                             + messages.read().decode("utf-8", "replace"))
+            raise InputError(
+                f"{' '.join(map(str, command))}\nended with {process.returncode}:\n"
+                + messages.read().decode("utf-8", "replace")
+            )
     return usage.ru_utime + usage.ru_stime, wall_s
 
 
 def report(results: dict, memory: dict) -> None:
     """Print the table, and what a document takes of memory and disk."""
-    print("\n| language | kB a document | documents/s | least to greatest | start-up, s | recall | false pairs | least "
-          "similar removed | datasketch, documents/s | its recall | its false pairs | ratio |")
+    print(
+        "\n| language | kB a document | documents/s | least to greatest | start-up, s | recall | false pairs | least "
+        "similar removed | datasketch, documents/s | its recall | its false pairs | ratio |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for language, result in results.items():
         start = statistics.median(result["start_up_cpu_s"])
         ours = sorted(result["documents"] / max(cpu - start, 1e-3) for cpu in result["cpu_s"])
-        cells = [language, f"{result['bytes'] / result['documents'] / 1000:.1f}", f"{statistics.median(ours):,.0f}",
-                 f"{ours[0]:,.0f} to {ours[-1]:,.0f}", f"{start:.2f}", *accuracy(result["ours"]),
-                 f"{result['least_similarity_removed']:.2f}"]
+        cells = [
+            language,
+            f"{result['bytes'] / result['documents'] / 1000:.1f}",
+            f"{statistics.median(ours):,.0f}",
+            f"{ours[0]:,.0f} to {ours[-1]:,.0f}",
+            f"{start:.2f}",
+            *accuracy(result["ours"]),
+            f"{result['least_similarity_removed']:.2f}",
+        ]
         if result["baseline_cpu_s"]:
             plain = [result["baseline_documents"] / cpu for cpu in result["baseline_cpu_s"]]
             ratio = statistics.median(ours) / statistics.median(plain)
             cells += [f"{statistics.median(plain):,.0f}", *accuracy(result["baseline"]), f"{ratio:.1f}"]
         print("| " + " | ".join(cells + ["-"] * (12 - len(cells))) + " |")
     if memory:
-        print(f"\nComparing {memory['documents'][-1]:,} made-up documents: {memory['peak_bytes'][-1] / 1e6:.0f} MB, "
-              f"{memory['bytes_a_document']:.0f} bytes more a document; "
-              f"{memory['disk_bytes_a_document']:.0f} bytes of disk a document besides its shingles (4 each).")
+        print(
+            f"\nComparing {memory['documents'][-1]:,} made-up documents: {memory['peak_bytes'][-1] / 1e6:.0f} MB, "
+            f"{memory['bytes_a_document']:.0f} bytes more a document; "
+            f"{memory['disk_bytes_a_document']:.0f} bytes of disk a document besides its shingles (4 each)."
+        )
 
 
 def accuracy(pairs: dict) -> list[str]:
-    return [f"{pairs['found']} of {pairs['similar']} ({pairs['found'] / max(1, pairs['similar']):.3f})",
-            f"{pairs['false']} of {pairs['unlike']}"]
+    return [
+        f"{pairs['found']} of {pairs['similar']} ({pairs['found'] / max(1, pairs['similar']):.3f})",
+        f"{pairs['false']} of {pairs['unlike']}",
+    ]
 
 
 if __name__ == "__main__":

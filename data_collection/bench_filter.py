@@ -148,9 +148,14 @@ def measure(args: argparse.Namespace, language: str, folder: Path) -> dict:
                 f"{runs[side][-1].kept} of {runs[side][-1].documents} kept",
                 flush=True,
             )
-    return {"megabytes": size / 1e6, "baseline_megabytes": small_size / 1e6,
-            **{name: {field: [getattr(run, field) for run in of_one] for field in Run._fields}
-               for name, of_one in runs.items()}}  # fmt: skip
+    return {
+        "megabytes": size / 1e6,
+        "baseline_megabytes": small_size / 1e6,
+        **{
+            name: {field: [getattr(run, field) for run in of_one] for field in Run._fields}
+            for name, of_one in runs.items()
+        },
+    }
 
 
 def make_text(args: argparse.Namespace, language: str, path: Path, size: float, medical_share: float) -> int:

@@ -53,20 +53,42 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("input", type=Path, help="a folder of labelled <iso>.parquet files")
-    add("--measure", nargs="+", choices=MEASURES, default=list(MEASURES[:3]), metavar="WHAT",
-        help="any of errors, speed, layer, scan (default: errors speed layer)")
-    add("--languages", nargs="+", choices=tuple(TRAINED_DATA), default=list(TRAINED_DATA), metavar="ISO",
-        help="languages to draw (default: all eight)")
+    add(
+        "--measure",
+        nargs="+",
+        choices=MEASURES,
+        default=list(MEASURES[:3]),
+        metavar="WHAT",
+        help="any of errors, speed, layer, scan (default: errors speed layer)",
+    )
+    add(
+        "--languages",
+        nargs="+",
+        choices=tuple(TRAINED_DATA),
+        default=list(TRAINED_DATA),
+        metavar="ISO",
+        help="languages to draw (default: all eight)",
+    )
     add("--pages", type=int, default=12, help="pages drawn a language (default: %(default)s)")
     add("--pages-a-pdf", type=int, default=4, help="pages in each PDF (default: %(default)s)")
     add("--scan-dpi", type=int, default=300, help="dots per inch of the drawn scans (default: %(default)s)")
     add("--layer-pages", type=int, default=60, help="pages of each PDF with a text layer (default: %(default)s)")
     add("--scan", type=Path, help="a scanned PDF in German with its true text beside it (.txt), for --measure scan")
     add("--rounds", type=int, default=3, help="measurements of speed of each side (default: %(default)s)")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
-        help="processes of ocr.py and of pytesseract with one thread (default: one per CPU core, %(default)s here)")
-    add("--against", nargs="+", choices=tuple(SIDES)[1:], default=list(SIDES)[1:], metavar="SIDE",
-        help="what speed is compared with, of defaults (takes five times as long) and one-thread (default: both)")
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes of ocr.py and of pytesseract with one thread (default: one per CPU core, %(default)s here)",
+    )
+    add(
+        "--against",
+        nargs="+",
+        choices=tuple(SIDES)[1:],
+        default=list(SIDES)[1:],
+        metavar="SIDE",
+        help="what speed is compared with, of defaults (takes five times as long) and one-thread (default: both)",
+    )
     add("--seed", type=int, default=0, help="of the choice of documents and of the noise (default: %(default)s)")
     add("--keep", type=Path, help="folder to draw into instead of a temporary one (made; must be empty)")
     add("--json", type=Path, help="file to write every measurement to")
@@ -106,8 +128,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     layered = (*LAYER_LANGUAGES, *CID_FONTS) if "layer" in args.measure else ()
     for language in sorted({*drawn, *layered}):
         if not (args.input / f"{language}.parquet").is_file():
-            raise InputError(f"{args.input} holds no {language}.parquet; leave {language} out of --languages"
-                             + ", and layer out of --measure" * (language not in args.languages))
+            raise InputError(
+                f"{args.input} holds no {language}.parquet; leave {language} out of --languages"
+                + ", and layer out of --measure" * (language not in args.languages)
+            )
     if "scan" in args.measure and (args.scan is None or not args.scan.with_suffix(".txt").is_file()):
         raise InputError(f"--scan {args.scan}: give a PDF with its text beside it (.txt), or do not measure scan")
     if args.keep and args.keep.exists() and any(args.keep.iterdir()):
@@ -170,8 +194,14 @@ def count_errors(truth: dict[str, list[str]], read: dict[tuple[str, int], str], 
             wrong = edit_distance(wanted, comparable(read.get((name, i + 1), ""), language))
             edits, characters = edits + wrong, characters + len(wanted)
             shares.append(round(wrong / len(wanted), 4))
-    return {"pages": len(shares), "characters": characters, "edits": edits,
-            "character_error_rate": round(edits / characters, 4), "worst_page": max(shares), "by_page": shares}
+    return {
+        "pages": len(shares),
+        "characters": characters,
+        "edits": edits,
+        "character_error_rate": round(edits / characters, 4),
+        "worst_page": max(shares),
+        "by_page": shares,
+    }
 
 
 def measure_errors(args: argparse.Namespace, folder: Path, truth: dict[str, list[str]]) -> dict:
@@ -182,8 +212,9 @@ def measure_errors(args: argparse.Namespace, folder: Path, truth: dict[str, list
     for language in args.languages:
         run_ocr(folder / "scans" / language, folder / f"out_{language}", language, args.workers)
         mine = {name: texts for name, texts in truth.items() if name.startswith(f"{language}/")}
-        given = {(f"{language}/{name}", page): text
-                 for (name, page), text in pages_read(folder / f"out_{language}").items()}
+        given = {
+            (f"{language}/{name}", page): text for (name, page), text in pages_read(folder / f"out_{language}").items()
+        }
         row = {"auto": count_errors(mine, auto, language), "given": count_errors(mine, given, language)}
         results[language] = row
         rates = [f"{row[how][key]:.4f}" for how in row for key in ("character_error_rate", "worst_page")]
@@ -195,8 +226,13 @@ def measure_errors(args: argparse.Namespace, folder: Path, truth: dict[str, list
 def timed(command: list, environment: dict[str, str]) -> Run:
     """Run a command to its end. Errors: InputError where it fails."""
     begun = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, **environment})
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
     message = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - begun
@@ -212,8 +248,11 @@ def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
     scans, baseline = folder / "scans", [sys.executable, HERE / "ocr_baseline.py", folder / "scans"]
     for i in range(args.rounds):
         ocr = [sys.executable, HERE / "ocr.py", scans, "--out", folder / f"out_speed_{i}", "--workers", args.workers]
-        commands = {"ocr.py": (ocr, {}), "pytesseract": (baseline, {}), "pytesseract, one thread":
-                    ([*baseline, "--workers", args.workers], {"OMP_THREAD_LIMIT": "1"})}  # fmt: skip
+        commands = {
+            "ocr.py": (ocr, {}),
+            "pytesseract": (baseline, {}),
+            "pytesseract, one thread": ([*baseline, "--workers", args.workers], {"OMP_THREAD_LIMIT": "1"}),
+        }
         for side, measured in runs.items():
             measured.append(timed(*commands[side]))
     print(f"{pages} pages, {args.workers} processes, {args.rounds} rounds")
@@ -222,11 +261,16 @@ def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
     for side, measured in runs.items():
         rates = sorted(pages / run.wall_s for run in measured)
         ratios = sorted(other.wall_s / ours.wall_s for ours, other in zip(runs["ocr.py"], measured, strict=True))
-        print(f"| {side} | {statistics.median(rates):.2f} ({rates[0]:.2f}, {rates[-1]:.2f}) | "
-              f"{statistics.median(run.cpu_s for run in measured) / pages:.2f} | "
-              f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f}) |", flush=True)
-    return {"pages": pages} | {side: {"wall_s": [run.wall_s for run in measured],
-                                      "cpu_s": [run.cpu_s for run in measured]} for side, measured in runs.items()}
+        print(
+            f"| {side} | {statistics.median(rates):.2f} ({rates[0]:.2f}, {rates[-1]:.2f}) | "
+            f"{statistics.median(run.cpu_s for run in measured) / pages:.2f} | "
+            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f}) |",
+            flush=True,
+        )
+    return {"pages": pages} | {
+        side: {"wall_s": [run.wall_s for run in measured], "cpu_s": [run.cpu_s for run in measured]}
+        for side, measured in runs.items()
+    }
 
 
 def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
@@ -249,8 +293,11 @@ def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
         rates = sorted(rates[1:])  # the first round loads what later ones have
         font = "not embedded" if language in CID_FONTS else "embedded"
         results[language] = {"font": font, "pages": args.layer_pages, "pages_per_cpu_s": rates}
-        print(f"| {language} | {font} | {args.layer_pages} | "
-              f"{statistics.median(rates):.0f} ({rates[0]:.0f}, {rates[-1]:.0f}) |", flush=True)
+        print(
+            f"| {language} | {font} | {args.layer_pages} | "
+            f"{statistics.median(rates):.0f} ({rates[0]:.0f}, {rates[-1]:.0f}) |",
+            flush=True,
+        )
     return results
 
 
@@ -286,8 +333,10 @@ def measure_scan(args: argparse.Namespace, folder: Path) -> dict:
         with open(out / "documents.jsonl", encoding="utf-8") as file:
             text = "\n".join(json.loads(line)["text"] for line in file)
         results[language] = count_errors({"scan": [truth]}, {("scan", 1): text}, "de")
-        print(f"{args.scan.name}, --language {language}: error rate {results[language]['character_error_rate']:.4f} "
-              f"of {results[language]['characters']} characters")
+        print(
+            f"{args.scan.name}, --language {language}: error rate {results[language]['character_error_rate']:.4f} "
+            f"of {results[language]['characters']} characters"
+        )
     return results
 
 

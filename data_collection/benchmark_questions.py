@@ -13,9 +13,15 @@ from pathlib import Path
 
 # The released layout names its files in English; everything else here uses ISO 639-1 codes.
 LANGUAGE_FILES = {
-    "en": "English.jsonl", "zh": "Chinese.jsonl", "ja": "Japanese.jsonl", "fr": "French.jsonl",
-    "ru": "Russian.jsonl", "es": "Spanish.jsonl", "de": "German.jsonl", "ar": "Arabic.jsonl",
-}  # fmt: skip
+    "en": "English.jsonl",
+    "zh": "Chinese.jsonl",
+    "ja": "Japanese.jsonl",
+    "fr": "French.jsonl",
+    "ru": "Russian.jsonl",
+    "es": "Spanish.jsonl",
+    "de": "German.jsonl",
+    "ar": "Arabic.jsonl",
+}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -53,11 +53,18 @@ def load_phrases(language: str, folder: Path = BOILERPLATE_FOLDER) -> Phrases:
             kind = (hold if ends_open else claim) if written.startswith("*") else begin if ends_open else whole
             kind.add(phrase)
     return Phrases(
-        whole=frozenset(whole), heads=frozenset(phrase.split()[0][:HEAD] for phrase in whole),
-        begin=tuple(sorted(begin)), first_words=tuple(sorted({phrase.split()[0] for phrase in begin})),
-        hold=tuple(sorted((max(phrase.split(), key=len), phrase, longest)
-                          for kind, longest in ((hold, LONGEST_HOLDING), (claim, LONGEST_CLAIM)) for phrase in kind)),
-    )  # fmt: skip
+        whole=frozenset(whole),
+        heads=frozenset(phrase.split()[0][:HEAD] for phrase in whole),
+        begin=tuple(sorted(begin)),
+        first_words=tuple(sorted({phrase.split()[0] for phrase in begin})),
+        hold=tuple(
+            sorted(
+                (max(phrase.split(), key=len), phrase, longest)
+                for kind, longest in ((hold, LONGEST_HOLDING), (claim, LONGEST_CLAIM))
+                for phrase in kind
+            )
+        ),
+    )
 
 
 def drop_boilerplate(text: str, language: str) -> tuple[str, int]:

@@ -57,32 +57,67 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("inputs", type=Path, nargs="+", help=f"folders made by {MAKERS}")
     parser.add_argument("--out", type=Path, required=True, help="folder to write (made if missing)")
-    parser.add_argument("--shard-mb", type=int, default=256,
-                        help="most text in one shard, MB (10^6 bytes) before compression (default: %(default)s)")
-    parser.add_argument("--licence", default="unknown",
-                        help="licence to record for documents that name none (default: %(default)s)")
+    parser.add_argument(
+        "--shard-mb",
+        type=int,
+        default=256,
+        help="most text in one shard, MB (10^6 bytes) before compression (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--licence", default="unknown", help="licence to record for documents that name none (default: %(default)s)"
+    )
     parser.add_argument("--duplicates", type=Path, metavar="DIR", help="list of deduplicate.py: these documents go")
-    parser.add_argument("--contamination", type=Path, metavar="DIR",
-                        help="list of decontaminate.py: these documents go, or lose the passages it names")
-    parser.add_argument("--tokenizer", metavar="PATH_OR_NAME",
-                        help="count tokens with it for the dataset card: a file or folder, or a name on the hub")
-    parser.add_argument("--upload", metavar="REPO",
-                        help="then upload the corpus to this data set repository of the Hugging Face hub, such as "
-                             "me/MMedC; HF_TOKEN in the environment must be allowed to write to it")
-    parser.add_argument("--private", action=argparse.BooleanOptionalAction, default=False,
-                        help="make the repository of --upload private if it has to be made (default: no)")
-    parser.add_argument("--unit-mb", type=int, default=128,
-                        help="about so much text, MB (10^6 bytes), one process takes at a time (of parquet, a row "
-                             "group at least); what a kill costs at most, and what a process holds in memory; the last "
-                             "step holds about 128 MB of text as records. The corpus is the same whatever it is "
-                             "(default: %(default)s)")
-    parser.add_argument("--shard", type=parse_shard, metavar="i/n",
-                        help="sort only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
-                        help="processes, one unit each (default: one per CPU core, %(default)s here)")
+    parser.add_argument(
+        "--contamination",
+        type=Path,
+        metavar="DIR",
+        help="list of decontaminate.py: these documents go, or lose the passages it names",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="PATH_OR_NAME",
+        help="count tokens with it for the dataset card: a file or folder, or a name on the hub",
+    )
+    parser.add_argument(
+        "--upload",
+        metavar="REPO",
+        help="then upload the corpus to this data set repository of the Hugging Face hub, such as "
+        "me/MMedC; HF_TOKEN in the environment must be allowed to write to it",
+    )
+    parser.add_argument(
+        "--private",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="make the repository of --upload private if it has to be made (default: no)",
+    )
+    parser.add_argument(
+        "--unit-mb",
+        type=int,
+        default=128,
+        help="about so much text, MB (10^6 bytes), one process takes at a time (of parquet, a row "
+        "group at least); what a kill costs at most, and what a process holds in memory; the last "
+        "step holds about 128 MB of text as records. The corpus is the same whatever it is "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard",
+        type=parse_shard,
+        metavar="i/n",
+        help="sort only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes, one unit each (default: one per CPU core, %(default)s here)",
+    )
     parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    parser.add_argument("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-                        help="check the inputs, print the plan, write nothing")
+    parser.add_argument(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check the inputs, print the plan, write nothing",
+    )
     return parser
 
 
@@ -109,8 +144,10 @@ def main(argv: list[str] | None = None) -> int:
         print("the list of --contamination is a report: it changes no document")
     units = units_of(manifests, args.unit_mb * 1_000_000)
     own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
-    print(f"units: {len(units)}" + (f", of which shard {args.shard[0]}/{args.shard[1]} sorts {len(own)}"
-                                    if args.shard else ""))
+    print(
+        f"units: {len(units)}"
+        + (f", of which shard {args.shard[0]}/{args.shard[1]} sorts {len(own)}" if args.shard else "")
+    )
     counter = TokenCounter(args.tokenizer) if args.tokenizer else None
     arguments = {"shard_mb": args.shard_mb, "licence": args.licence}
     if counter:
@@ -136,16 +173,25 @@ def main(argv: list[str] | None = None) -> int:
             held.close()
             return reuse(manifest, args)
         if missing := sum(not is_done(parts, u) for u in range(len(units))):
-            print(f"{len(units) - missing} of {len(units)} units are sorted; the other shards sort the rest, and the "
-                  "last to end writes the corpus")
+            print(
+                f"{len(units) - missing} of {len(units)} units are sorted; the other shards sort the rest, and the "
+                "last to end writes the corpus"
+            )
             return 0
         with one_at_a_time(args.out):
             manifest = finished_record(manifest_path, arguments, inputs)
             if manifest is None:
                 made = build(parts, len(units), args, sorting, counter)
-                manifest = {"format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
-                            **made, "files": describe_files(args.out, publish(args.out, parts)),
-                            "parent": list(inputs), "provenance": provenance(argv)}
+                manifest = {
+                    "format_version": FORMAT_VERSION,
+                    "stage": STAGE,
+                    "arguments": arguments,
+                    "inputs": inputs,
+                    **made,
+                    "files": describe_files(args.out, publish(args.out, parts)),
+                    "parent": list(inputs),
+                    "provenance": provenance(argv),
+                }
                 write_json(manifest_path, manifest)
     close_run(args.out)
     return end(manifest, args)
@@ -186,8 +232,9 @@ def check_inputs(args: argparse.Namespace) -> dict[Path, dict]:
     return manifests
 
 
-def build(parts: Path, unit_count: int, args: argparse.Namespace, sorting: Sorting,
-          counter: TokenCounter | None) -> dict:
+def build(
+    parts: Path, unit_count: int, args: argparse.Namespace, sorting: Sorting, counter: TokenCounter | None
+) -> dict:
     """Write shards, lists and the card below `parts/corpus` from the sorted units; returns the manifest's counts."""
     corpus = parts / "corpus"
     for folder in (corpus, parts / "cut"):
@@ -235,8 +282,12 @@ def build(parts: Path, unit_count: int, args: argparse.Namespace, sorting: Sorti
     if counter:
         result["tokens"] = counter.counts()
     draw_corpus(counts, result.get("tokens"), corpus / "corpus.png")
-    write_text(corpus / "README.md", dataset_card(counts, result["removed"], licences, result.get("tokens"),
-                                                  counter.facts if counter else None, cut))
+    write_text(
+        corpus / "README.md",
+        dataset_card(
+            counts, result["removed"], licences, result.get("tokens"), counter.facts if counter else None, cut
+        ),
+    )
     return result
 
 
@@ -276,13 +327,17 @@ def end(manifest: dict, args: argparse.Namespace) -> int:
     for language, sources in manifest["counts"].items():
         for source, row in sources.items():
             tokens = manifest.get("tokens", {}).get(language, {}).get(source)
-            print(f"{language} {source}: {row['documents']} documents, {row['characters']} characters"
-                  + ("" if tokens is None else f", {tokens} tokens"))
+            print(
+                f"{language} {source}: {row['documents']} documents, {row['characters']} characters"
+                + ("" if tokens is None else f", {tokens} tokens")
+            )
     for reason, count in manifest["removed"].items():
         print(f"left out: {count} ({reason}); see removed.jsonl")
     if manifest.get("cut", {}).get("documents"):
-        print(f"cut: {manifest['cut']['documents']} documents lost {manifest['cut']['characters']} characters; "
-              "see cut.jsonl")
+        print(
+            f"cut: {manifest['cut']['documents']} documents lost {manifest['cut']['characters']} characters; "
+            "see cut.jsonl"
+        )
     if args.upload:
         print(f"uploaded: {upload_corpus(args.out, manifest, args.upload, args.private)}")
     return 0

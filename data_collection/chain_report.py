@@ -52,31 +52,69 @@ def _reasons(row: dict) -> str:
 def _books(manifest: dict) -> list[str]:
     pages = manifest["pages"]
     said = ", ".join(f"{method} {count:,}" for method, count in pages.items())
-    facts = [("PDFs", manifest["pdfs"]), ("documents with text", manifest["documents"]),
-             ("failures listed", manifest["failures"]), ("pages dropped in front and behind",
-                                                          manifest["front_and_back_pages_dropped"])]
-    rows = [[language, f"{row['documents']:,}", f"{row['pages']:,}", f"{row['characters']:,}"]
-            for language, row in manifest["counts"].items()]
-    return ["## books", "", "; ".join(f"{name}: {count:,}" for name, count in facts) + f"; pages: {said}", "",
-            *_table(("language", "documents", "pages", "characters"), rows)]
+    facts = [
+        ("PDFs", manifest["pdfs"]),
+        ("documents with text", manifest["documents"]),
+        ("failures listed", manifest["failures"]),
+        ("pages dropped in front and behind", manifest["front_and_back_pages_dropped"]),
+    ]
+    rows = [
+        [language, f"{row['documents']:,}", f"{row['pages']:,}", f"{row['characters']:,}"]
+        for language, row in manifest["counts"].items()
+    ]
+    return [
+        "## books",
+        "",
+        "; ".join(f"{name}: {count:,}" for name, count in facts) + f"; pages: {said}",
+        "",
+        *_table(("language", "documents", "pages", "characters"), rows),
+    ]
 
 
 def _duplicates(manifest: dict) -> list[str]:
-    rows = [[language, f"{row['documents']:,}", f"{row['exact_duplicates']:,}", f"{row['near_duplicates']:,}",
-             f"{row['clusters']:,}"] for language, row in manifest["counts"].items()]
+    rows = [
+        [
+            language,
+            f"{row['documents']:,}",
+            f"{row['exact_duplicates']:,}",
+            f"{row['near_duplicates']:,}",
+            f"{row['clusters']:,}",
+        ]
+        for language, row in manifest["counts"].items()
+    ]
     header = ("language", "documents", "exact duplicates", "near duplicates", "clusters")
-    return ["## Duplicates", "", f"Near: Jaccard at least {manifest['arguments']['threshold']}.", "",
-            *_table(header, rows)]
+    return [
+        "## Duplicates",
+        "",
+        f"Near: Jaccard at least {manifest['arguments']['threshold']}.",
+        "",
+        *_table(header, rows),
+    ]
 
 
 def _contamination(manifest: dict) -> list[str]:
-    rows = [[harmless_cell(row["file"]), row["language"], f"{row['questions']:,}", f"{row['found']:,}",
-             f"{100 * row['found'] / max(1, row['questions']):.1f} %"] for row in manifest["table"]]
-    documents = [[language, f"{row['documents']:,}", f"{row['with_questions']:,}"]
-                 for language, row in manifest["counts"].items()]
-    return ["## Contamination", "", f"Mode: {manifest['arguments']['mode']}.", "",
-            *_table(("benchmark", "language", "questions", "found in the documents", "share"), rows),
-            *_table(("language of the documents", "documents", "with questions"), documents)]
+    rows = [
+        [
+            harmless_cell(row["file"]),
+            row["language"],
+            f"{row['questions']:,}",
+            f"{row['found']:,}",
+            f"{100 * row['found'] / max(1, row['questions']):.1f} %",
+        ]
+        for row in manifest["table"]
+    ]
+    documents = [
+        [language, f"{row['documents']:,}", f"{row['with_questions']:,}"]
+        for language, row in manifest["counts"].items()
+    ]
+    return [
+        "## Contamination",
+        "",
+        f"Mode: {manifest['arguments']['mode']}.",
+        "",
+        *_table(("benchmark", "language", "questions", "found in the documents", "share"), rows),
+        *_table(("language of the documents", "documents", "with questions"), documents),
+    ]
 
 
 def _corpus(manifest: dict) -> list[str]:
@@ -85,8 +123,15 @@ def _corpus(manifest: dict) -> list[str]:
     for language, sources in manifest["counts"].items():
         for source, row in sources.items():
             count = tokens.get(language, {}).get(source)
-            rows.append([language, source, f"{row['documents']:,}", f"{row['characters']:,}",
-                         "-" if count is None else f"{count:,}"])
+            rows.append(
+                [
+                    language,
+                    source,
+                    f"{row['documents']:,}",
+                    f"{row['characters']:,}",
+                    "-" if count is None else f"{count:,}",
+                ]
+            )
     removed = [[reason, f"{count:,}"] for reason, count in manifest["removed"].items()]
     lines = ["## The corpus", "", *_table(("language", "source", "documents", "characters", "tokens"), rows)]
     if cut := manifest.get("cut"):
@@ -95,5 +140,9 @@ def _corpus(manifest: dict) -> list[str]:
 
 
 def _table(header: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    return ["| " + " | ".join(header) + " |", "|---" * len(header) + "|",
-            *("| " + " | ".join(row) + " |" for row in rows), ""]
+    return [
+        "| " + " | ".join(header) + " |",
+        "|---" * len(header) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+    ]

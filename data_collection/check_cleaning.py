@@ -31,12 +31,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("input", type=Path, help="a folder of labelled <iso>.parquet or JSON lines files")
     parser.add_argument("--text-column", default="text", help="column with the text (default: %(default)s)")
     parser.add_argument("--label-column", default="label", help="column with the label (default: %(default)s)")
-    parser.add_argument("--medical-label", default="medical",
-                        help="the label of medical documents (default: %(default)s)")
-    parser.add_argument("--others", type=Path, default=OTHERS,
-                        help="JSON lines {language, text} in other languages (default: the sample's)")
-    parser.add_argument("--limit", type=int, default=0,
-                        help="documents of each language in the language tables, spread over the file; 0: all")
+    parser.add_argument(
+        "--medical-label", default="medical", help="the label of medical documents (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--others",
+        type=Path,
+        default=OTHERS,
+        help="JSON lines {language, text} in other languages (default: the sample's)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=0,
+        help="documents of each language in the language tables, spread over the file; 0: all",
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write the numbers to")
     parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
     return parser
@@ -50,8 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     others = [json.loads(line) for line in args.others.read_text(encoding="utf-8").splitlines()]
     some = {language: [text for text, _ in spread(rows, args.limit)] for language, rows in documents.items()}
     numbers = {"languages": measure_languages(some), "others": measure_others(others)}
-    medical = {language: [text for text, label in rows if label == args.medical_label]
-               for language, rows in documents.items()}
+    medical = {
+        language: [text for text, label in rows if label == args.medical_label] for language, rows in documents.items()
+    }
     numbers["cleaning"] = measure_cleaning(medical)
     if args.out:
         write_json(args.out, numbers)
@@ -86,8 +96,11 @@ def mix(texts: dict[str, list[str]], language: str) -> list[str]:
     """400 characters each: the second hundred is from a document in the next language."""
     languages = list(texts)
     foreign = texts[languages[(languages.index(language) + 1) % len(languages)]]
-    return [f"{piece[:100]} {middle(foreign[i % len(foreign)], 100)} {piece[100:]}"
-            for i, text in enumerate(texts[language]) for piece in [middle(text, 300)]]
+    return [
+        f"{piece[:100]} {middle(foreign[i % len(foreign)], 100)} {piece[100:]}"
+        for i, text in enumerate(texts[language])
+        for piece in [middle(text, 300)]
+    ]
 
 
 def measure_languages(texts: dict[str, list[str]]) -> dict:
@@ -96,8 +109,11 @@ def measure_languages(texts: dict[str, list[str]]) -> dict:
         detect_language("The model is loaded before the clock runs.", detector)
     samples = {str(n): {language: [middle(t, n) for t in rows] for language, rows in texts.items()} for n in LENGTHS}
     samples["mixed"] = {language: mix(texts, language) for language in texts}
-    print("| found, % | " + " | ".join(f"{language} ({len(rows)})" for language, rows in texts.items())
-          + " | surely wrong | documents/s a core |")
+    print(
+        "| found, % | "
+        + " | ".join(f"{language} ({len(rows)})" for language, rows in texts.items())
+        + " | surely wrong | documents/s a core |"
+    )
     print("|---" * (len(texts) + 3) + "|")
     numbers: dict = {}
     for kind, by_language in samples.items():
@@ -110,8 +126,11 @@ def measure_languages(texts: dict[str, list[str]]) -> dict:
             row["surely_wrong"] = wrong
             row["per_second"] = sum(map(len, by_language.values())) / (time.process_time() - began)
             numbers.setdefault(detector, {})[kind] = row
-            print(f"| {kind}, {detector} | " + " | ".join(f"{100 * row[language]:.1f}" for language in texts)
-                  + f" | {wrong} | {row['per_second']:,.0f} |")
+            print(
+                f"| {kind}, {detector} | "
+                + " | ".join(f"{100 * row[language]:.1f}" for language in texts)
+                + f" | {wrong} | {row['per_second']:,.0f} |"
+            )
     return numbers
 
 
@@ -122,10 +141,15 @@ def measure_others(others: list[dict]) -> dict:
     print(f"\n{len(others)} sentences in {len(names)} other languages ({' '.join(names)}):")
     for detector in DETECTORS:
         found = [(other["language"], detect_language(other["text"], detector).code) for other in others]
-        numbers[detector] = {"right": sum(a == b for a, b in found), "n": len(found),
-                             "taken_for_ours": sum(b in LANGUAGES for _, b in found)}
-        print(f"{detector}: {numbers[detector]['right']} named rightly, "
-              f"{numbers[detector]['taken_for_ours']} taken for one of the eight languages")
+        numbers[detector] = {
+            "right": sum(a == b for a, b in found),
+            "n": len(found),
+            "taken_for_ours": sum(b in LANGUAGES for _, b in found),
+        }
+        print(
+            f"{detector}: {numbers[detector]['right']} named rightly, "
+            f"{numbers[detector]['taken_for_ours']} taken for one of the eight languages"
+        )
     return numbers
 
 
@@ -145,11 +169,17 @@ def measure_cleaning(texts: dict[str, list[str]]) -> dict:
             reasons.update([cleaned.reason] if cleaned.reason else [])
         seconds = time.process_time() - began
         speed = sum(len(text.encode("utf-8")) for text in rows) / 1e6 / max(seconds, 1e-9)
-        numbers[language] = {"n": len(rows), "reasons": dict(reasons), "changes": dict(changes),
-                             "megabytes_per_second": speed}
+        numbers[language] = {
+            "n": len(rows),
+            "reasons": dict(reasons),
+            "changes": dict(changes),
+            "megabytes_per_second": speed,
+        }
         total, out = total + len(rows), out + sum(reasons.values())
-        print(f"| {language} | {len(rows)} | {sum(reasons.values())} | {_listed(reasons)} | {_listed(changes)} "
-              f"| {speed:.1f} |")
+        print(
+            f"| {language} | {len(rows)} | {sum(reasons.values())} | {_listed(reasons)} | {_listed(changes)} "
+            f"| {speed:.1f} |"
+        )
     print(f"| all | {total} | {out} ({100 * out / max(1, total):.2f} %) | | | |")
     return numbers
 

@@ -39,8 +39,12 @@ def check_contamination(line: object) -> str | None:
         return f"question_id: {name!r} is not 16 hex digits"
     if line.get("language") not in LANGUAGES:
         return f"language: {line.get('language')!r} is none of {', '.join(LANGUAGES)}"
-    if isinstance(coverage, bool) or not isinstance(coverage, int | float) or math.isnan(coverage) or not (
-            0 < coverage <= 1):
+    if (
+        isinstance(coverage, bool)
+        or not isinstance(coverage, int | float)
+        or math.isnan(coverage)
+        or not (0 < coverage <= 1)
+    ):
         return f"coverage: {coverage!r} is no share above 0 and up to 1"
     if isinstance(documents, bool) or not isinstance(documents, int) or documents < 1:
         return f"documents: {documents!r} is no number from 1 on"

@@ -19,9 +19,18 @@ from keyword_match import LANGUAGES
 
 SHOWN = 20
 STAGE = "data_collection/build_corpus.py"
-LISTS = {"removed.jsonl": {"id": str, "language": str, "source": str, "origin": str, "reason": str},
-         "cut.jsonl": {"id": str, "id_before": str, "language": str, "source": str, "origin": str, "characters": int,
-                       "questions": list}}
+LISTS = {
+    "removed.jsonl": {"id": str, "language": str, "source": str, "origin": str, "reason": str},
+    "cut.jsonl": {
+        "id": str,
+        "id_before": str,
+        "language": str,
+        "source": str,
+        "origin": str,
+        "characters": int,
+        "questions": list,
+    },
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,8 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         problems.append(f"manifest.json: counts are {manifest['counts']}, the shards hold {counts}")
     if problems:
         more = f"\n... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise InputError(f"{args.corpus}: {len(problems)} problems (the contract is data_collection/FORMAT.md)\n"
-                         + "\n".join(problems[:SHOWN]) + more)
+        raise InputError(
+            f"{args.corpus}: {len(problems)} problems (the contract is data_collection/FORMAT.md)\n"
+            + "\n".join(problems[:SHOWN])
+            + more
+        )
     for language, sources in counts.items():
         for source, row in sources.items():
             print(f"{language} {source}: {row['documents']} documents, {row['characters']} characters")
@@ -63,8 +75,10 @@ def open_corpus(corpus: Path) -> dict:
         raise InputError(f"{corpus} has no manifest.json: it is no corpus, or a half-made one; run build_corpus.py")
     manifest = read_json(path)
     if manifest.get("stage") != STAGE or manifest.get("format_version") != FORMAT_VERSION:
-        raise InputError(f"{path}: stage {manifest.get('stage')!r}, format_version {manifest.get('format_version')!r}; "
-                         f"expected {STAGE!r}, {FORMAT_VERSION}")
+        raise InputError(
+            f"{path}: stage {manifest.get('stage')!r}, format_version {manifest.get('format_version')!r}; "
+            f"expected {STAGE!r}, {FORMAT_VERSION}"
+        )
     for key in ("files", "counts"):
         if not isinstance(manifest.get(key), dict):
             raise InputError(f"{path}: {key} is missing")
@@ -137,22 +151,28 @@ def check_lists(corpus: Path, manifest: dict) -> list[str]:
                 else:
                     counter.update(documents=1, characters=row["characters"])
     if not problems and found.get("removed.jsonl", Counter()) != Counter(manifest.get("removed", {})):
-        problems.append(f"manifest.json: removed is {manifest.get('removed')}, removed.jsonl holds "
-                        f"{dict(found.get('removed.jsonl', {}))}")
+        problems.append(
+            f"manifest.json: removed is {manifest.get('removed')}, removed.jsonl holds "
+            f"{dict(found.get('removed.jsonl', {}))}"
+        )
     if not problems and found.get("cut.jsonl", Counter()) != Counter(manifest.get("cut", {})):
         problems.append(f"manifest.json: cut is {manifest.get('cut')}, cut.jsonl holds {dict(found['cut.jsonl'])}")
     for language, sources in manifest.get("tokens", {}).items():
-        problems += [f"manifest.json: tokens of {language} {source} are {tokens!r}, or there are no such documents"
-                     for source, tokens in sources.items()
-                     if type(tokens) is not int or source not in manifest["counts"].get(language, {})]
+        problems += [
+            f"manifest.json: tokens of {language} {source} are {tokens!r}, or there are no such documents"
+            for source, tokens in sources.items()
+            if type(tokens) is not int or source not in manifest["counts"].get(language, {})
+        ]
     return problems
 
 
 def _wrong_columns(schema) -> str:
     if any(schema.remove_metadata().equals(arrow_schema(spans)) for spans in (False, True)):
         return ""
-    return (f"columns are {', '.join(f'{f.name} {f.type}' for f in schema)}; "
-            f"expected {', '.join(f'{n} {t}' for n, t in COLUMNS.items())}")
+    return (
+        f"columns are {', '.join(f'{f.name} {f.type}' for f in schema)}; "
+        f"expected {', '.join(f'{n} {t}' for n, t in COLUMNS.items())}"
+    )
 
 
 def _check_id(where: str, document: str | None, last: str, seen: dict[int, str]) -> list[str]:

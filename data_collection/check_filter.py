@@ -66,22 +66,42 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("input", type=Path, help="a labelled parquet or JSON lines file, or a folder of them")
     parser.add_argument("--rule", choices=RULES, default="bounded", help="keyword rule (default: %(default)s)")
-    parser.add_argument("--language", choices=("auto", *LANGUAGES), default="auto",
-                        help="language of the documents; auto: the file's or its folder's name (default: %(default)s)")
-    parser.add_argument("--all-steps", action=argparse.BooleanOptionalAction, default=True,
-                        help="language identification and cleaning count, as in filter.py; --no-all-steps: the keyword "
-                             "rule alone (default: all)")
-    parser.add_argument("--grid", action=argparse.BooleanOptionalAction, default=False,
-                        help="print recall and false positives of the rule for many thresholds, tuning side only")
+    parser.add_argument(
+        "--language",
+        choices=("auto", *LANGUAGES),
+        default="auto",
+        help="language of the documents; auto: the file's or its folder's name (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all-steps",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="language identification and cleaning count, as in filter.py; --no-all-steps: the keyword "
+        "rule alone (default: all)",
+    )
+    parser.add_argument(
+        "--grid",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="print recall and false positives of the rule for many thresholds, tuning side only",
+    )
     parser.add_argument("--text-column", default="text", help="column with the text (default: %(default)s)")
     parser.add_argument("--label-column", default="label", help="column with the label (default: %(default)s)")
-    parser.add_argument("--medical-label", default="medical",
-                        help="the label of medical documents (default: %(default)s)")
-    parser.add_argument("--source-column", default="source",
-                        help="column that names the source, up to its first colon; without such a column there are "
-                             "no tables by source and side (default: %(default)s)")
-    parser.add_argument("--tuning-sources", type=Path, default=TUNING_SOURCES,
-                        help="JSON that lists the beginnings of the tuning side's sources")
+    parser.add_argument(
+        "--medical-label", default="medical", help="the label of medical documents (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--source-column",
+        default="source",
+        help="column that names the source, up to its first colon; without such a column there are "
+        "no tables by source and side (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tuning-sources",
+        type=Path,
+        default=TUNING_SOURCES,
+        help="JSON that lists the beginnings of the tuning side's sources",
+    )
     parser.add_argument("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS_FILE, help="JSON of thresholds")
     parser.add_argument("--out", type=Path, help="JSON file to write the numbers to (replaced)")
@@ -94,8 +114,10 @@ def main(argv: list[str] | None = None) -> int:
     judged = list(judge_all(args))
     print(f"rule {args.rule}, {'all steps' if args.all_steps and not args.grid else 'keyword rule alone'}")
     if args.grid:
-        grids = {language: print_grid(language, group) for language, group in
-                 grouped([d for d in judged if d.side != "held out"], lambda d: d.language)}
+        grids = {
+            language: print_grid(language, group)
+            for language, group in grouped([d for d in judged if d.side != "held out"], lambda d: d.language)
+        }
         numbers = {"rule": args.rule, "grid": grids}
     else:
         numbers = {"rule": args.rule, "all_steps": args.all_steps, **report(judged)}
@@ -120,9 +142,13 @@ def judge_all(args: argparse.Namespace) -> Iterator[Judged]:
             texts = text_column(batch, args.text_column, path)
             judgements = judge_texts(judge, texts, declared, args.all_steps and not args.grid)
             for label, source, judgement in zip(labels, sources, judgements, strict=True):
-                yield Judged(declared or "auto", str(source or "").split(":")[0],
-                             SIDES[not str(source).startswith(tuning)] if known else "",
-                             label == args.medical_label, *judgement)
+                yield Judged(
+                    declared or "auto",
+                    str(source or "").split(":")[0],
+                    SIDES[not str(source).startswith(tuning)] if known else "",
+                    label == args.medical_label,
+                    *judgement,
+                )
 
 
 def text_column(batch, name: str, path: Path):
@@ -179,7 +205,8 @@ def report(judged: list[Judged]) -> dict:
     if any(d.side for d in judged):
         numbers["sides"] = print_table("side", grouped(judged, lambda d: f"{d.language} {d.side}"))
         numbers["sources"] = print_table(
-            "source", grouped(judged, lambda d: f"{d.language} {d.side}: {d.source or '(none)'}"))
+            "source", grouped(judged, lambda d: f"{d.language} {d.side}: {d.source or '(none)'}")
+        )
     numbers["misses"] = print_misses(numbers)
     return numbers
 
@@ -189,8 +216,10 @@ def print_table(name: str, groups: list[tuple[str, list[Judged]]]) -> dict:
     rows = {group: summary(documents) for group, documents in groups}
     print("\n" + HEADER.format(name))
     for group, row in rows.items():
-        print(f"| {group} | {shown(row['recall'])} | {row['medical']} "
-              f"| {shown(row['false_positive_rate'])} | {row['general']} |")
+        print(
+            f"| {group} | {shown(row['recall'])} | {row['medical']} "
+            f"| {shown(row['false_positive_rate'])} | {row['general']} |"
+        )
     return rows
 
 
@@ -239,19 +268,26 @@ def print_misses(numbers: dict) -> list[dict]:
     """Print and return what misses a target, each with its worst sources."""
     misses = []
     for group, row in {**numbers["languages"], **numbers.get("sides", {})}.items():
-        for name, kind, bad in (("recall", "medical", lambda r: r["share"] < TARGET_RECALL),
-                                ("false_positive_rate", "general", lambda r: r["share"] > TARGET_FALSE_POSITIVES)):
+        for name, kind, bad in (
+            ("recall", "medical", lambda r: r["share"] < TARGET_RECALL),
+            ("false_positive_rate", "general", lambda r: r["share"] > TARGET_FALSE_POSITIVES),
+        ):
             if not row[name] or not bad(row[name]):
                 continue
             within = {s: r for s, r in numbers.get("sources", {}).items() if s.startswith(group) and r[name]}
             wrong = {s: r[kind] - r[name]["kept"] if kind == "medical" else r[name]["kept"] for s, r in within.items()}
-            worst = [f"{s.split(': ', 1)[1]} {wrong[s]} of {within[s][kind]}"
-                     for s in sorted(wrong, key=lambda s: (-wrong[s], s)) if wrong[s]]
+            worst = [
+                f"{s.split(': ', 1)[1]} {wrong[s]} of {within[s][kind]}"
+                for s in sorted(wrong, key=lambda s: (-wrong[s], s))
+                if wrong[s]
+            ]
             misses.append({"group": group, "target": name, "share": row[name]["share"], "sources": worst})
     print(f"\nTargets: recall {TARGET_RECALL:.2f}, false-positive rate {100 * TARGET_FALSE_POSITIVES:.1f} %")
     for miss in misses:
-        print(f"{miss['group']}: {miss['target'].replace('_', ' ')} {100 * miss['share']:.1f} %; "
-              f"judged wrongly: {', '.join(miss['sources'][:4]) or 'no sources known'}")
+        print(
+            f"{miss['group']}: {miss['target'].replace('_', ' ')} {100 * miss['share']:.1f} %; "
+            f"judged wrongly: {', '.join(miss['sources'][:4]) or 'no sources known'}"
+        )
     if not misses:
         print("every language meets both")
     return misses
@@ -260,16 +296,19 @@ def print_misses(numbers: dict) -> list[dict]:
 def print_grid(language: str, documents: list[Judged]) -> dict:
     """Recall in per cent and the number of false positives for each pair of thresholds; returns {pair: numbers}."""
     medical, general = ([d for d in documents if d.medical is kind] for kind in (True, False))
-    print(f"\n{language}: recall in per cent / false positives, of {len(medical)} medical and {len(general)} general "
-          "documents")
+    print(
+        f"\n{language}: recall in per cent / false positives, of {len(medical)} medical and {len(general)} general "
+        "documents"
+    )
     print("| density | " + " | ".join(f"{n} keywords" for n in GRID_KEYWORDS) + " |")
     print("|---|" + "---:|" * len(GRID_KEYWORDS))
     cells: dict = {}
     for density in GRID_DENSITIES:
         line = []
         for least in GRID_KEYWORDS:
-            found, false = (sum(d.distinct >= least and d.density >= density for d in kind)
-                            for kind in (medical, general))
+            found, false = (
+                sum(d.distinct >= least and d.density >= density for d in kind) for kind in (medical, general)
+            )
             recall = found / len(medical) if medical else None
             cells[f"{least} {density}"] = {"recall": recall, "false_positives": false}
             line.append(f"{'-' if recall is None else f'{100 * recall:.1f}'} / {false}")

@@ -38,8 +38,17 @@ def read_chinese(picture) -> Words:
         if "bad_alloc" in str(error):
             raise MemoryError from None
         raise OcrError(f"rapidocr: {' '.join(str(error).split())[-200:]}") from None
-    return in_lines([(tuple(map(float, numpy.asarray(box).min(0))), tuple(map(float, numpy.asarray(box).max(0))), text,
-                      float(score)) for box, text, score in found or ()])
+    return in_lines(
+        [
+            (
+                tuple(map(float, numpy.asarray(box).min(0))),
+                tuple(map(float, numpy.asarray(box).max(0))),
+                text,
+                float(score),
+            )
+            for box, text, score in found or ()
+        ]
+    )
 
 
 def in_lines(pieces: list[tuple[tuple[float, float], tuple[float, float], str, float]]) -> Words:
@@ -56,7 +65,10 @@ def in_lines(pieces: list[tuple[tuple[float, float], tuple[float, float], str, f
         lines.append([piece])
     ordered = [sorted(line, key=lambda p: p[0][0]) for line in lines]
     flat = [piece for line in ordered for piece in line]
-    return Words("\n".join(" ".join(piece[2] for piece in line) for line in ordered),
-                 tuple((len(text), round(100 * score, 1)) for _, _, text, score in flat),
-                 tuple((int(left), int(top), int(right - left), int(bottom - top))
-                       for (left, top), (right, bottom), _, _ in flat))
+    return Words(
+        "\n".join(" ".join(piece[2] for piece in line) for line in ordered),
+        tuple((len(text), round(100 * score, 1)) for _, _, text, score in flat),
+        tuple(
+            (int(left), int(top), int(right - left), int(bottom - top)) for (left, top), (right, bottom), _, _ in flat
+        ),
+    )

@@ -28,8 +28,14 @@ from mojibake import is_broken, is_suspect, repair_mojibake
 from repetition import has_repeated_lines, is_repetitive
 
 CHANGES = ("mojibake", "control_characters", "mask_emails", "mask_phones", "boilerplate_lines", "repeated_lines")
-CLEANING_REASONS = ("lone_surrogates", "mojibake", "replacement_characters", "too_short", "symbol_heavy",
-                    "too_repetitive")  # why a document is left out
+CLEANING_REASONS = (
+    "lone_surrogates",
+    "mojibake",
+    "replacement_characters",
+    "too_short",
+    "symbol_heavy",
+    "too_repetitive",
+)  # why a document is left out
 CLEANING_STEPS = (*CHANGES, *CLEANING_REASONS[2:])  # what may be skipped; lone surrogates cannot be written at all
 
 MAX_REPLACEMENT_SHARE = 0.005  # U+FFFD among the characters: one in 200, about one in 30 words
@@ -45,16 +51,15 @@ UNWANTED = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff"
     "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
-CHANGED = re.compile(f"{LINE_END.pattern[:LINE_END.pattern.index(']')]}{UNWANTED.pattern[1:]}")  # either of the two
+CHANGED = re.compile(f"{LINE_END.pattern[: LINE_END.pattern.index(']')]}{UNWANTED.pattern[1:]}")  # either of the two
 UNWANTED_ASCII = bytes([*range(9), *range(0x0B, 0x20), 0x7F])  # the line ends to be changed among them
 
 # Kinds of characters by the first byte of their UTF-8 form: Letter, Wide (Chinese, kana, Hangul), Symbol or digit.
 # Spaces and the other bytes of a character are left out. C2, E2, EE and EF begin mostly signs, F0 emoji.
 KIND = bytes(
-    ord("L") if (b < 0x80 and chr(b).isalpha()) or 0xC3 <= b <= 0xE1
-    else ord("W") if 0xE3 <= b <= 0xED else ord("S")
+    ord("L") if (b < 0x80 and chr(b).isalpha()) or 0xC3 <= b <= 0xE1 else ord("W") if 0xE3 <= b <= 0xED else ord("S")
     for b in range(256)
-)  # fmt: skip
+)
 NO_KIND = bytes([*b" \n\t\r", *range(0x80, 0xC0)])
 
 

@@ -122,10 +122,19 @@ class _UnitWriter:
         self.relabelled += document.language not in ("", language)
         self._count(language, "kept", len(text))
         rows = self.waiting.setdefault(language, [])
-        rows.append({"id": document.id, "text": text, "language": language, "source": document.source,
-                     "origin": document.origin, "licence": document.licence or None,
-                     "detected_language": detected.code, "detected_probability": detected.probability,
-                     LOSS_SPANS: document.spans})
+        rows.append(
+            {
+                "id": document.id,
+                "text": text,
+                "language": language,
+                "source": document.source,
+                "origin": document.origin,
+                "licence": document.licence or None,
+                "detected_language": detected.code,
+                "detected_probability": detected.probability,
+                LOSS_SPANS: document.spans,
+            }
+        )
         if sum(len(row["text"]) for row in rows) >= WAITING_CHARACTERS or len(rows) >= 1000:
             self._flush(language)
 
@@ -143,9 +152,13 @@ class _UnitWriter:
     def _flush(self, language: str) -> None:
         import pyarrow
 
-        schema = pyarrow.schema([*((name, pyarrow.string()) for name in COLUMNS),
-                                 ("detected_probability", pyarrow.float64()),
-                                 (LOSS_SPANS, pyarrow.list_(pyarrow.list_(pyarrow.int32())))])
+        schema = pyarrow.schema(
+            [
+                *((name, pyarrow.string()) for name in COLUMNS),
+                ("detected_probability", pyarrow.float64()),
+                (LOSS_SPANS, pyarrow.list_(pyarrow.list_(pyarrow.int32()))),
+            ]
+        )
         self.outputs.add(language, pyarrow.Table.from_pylist(self.waiting.pop(language), schema=schema))
 
     def close(self) -> dict:
@@ -155,8 +168,13 @@ class _UnitWriter:
         if self.broken > FAILURES_LISTED:
             more = f"{self.broken - FAILURES_LISTED} more cannot be read; the counts in manifest.json have them all"
             self.failures.append({"file": self.failures[-1]["file"], "reason": more})
-        return {"counts": self.counts, "cleaning": self.changes, "relabelled": self.relabelled,
-                "failures": self.failures, "outputs": self.outputs.close()}
+        return {
+            "counts": self.counts,
+            "cleaning": self.changes,
+            "relabelled": self.relabelled,
+            "failures": self.failures,
+            "outputs": self.outputs.close(),
+        }
 
 
 def _has_surrogates(text: str) -> bool:

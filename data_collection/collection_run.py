@@ -39,9 +39,11 @@ from unit_processes import do_units
 
 FORMAT_VERSION = 1
 # A text of each script whose languages a model tells apart: what is loaded for it once, the processes share.
-WARM_UP = (("en", "The patient was seen by the physician, who found that the fever was gone and the cough was better."),
-           ("ru", "Пациент осмотрен врачом, температура нормальная, кашель уменьшился, состояние удовлетворительное."),
-           ("ar", "فحص الطبيب المريض ووجد أن الحمى قد زالت وأن السعال أصبح أخف مما كان عليه في الأيام الماضية."))
+WARM_UP = (
+    ("en", "The patient was seen by the physician, who found that the fever was gone and the cough was better."),
+    ("ru", "Пациент осмотрен врачом, температура нормальная, кашель уменьшился, состояние удовлетворительное."),
+    ("ar", "فحص الطبيب المريض ووجد أن الحمى قد زالت وأن السعال أصبح أخف مما كان عليه في الأيام الماضية."),
+)
 
 
 class Work(NamedTuple):
@@ -61,23 +63,55 @@ class Work(NamedTuple):
 def add_common_flags(add: Callable) -> None:
     """The flags that both commands have."""
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add("--languages", nargs="+", choices=LANGUAGES, default=[], metavar="ISO",
-        help=f"keep documents in these only, of {', '.join(LANGUAGES)} (default: all eight)")
+    add(
+        "--languages",
+        nargs="+",
+        choices=LANGUAGES,
+        default=[],
+        metavar="ISO",
+        help=f"keep documents in these only, of {', '.join(LANGUAGES)} (default: all eight)",
+    )
     add("--licence", default="", help="licence of the documents that state none (default: none is written)")
-    add("--detector", choices=DETECTORS, default=DETECTORS[0],
-        help="what tells the language of a text (default: %(default)s)")
-    add("--skip-steps", nargs="*", choices=CLEANING_STEPS, default=[], metavar="STEP",
-        help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)")
-    add("--unit-mb", type=int, default=256,
+    add(
+        "--detector",
+        choices=DETECTORS,
+        default=DETECTORS[0],
+        help="what tells the language of a text (default: %(default)s)",
+    )
+    add(
+        "--skip-steps",
+        nargs="*",
+        choices=CLEANING_STEPS,
+        default=[],
+        metavar="STEP",
+        help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)",
+    )
+    add(
+        "--unit-mb",
+        type=int,
+        default=256,
         help="about so much input, MB (10^6 bytes), one process takes at a time; what a kill costs at most, and the "
-             "cut between output files (default: %(default)s)")
-    add("--shard", type=parse_shard, metavar="i/n",
-        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
-        help="processes, one unit each (default: one per CPU core, %(default)s here)")
+        "cut between output files (default: %(default)s)",
+    )
+    add(
+        "--shard",
+        type=parse_shard,
+        metavar="i/n",
+        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes, one unit each (default: one per CPU core, %(default)s here)",
+    )
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-        help="check input and settings, print the plan, write nothing")
+    add(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check input and settings, print the plan, write nothing",
+    )
 
 
 def common_arguments(args: argparse.Namespace) -> tuple[dict, dict]:
@@ -90,8 +124,13 @@ def common_arguments(args: argparse.Namespace) -> tuple[dict, dict]:
         inputs["boilerplate"] = {path.stem: sha256_of_file(path) for path in sorted(BOILERPLATE_FOLDER.glob("*.txt"))}
     if args.detector != "none":
         inputs["detector"] = f"{args.detector} {importlib.metadata.version(args.detector)}"
-    arguments = {"languages": known_languages(args.languages), "licence": args.licence.strip(),
-                 "detector": args.detector, "skip_steps": sorted(set(args.skip_steps)), "unit_mb": args.unit_mb}
+    arguments = {
+        "languages": known_languages(args.languages),
+        "licence": args.licence.strip(),
+        "detector": args.detector,
+        "skip_steps": sorted(set(args.skip_steps)),
+        "unit_mb": args.unit_mb,
+    }
     return arguments, inputs
 
 
@@ -102,8 +141,10 @@ def run_collection(work: Work, args: argparse.Namespace, argv: list[str] | None)
     own = [u for u in range(len(work.units)) if args.shard is None or u % args.shard[1] == args.shard[0]]
     for name, value in {"out": args.out, **work.arguments, "workers": args.workers}.items():
         print(f"{name}: {value}")
-    print(f"{len(work.units)} units, {sum(work.sizes) / 1e6:.1f} MB"
-          + (f"; of this shard {len(own)}" if args.shard else ""))
+    print(
+        f"{len(work.units)} units, {sum(work.sizes) / 1e6:.1f} MB"
+        + (f"; of this shard {len(own)}" if args.shard else "")
+    )
     if args.dry_run:
         for unit in work.units:
             print(f"would read {work.describe(unit)}")
@@ -125,8 +166,10 @@ def run_collection(work: Work, args: argparse.Namespace, argv: list[str] | None)
             return _reuse(args.out, manifest)
         missing = [u for u in range(len(work.units)) if not (parts / f"{u:05d}" / "done.json").exists()]
         if missing:
-            print(f"{len(work.units) - len(missing)} of {len(work.units)} units are done; the other shards do the "
-                  "rest, and the last to end writes the manifest")
+            print(
+                f"{len(work.units) - len(missing)} of {len(work.units)} units are done; the other shards do the "
+                "rest, and the last to end writes the manifest"
+            )
             return 3 if any(read_json(parts / f"{u:05d}" / "done.json")["failures"] for u in own) else 0
         with one_at_a_time(args.out):
             manifest = read_json(manifest_path) if manifest_path.exists() else _finish(work, args.out, parts, argv)
@@ -159,8 +202,10 @@ def _do_units(work: Work, own: list[int], parts: Path, workers: int) -> None:
         clean(text, language, work.arguments["skip_steps"])
     work.warm_up()
     tasks = {u: (work.read, work.units[u], parts / f"{u:05d}", work.arguments) for u in waiting}
-    with (tqdm(total=sum(work.sizes[u] for u in waiting), unit="B", unit_scale=True, disable=None) as bar,
-          closing(do_units(_do_unit, tasks, workers, apart=True)) as results):
+    with (
+        tqdm(total=sum(work.sizes[u] for u in waiting), unit="B", unit_scale=True, disable=None) as bar,
+        closing(do_units(_do_unit, tasks, workers, apart=True)) as results,
+    ):
         for number, (u, (kept, read)) in enumerate(results, 1):
             bar.update(work.sizes[u])
             if bar.disable:
@@ -199,12 +244,18 @@ def _finish(work: Work, out: Path, parts: Path, argv: list[str] | None) -> dict:
         os.fsync(together.fileno())
     aside.replace(out / LEFT_OUT)
     manifest = {
-        "format_version": FORMAT_VERSION, "stage": work.stage, "arguments": work.arguments, "inputs": work.inputs,
-        "counts": dict(sorted(counts.items())), "cleaning": dict(sorted(cleaning.items())),
-        "relabelled": sum(unit["relabelled"] for unit in units), "repeated_ids": count_repeated_ids(out, files),
+        "format_version": FORMAT_VERSION,
+        "stage": work.stage,
+        "arguments": work.arguments,
+        "inputs": work.inputs,
+        "counts": dict(sorted(counts.items())),
+        "cleaning": dict(sorted(cleaning.items())),
+        "relabelled": sum(unit["relabelled"] for unit in units),
+        "repeated_ids": count_repeated_ids(out, files),
         "failures": len(failures),
         "files": files | describe_files(out, [out / "failures.jsonl", out / LEFT_OUT]),
-        "parent": None, "provenance": provenance(argv),
+        "parent": None,
+        "provenance": provenance(argv),
     }
     write_json(out / "manifest.json", manifest)
     return manifest
@@ -235,10 +286,15 @@ def _publish(out: Path, parts: Path, units: list[dict]) -> dict[str, dict]:
 def _report(manifest: dict) -> int:
     """Print what was kept and left out; returns the exit code."""
     for language, row in manifest["counts"].items():
-        others = [f"{reason} {count}" for reason, count in sorted(row.items())
-                  if reason not in ("read", "kept", "kept_characters") and count]
-        print(f"{language}: {row['kept']} of {row['read']} kept, {row['kept_characters']} characters"
-              + (f"; {', '.join(others)}" if others else ""))
+        others = [
+            f"{reason} {count}"
+            for reason, count in sorted(row.items())
+            if reason not in ("read", "kept", "kept_characters") and count
+        ]
+        print(
+            f"{language}: {row['kept']} of {row['read']} kept, {row['kept_characters']} characters"
+            + (f"; {', '.join(others)}" if others else "")
+        )
     if manifest["relabelled"]:
         print(f"in another language than declared, and kept under their own: {manifest['relabelled']}")
     if repeated := sum(manifest["repeated_ids"].values()):

@@ -177,8 +177,9 @@ def best_place(hits, low, high, n, offsets, content, counts, place):
 
 
 @compiled
-def find_places(hashes, n, bits, keys, slots, starts, post_unit, post_position, offsets, content, least, hit_counts,
-                counts):
+def find_places(
+    hashes, n, bits, keys, slots, starts, post_unit, post_position, offsets, content, least, hit_counts, counts
+):
     """The places [found, 6] of a document's tokens, as contamination_match.find_places; in order of units.
 
     bits, keys, slots: table of distinct grams; starts: [grams + 1] where each one's (post_unit, post_position) begin;

@@ -40,8 +40,15 @@ LONG_CONTENT = {WORDS: 20, CHARACTERS: 40}  # of a context
 CJK_SHARE = 0.3
 STEM, OPTION, CONTEXT, RATIONALE = range(4)
 # Kana, ideographs with their extensions, iteration marks, voicing marks; halves are folded to these.
-CJK = ((0x3005, 0x3007), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF),
-       (0x20000, 0x3347F))  # fmt: skip
+CJK = (
+    (0x3005, 0x3007),
+    (0x3040, 0x30FF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3347F),
+)
 
 
 class Token(NamedTuple):
@@ -143,8 +150,12 @@ def nearly_equal(one: str, other: str) -> bool:
         return False
     first = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     one, other = one[first:], other[first:]
-    return (one[1:] == other or one == other[1:] or one[1:] == other[1:]
-            or (one[:2] == other[1::-1] and one[2:] == other[2:]))
+    return (
+        one[1:] == other
+        or one == other[1:]
+        or one[1:] == other[1:]
+        or (one[:2] == other[1::-1] and one[2:] == other[2:])
+    )
 
 
 def most_missing(size: int, way: str) -> int:
@@ -172,8 +183,9 @@ def whole_share(stem: list[str], passage: list[str], way: str) -> float:
     return row[-1] / len(stem) if row[-1] >= len(stem) - most_missing(len(stem), way) else 0.0
 
 
-def find_places(document: list[str], units: dict[int, Unit], least: dict[int, int], distinct: set,
-                way: str) -> dict[int, Place]:
+def find_places(
+    document: list[str], units: dict[int, Unit], least: dict[int, int], distinct: set, way: str
+) -> dict[int, Place]:
     """{unit: its best place} where at least `least` content tokens of it are covered.
 
     Of all bands [diagonal - slack, diagonal] the first with the most covered. Only distinct grams count.

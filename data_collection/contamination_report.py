@@ -17,8 +17,15 @@ MODES = ("report", "drop", "cut")
 COLUMNS = ("file", "language", "questions", "found", *FOUND_BY, "only_with_options", "too_short")
 
 
-def finish(out: Path, results: list[Path], benchmarks: Benchmarks, index: Index, arguments: dict, inputs: dict,
-           argv: list[str] | None) -> dict:
+def finish(
+    out: Path,
+    results: list[Path],
+    benchmarks: Benchmarks,
+    index: Index,
+    arguments: dict,
+    inputs: dict,
+    argv: list[str] | None,
+) -> dict:
     """Write the lists of all units' results and, last, the manifest; returns that."""
     units = [read_json(path) for path in results]
     # A document that came in twice is one: its id stands for its text.
@@ -34,16 +41,24 @@ def finish(out: Path, results: list[Path], benchmarks: Benchmarks, index: Index,
         write_text(out / name, text)
     documents, flagged = (sum((Counter(unit[key]) for unit in units), Counter()) for key in ("documents", "flagged"))
     manifest = {
-        "format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
-        "benchmark": benchmarks.files, "left_out_contexts": benchmarks.contexts, "table": table,
+        "format_version": FORMAT_VERSION,
+        "stage": STAGE,
+        "arguments": arguments,
+        "inputs": inputs,
+        "benchmark": benchmarks.files,
+        "left_out_contexts": benchmarks.contexts,
+        "table": table,
         "counts": {iso: {"documents": documents[iso], "with_questions": flagged[iso]} for iso in sorted(documents)},
-        "bytes": sum(unit["bytes"] for unit in units), "left_out_as_duplicates": sum(u["left_out"] for u in units),
-        "questions_found": len(found), "matches": len(matches),
+        "bytes": sum(unit["bytes"] for unit in units),
+        "left_out_as_duplicates": sum(u["left_out"] for u in units),
+        "questions_found": len(found),
+        "matches": len(matches),
         "decisions": dict(sorted(Counter(d["action"] for d in decisions.values()).items())),
         "gram_in_questions_at_most": MOST_QUESTIONS,
-        "files": describe_files(out, [out / name for name in written]), "parent": list(inputs),
+        "files": describe_files(out, [out / name for name in written]),
+        "parent": list(inputs),
         "provenance": provenance(argv),
-    }  # fmt: skip
+    }
     write_json(out / "manifest.json", manifest)
     return manifest
 
@@ -59,9 +74,16 @@ def found_questions(matches: list[dict], mode: str) -> list[dict]:
     lines = []
     for name in sorted(by_question):
         best = max(by_question[name], key=lambda m: (m["found_by"] != "context", m["coverage"]))
-        lines.append({"question_id": name, "language": best["language"], "coverage": best["coverage"],
-                      "documents": len({m["document"] for m in by_question[name]}), "mode": mode,
-                      "found_by": best["found_by"]})
+        lines.append(
+            {
+                "question_id": name,
+                "language": best["language"],
+                "coverage": best["coverage"],
+                "documents": len({m["document"] for m in by_question[name]}),
+                "mode": mode,
+                "found_by": best["found_by"],
+            }
+        )
     return lines
 
 
@@ -77,14 +99,18 @@ def contamination_table(benchmarks: Benchmarks, index: Index, found: dict[str, d
             if line := found.get(question["id"]):
                 row["found"] += 1
                 row[line["found_by"]] += 1
-    return [{"file": name, "language": language, **{column: row[column] for column in COLUMNS[2:]}}
-            for (name, language), row in sorted(rows.items())]
+    return [
+        {"file": name, "language": language, **{column: row[column] for column in COLUMNS[2:]}}
+        for (name, language), row in sorted(rows.items())
+    ]
 
 
 def report(manifest: dict) -> int:
     """Print the table as Markdown and the documents by language; returns the exit code."""
-    print("| benchmark | language | questions | found | by stem | with options | by context | only with options | "
-          "too short |")
+    print(
+        "| benchmark | language | questions | found | by stem | with options | by context | only with options | "
+        "too short |"
+    )
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
     for row in manifest["table"]:
         share = f"{row['found']} ({100 * row['found'] / row['questions']:.1f} %)"

@@ -49,8 +49,9 @@ def read_duplicates(folder: Path | None) -> numpy.ndarray:
     return numpy.array(sorted(int(name, 16) for name in ids), numpy.uint64)
 
 
-def search_units(work: dict[int, tuple[Unit, dict, Path]], index: Index, mode: str, duplicates: numpy.ndarray,
-                 workers: int) -> None:
+def search_units(
+    work: dict[int, tuple[Unit, dict, Path]], index: Index, mode: str, duplicates: numpy.ndarray, workers: int
+) -> None:
     """Search each (unit, its manifest, file for its result). A bar where a person watches, else a line a unit.
 
     Errors: InputError where a process was ended from outside; what is done stays.
@@ -68,9 +69,11 @@ def search_units(work: dict[int, tuple[Unit, dict, Path]], index: Index, mode: s
             bar.set_postfix_str(f"{sum(result['flagged'].values())} documents with questions in the last")
             if bar.disable:
                 unit = work[u][0]
-                print(f"{number}/{len(work)} {unit.folder.name}/{unit.file}: {sum(result['flagged'].values())} of "
-                      f"{sum(result['documents'].values())} documents hold questions, {result['bytes'] / 1e6:.1f} MB",
-                      flush=True)
+                print(
+                    f"{number}/{len(work)} {unit.folder.name}/{unit.file}: {sum(result['flagged'].values())} of "
+                    f"{sum(result['documents'].values())} documents hold questions, {result['bytes'] / 1e6:.1f} MB",
+                    flush=True,
+                )
 
 
 def search_unit(finder: Finder, mode: str, duplicates: numpy.ndarray, unit: Unit, manifest: dict, result: Path) -> dict:
@@ -91,25 +94,42 @@ def search_unit(finder: Finder, mode: str, duplicates: numpy.ndarray, unit: Unit
         matches += [match_of(document, questions[one.question], one) for one in found]
         if mode != "report":
             decisions.append(decide(finder, mode, document, found))
-    done = {"documents": dict(documents), "bytes": size, "left_out": left_out, "flagged": dict(flagged),
-            "matches": matches, "decisions": decisions}
+    done = {
+        "documents": dict(documents),
+        "bytes": size,
+        "left_out": left_out,
+        "flagged": dict(flagged),
+        "matches": matches,
+        "decisions": decisions,
+    }
     write_json(result, done)
     return done
 
 
 def match_of(document: dict, question: dict, found: Found) -> dict:
     """A line of matches.jsonl."""
-    return {"document": document["id"], "question_id": question["id"], "language": question["language"],
-            "document_language": document["language"], "source": document["source"], "found_by": found.found_by,
-            "span": [found.start, found.end], "coverage": round(found.coverage, COVERAGE_DIGITS)}
+    return {
+        "document": document["id"],
+        "question_id": question["id"],
+        "language": question["language"],
+        "document_language": document["language"],
+        "source": document["source"],
+        "found_by": found.found_by,
+        "span": [found.start, found.end],
+        "coverage": round(found.coverage, COVERAGE_DIGITS),
+    }
 
 
 def decide(finder: Finder, mode: str, document: dict, found: list[Found]) -> dict:
     """A line of decisions.jsonl."""
     questions = sorted(finder.index.questions[one.question]["id"] for one in found)
     spans = finder.passages(document["text"], found) if mode == "cut" else None
-    return {"id": document["id"], "action": "drop" if spans is None else "cut", "spans": spans or [],
-            "questions": questions}
+    return {
+        "id": document["id"],
+        "action": "drop" if spans is None else "cut",
+        "spans": spans or [],
+        "questions": questions,
+    }
 
 
 def _holds(numbers: numpy.ndarray, number: int) -> bool:

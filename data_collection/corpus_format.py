@@ -8,8 +8,14 @@ from keyword_match import LANGUAGES
 FORMAT_VERSION = 1
 SOURCES = SOURCE_ORDER
 COLUMNS = {  # name -> Arrow type, in the order of the file
-    "id": "string", "text": "string", "language": "string", "source": "string", "origin": "string", "licence": "string",
-    "distinct_keywords": "int32", "density": "double",
+    "id": "string",
+    "text": "string",
+    "language": "string",
+    "source": "string",
+    "origin": "string",
+    "licence": "string",
+    "distinct_keywords": "int32",
+    "density": "double",
 }
 LOSS_SPANS = "loss_spans"  # a further column that a corpus may have: [[start, end], ...] of characters, or null
 OPTIONAL = ("distinct_keywords", "density")  # null where a document came past no keyword filter (textbooks)
@@ -46,8 +52,7 @@ def problems_of(record: dict) -> list[tuple[str, str]]:
             problems.append((field, "is missing"))
         elif record[field] is None and field not in OPTIONAL:
             problems.append((field, "is null"))
-    problems += [(field, "is no field of the corpus") for field in record
-                 if field not in (*COLUMNS, LOSS_SPANS)]
+    problems += [(field, "is no field of the corpus") for field in record if field not in (*COLUMNS, LOSS_SPANS)]
     if problems:
         return problems
     strings = [f for f, kind in COLUMNS.items() if kind == "string" and not isinstance(record[f], str)]

@@ -48,8 +48,9 @@ def open_input(folder: Path) -> dict:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give folders made by {MAKERS}")
     if not path.exists():
-        raise InputError(f"{folder} has no manifest.json: it is half-made; run the command that makes it to its end "
-                         f"first ({MAKERS})")
+        raise InputError(
+            f"{folder} has no manifest.json: it is half-made; run the command that makes it to its end first ({MAKERS})"
+        )
     manifest = read_json(path)
     if manifest.get("stage") not in STAGES:
         raise InputError(f"{path}: made by {manifest.get('stage')!r}; expected one of {', '.join(STAGES)}")
@@ -112,8 +113,13 @@ def _read_books(unit: Unit, licence: str) -> Iterator[dict]:
             lines.readline()  # the rest of a line of the unit before, or that line's end
         while lines.tell() < unit.last and (line := lines.readline()):
             document = json.loads(line)
-            yield _record(document["text"], document["language"], "textbook", document["origin"],
-                          document.get("licence") or licence)
+            yield _record(
+                document["text"],
+                document["language"],
+                "textbook",
+                document["origin"],
+                document.get("licence") or licence,
+            )
 
 
 def _read_rows(unit: Unit, manifest: dict, licence: str) -> Iterator[dict]:
@@ -123,8 +129,16 @@ def _read_rows(unit: Unit, manifest: dict, licence: str) -> Iterator[dict]:
     parquet = open_parquet(InputFile(str(path), str(path), 0))
     row_number = sum(parquet.metadata.row_group(group).num_rows for group in range(unit.first))
     # The filter keeps every column of the web's: what is in the others costs nothing and can break nothing.
-    wanted = (text_column, "language", "source", "distinct_keywords", "density", LOSS_SPANS, *ORIGIN_COLUMNS,
-              *LICENCE_COLUMNS)
+    wanted = (
+        text_column,
+        "language",
+        "source",
+        "distinct_keywords",
+        "density",
+        LOSS_SPANS,
+        *ORIGIN_COLUMNS,
+        *LICENCE_COLUMNS,
+    )
     columns = [name for name in parquet.schema_arrow.names if name in wanted]
     with file_errors(str(path)):
         for batch in parquet.iter_batches(BATCH_ROWS, row_groups=list(range(unit.first, unit.last)), columns=columns):
@@ -133,9 +147,15 @@ def _read_rows(unit: Unit, manifest: dict, licence: str) -> Iterator[dict]:
                 source = row.get("source") if row.get("source") in SOURCES else usual_source
                 origin = _first(row, ORIGIN_COLUMNS, SOURCES) or f"{unit.file}#{row_number}"
                 density = row.get("density")
-                record = _record(row[text_column], row["language"], source, origin,
-                                 _first(row, LICENCE_COLUMNS) or licence, row.get("distinct_keywords"),
-                                 None if density is None else min(1.0, density))  # published: nested ones count each
+                record = _record(
+                    row[text_column],
+                    row["language"],
+                    source,
+                    origin,
+                    _first(row, LICENCE_COLUMNS) or licence,
+                    row.get("distinct_keywords"),
+                    None if density is None else min(1.0, density),
+                )  # published: nested ones count each
                 yield record | _loss_spans(row.get(LOSS_SPANS), record["text"], f"{path} row {row_number - 1}")
 
 
@@ -159,7 +179,22 @@ def _loss_spans(spans, text: str, where: str) -> dict:
     return {LOSS_SPANS: spans}
 
 
-def _record(text: str, language: str, source: str, origin: str, licence: str,
-            distinct: int | None = None, density: float | None = None) -> dict:
-    return {"id": document_id(text), "text": text, "language": language, "source": source, "origin": origin,
-            "licence": licence, "distinct_keywords": distinct, "density": density}
+def _record(
+    text: str,
+    language: str,
+    source: str,
+    origin: str,
+    licence: str,
+    distinct: int | None = None,
+    density: float | None = None,
+) -> dict:
+    return {
+        "id": document_id(text),
+        "text": text,
+        "language": language,
+        "source": source,
+        "origin": origin,
+        "licence": licence,
+        "distinct_keywords": distinct,
+        "density": density,
+    }

@@ -37,15 +37,18 @@ class Lists:
             self.mode = manifest.get("arguments", {}).get("mode", "")
             made_with = manifest.get("arguments", {}).get("duplicates")
             if made_with and (duplicates is None or made_with != sha256_of_file(duplicates / "duplicates.parquet")):
-                raise InputError(f"{contamination} passed over what another list of duplicates removes; give that as "
-                                 "--duplicates, or run decontaminate.py again")
+                raise InputError(
+                    f"{contamination} passed over what another list of duplicates removes; give that as "
+                    "--duplicates, or run decontaminate.py again"
+                )
             self._read_decisions(contamination / "decisions.jsonl", "decisions.jsonl" in manifest.get("files", {}))
 
     def _open(self, folder: Path, stage: str, inputs: dict[str, str]) -> dict:
         path = folder / "manifest.json"
         if not path.exists():
-            raise InputError(f"{folder} has no manifest.json: no list, or a half-made one; run {MAKER[stage]} to its "
-                             "end")
+            raise InputError(
+                f"{folder} has no manifest.json: no list, or a half-made one; run {MAKER[stage]} to its end"
+            )
         manifest = read_json(path)
         if manifest.get("stage") != stage:
             raise InputError(f"{path}: made by {manifest.get('stage')!r}; expected {stage!r}")
@@ -55,8 +58,10 @@ class Lists:
                 raise InputError(f"{file} is not the file its manifest describes; make {folder} again")
         made_from = manifest.get("inputs") or {}
         if {sha: made_by for sha, made_by in made_from.items() if made_by in STAGES} != inputs:
-            raise InputError(f"{folder} was made from other inputs than these; run {MAKER[stage]} on exactly the "
-                             "folders that are given here")
+            raise InputError(
+                f"{folder} was made from other inputs than these; run {MAKER[stage]} on exactly the "
+                "folders that are given here"
+            )
         self.manifests[sha256_of_file(path)] = stage
         return manifest
 
@@ -90,8 +95,10 @@ class Lists:
                 except (json.JSONDecodeError, KeyError, TypeError) as error:
                     raise InputError(f"{path}:{number}: no decision ({error}); make it again") from None
                 if wrong or (decision["action"] == "cut" and not decision.get("spans")):
-                    raise InputError(f"{path}:{number}: action {decision['action']!r} with spans "
-                                     f"{decision.get('spans')}; expected drop, or cut with spans")
+                    raise InputError(
+                        f"{path}:{number}: action {decision['action']!r} with spans "
+                        f"{decision.get('spans')}; expected drop, or cut with spans"
+                    )
                 self._decisions[decision["id"]] = decision
 
     def removal(self, document: str) -> dict:
@@ -120,8 +127,10 @@ def cut_record(record: dict, decision: dict) -> dict:
     """
     text, spans = record["text"], sorted(map(list, decision["spans"]))
     if wrong := span_problem(spans, text):
-        raise InputError(f"the decision on document {record['id']} ({record['origin']}) {wrong}: the list is of "
-                         "another text; run decontaminate.py again")
+        raise InputError(
+            f"the decision on document {record['id']} ({record['origin']}) {wrong}: the list is of "
+            "another text; run decontaminate.py again"
+        )
     questions = {"questions": decision.get("questions", [])}
     shorter = cut_text(text, spans)
     loss = record.get(LOSS_SPANS)
@@ -144,7 +153,7 @@ def cut_text(text: str, spans: list[list[int]]) -> str:
     """The text without the spans [start, end), in characters; they may overlap, and are sorted."""
     pieces, at = [], 0
     for start, end in spans:
-        pieces.append(text[at:max(at, start)])
+        pieces.append(text[at : max(at, start)])
         at = max(at, end)
     return "".join([*pieces, text[at:]])
 

@@ -10,8 +10,16 @@ import csv
 from pathlib import Path
 
 REPORTED_FILE = Path(__file__).parent / "reported_mmedc.csv"
-LANGUAGE_NAMES = {"en": "English", "zh": "Chinese", "ja": "Japanese", "fr": "French", "ru": "Russian", "es": "Spanish",
-                  "de": "German", "ar": "Arabic"}
+LANGUAGE_NAMES = {
+    "en": "English",
+    "zh": "Chinese",
+    "ja": "Japanese",
+    "fr": "French",
+    "ru": "Russian",
+    "es": "Spanish",
+    "de": "German",
+    "ar": "Arabic",
+}
 # Told apart also by those who do not tell red from green (Okabe and Ito, 2008), and by their brightness.
 COLOURS = {"web": "#56b4e9", "textbook": "#0072b2", "website": "#e69f00", "existing": "#009e73"}
 UNITS = ((1e9, "billion"), (1e6, "million"), (1e3, "thousand"), (1, ""))
@@ -29,8 +37,9 @@ def draw_corpus(counts: dict, tokens: dict | None, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    sizes = tokens or {language: {source: row["characters"] for source, row in sources.items()}
-                       for language, sources in counts.items()}
+    sizes = tokens or {
+        language: {source: row["characters"] for source, row in sources.items()} for language, sources in counts.items()
+    }
     largest = max(sum(row.values()) for row in sizes.values())
     factor, unit = next((pair for pair in UNITS if largest >= pair[0]), UNITS[-1])
     own = {language: {source: size / factor for source, size in row.items()} for language, row in sizes.items()}
@@ -51,8 +60,9 @@ def _bars(axes, sizes: dict[str, dict[str, float]], title: str, label: str) -> N
     ends = [0.0] * len(languages)
     for source, colour in COLOURS.items():
         widths = [sizes[language].get(source, 0) for language in languages]
-        axes.barh(range(len(languages)), widths, left=ends, color=colour, label=source, edgecolor="white",
-                  linewidth=0.5)
+        axes.barh(
+            range(len(languages)), widths, left=ends, color=colour, label=source, edgecolor="white", linewidth=0.5
+        )
         ends = [end + width for end, width in zip(ends, widths, strict=True)]
     axes.set_yticks(range(len(languages)), [LANGUAGE_NAMES[language] for language in languages])
     axes.invert_yaxis()

@@ -37,8 +37,11 @@ class Sorting(NamedTuple):
 
 def count_buckets(manifests: dict[Path, dict]) -> int:
     """How many buckets the documents of these folders need. Their number does not change the corpus."""
-    sizes = [file.stat().st_size * (3 if file.suffix == ".parquet" else 1)  # zstd takes text to about a third
-             for folder, manifest in manifests.items() for file in input_files(folder, manifest)]
+    sizes = [
+        file.stat().st_size * (3 if file.suffix == ".parquet" else 1)  # zstd takes text to about a third
+        for folder, manifest in manifests.items()
+        for file in input_files(folder, manifest)
+    ]
     return min(MOST_BUCKETS, max(1, -(-sum(sizes) // BUCKET_BYTES)))
 
 
@@ -77,7 +80,7 @@ class SegmentFile:
         self.offsets = array.array("q", self.facts.pop("offsets"))  # 8 bytes each; there are thousands a file
 
     def read(self, segment: int) -> list[dict]:
-        first, last = self.offsets[segment:segment + 2]
+        first, last = self.offsets[segment : segment + 2]
         if first == last:
             return []
         with open(self.path, "rb") as file:
@@ -134,10 +137,17 @@ def cut_documents(units: list[SegmentFile], sorting: Sorting, folder: Path) -> t
                 segments.add(sorting.bucket(after), without_text(after))
                 continue
             segments.add(sorting.bucket(after), after)
-            changed.append({"id": after["id"], "id_before": record["id"], "language": record["language"],
-                            "source": record["source"], "origin": record["origin"],
-                            "characters": len(first["text"]) - len(after["text"]),
-                            "questions": decision.get("questions", [])})
+            changed.append(
+                {
+                    "id": after["id"],
+                    "id_before": record["id"],
+                    "language": record["language"],
+                    "source": record["source"],
+                    "origin": record["origin"],
+                    "characters": len(first["text"]) - len(after["text"]),
+                    "questions": decision.get("questions", []),
+                }
+            )
         if segments.bytes >= BUCKET_BYTES:
             write()
             segments = Segments(sorting.buckets)

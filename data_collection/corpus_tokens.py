@@ -23,8 +23,10 @@ class TokenCounter:
     def __init__(self, name: str):
         self.tokenizer = _load(name)
         content = self.tokenizer.to_str().encode("utf-8")
-        self.facts = {"name": Path(name).resolve().name if Path(name).exists() else name,
-                      "sha256": hashlib.sha256(content).hexdigest()}
+        self.facts = {
+            "name": Path(name).resolve().name if Path(name).exists() else name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         self.waiting: list[tuple[tuple[str, str], str]] = []
         self.waiting_characters = 0
         self.tokens: dict[tuple[str, str], int] = {}
@@ -77,8 +79,10 @@ def _load(name: str):
             tokenizer = AutoTokenizer.from_pretrained(name).backend_tokenizer
     except Exception as error:  # tokenizers raises plain Exception for a file that is none, transformers many kinds
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"--tokenizer {name}: no tokenizer ({reason}); give a tokenizer.json, a folder with one, or a "
-                         "name on the hub") from None
+        raise InputError(
+            f"--tokenizer {name}: no tokenizer ({reason}); give a tokenizer.json, a folder with one, or a "
+            "name on the hub"
+        ) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

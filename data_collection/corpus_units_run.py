@@ -31,11 +31,15 @@ def sort_units(own: dict[int, Unit], parts: Path, sorting: Sorting, workers: int
     from tqdm import tqdm
 
     tasks = {u: (unit, unit_file(parts, u)) for u, unit in waiting.items()}
-    with (tqdm(total=len(waiting), unit="unit", disable=None) as bar,
-          closing(do_units(functools.partial(sort_unit, sorting), tasks, workers)) as results):
+    with (
+        tqdm(total=len(waiting), unit="unit", disable=None) as bar,
+        closing(do_units(functools.partial(sort_unit, sorting), tasks, workers)) as results,
+    ):
         for number, (u, facts) in enumerate(results, 1):
             bar.update()
             if bar.disable:
-                print(f"{number}/{len(waiting)} {waiting[u].folder.name}/{waiting[u].file}: {facts['documents']} "
-                      f"documents, {facts['text_bytes'] / 1e6:.1f} MB", flush=True)
-
+                print(
+                    f"{number}/{len(waiting)} {waiting[u].folder.name}/{waiting[u].file}: {facts['documents']} "
+                    f"documents, {facts['text_bytes'] / 1e6:.1f} MB",
+                    flush=True,
+                )

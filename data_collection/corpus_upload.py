@@ -27,8 +27,14 @@ def upload_token() -> str:
 
 def foreign_data(names: list[str]) -> str:
     """The first file of a repository that an upload would delete and no corpus has; "" where there is none."""
-    return next((name for name in sorted(names)
-                 if name.endswith(DATA) and not SHARD_NAME.match(name) and name not in OWN_FILES), "")
+    return next(
+        (
+            name
+            for name in sorted(names)
+            if name.endswith(DATA) and not SHARD_NAME.match(name) and name not in OWN_FILES
+        ),
+        "",
+    )
 
 
 def upload_corpus(folder: Path, manifest: dict, repository: str, private: bool) -> str:
@@ -44,20 +50,30 @@ def upload_corpus(folder: Path, manifest: dict, repository: str, private: bool) 
         api.create_repo(repository, repo_type="dataset", private=private or None, exist_ok=True)
         there = api.repo_info(repository, repo_type="dataset")
         if strange := foreign_data([file.rfilename for file in there.siblings or ()]):
-            raise InputError(f"--upload {repository}: it holds data of another making ({strange}), which would be "
-                             "deleted; give another repository, or remove it there first")
+            raise InputError(
+                f"--upload {repository}: it holds data of another making ({strange}), which would be "
+                "deleted; give another repository, or remove it there first"
+            )
         if private and not there.private:
-            raise InputError(f"--upload {repository} --private: it is there already, and public; make it private on "
-                             "the hub, or give another name")
+            raise InputError(
+                f"--upload {repository} --private: it is there already, and public; make it private on "
+                "the hub, or give another name"
+            )
         # Also of an older corpus there: what this one has not is deleted, else both would be read as one.
         done = api.upload_folder(
-            repo_id=repository, repo_type="dataset", folder_path=folder,
-            allow_patterns=[*manifest["files"], "manifest.json"], delete_patterns=[f"*{suffix}" for suffix in DATA],
-            commit_message="Corpus made by data_collection/build_corpus.py")
+            repo_id=repository,
+            repo_type="dataset",
+            folder_path=folder,
+            allow_patterns=[*manifest["files"], "manifest.json"],
+            delete_patterns=[f"*{suffix}" for suffix in DATA],
+            commit_message="Corpus made by data_collection/build_corpus.py",
+        )
     except errors.HFValidationError as error:
         raise InputError(f"--upload {repository}: {error}") from None
     except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"--upload {repository}: not done ({reason}); the corpus in {folder} is whole, and the same "
-                         "command sends what is missing") from None
+        raise InputError(
+            f"--upload {repository}: not done ({reason}); the corpus in {folder} is whole, and the same "
+            "command sends what is missing"
+        ) from None
     return str(done.commit_url)

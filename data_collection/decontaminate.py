@@ -36,24 +36,54 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("inputs", type=Path, nargs="*", help="finished folders of documents (filter.py, ocr.py, ...)")
-    add("--benchmark", type=Path, nargs="+", required=True, metavar="DIR",
-        help="folders of questions, a *.jsonl file a language or exam (mmedbench/FORMAT.md)")
-    add("--benchmark-as-documents", type=Path, metavar="DIR",
-        help="in place of inputs: look for the questions among those of this folder, such as MMedBench/Train")
-    add("--mode", choices=MODES, default="report",
-        help="report: lists only; drop: documents with a question; cut: the passage out of them (default: %(default)s)")
+    add(
+        "--benchmark",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="folders of questions, a *.jsonl file a language or exam (mmedbench/FORMAT.md)",
+    )
+    add(
+        "--benchmark-as-documents",
+        type=Path,
+        metavar="DIR",
+        help="in place of inputs: look for the questions among those of this folder, such as MMedBench/Train",
+    )
+    add(
+        "--mode",
+        choices=MODES,
+        default="report",
+        help="report: lists only; drop: documents with a question; cut: the passage out of them (default: %(default)s)",
+    )
     add("--duplicates", type=Path, metavar="DIR", help="output of deduplicate.py: leave out what it removes")
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add("--unit-mb", type=int, default=64,
+    add(
+        "--unit-mb",
+        type=int,
+        default=64,
         help="about so much text, MB (10^6 bytes), one process takes at a time; what a kill costs at most (default: "
-             "%(default)s)")
-    add("--shard", type=parse_shard, metavar="i/n",
-        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
-        help="processes, one unit each (default: one per CPU core, %(default)s here)")
+        "%(default)s)",
+    )
+    add(
+        "--shard",
+        type=parse_shard,
+        metavar="i/n",
+        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes, one unit each (default: one per CPU core, %(default)s here)",
+    )
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-        help="check inputs and benchmarks, print the plan, write nothing")
+    add(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check inputs and benchmarks, print the plan, write nothing",
+    )
     return parser
 
 
@@ -61,9 +91,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     manifests, inputs = check_inputs(args)
     benchmarks = read_benchmarks(args.benchmark)
-    arguments = {"mode": args.mode, "unit_mb": args.unit_mb,
-                 "benchmark": {name: facts["sha256"] for name, facts in benchmarks.files.items()},
-                 "left_out_contexts": list(benchmarks.contexts), "duplicates": check_duplicates(args, inputs)}
+    arguments = {
+        "mode": args.mode,
+        "unit_mb": args.unit_mb,
+        "benchmark": {name: facts["sha256"] for name, facts in benchmarks.files.items()},
+        "left_out_contexts": list(benchmarks.contexts),
+        "duplicates": check_duplicates(args, inputs),
+    }
     units = plan(args, manifests)
     own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
     print_plan(args, manifests, benchmarks, units, own)
@@ -84,20 +118,27 @@ def main(argv: list[str] | None = None) -> int:
             waiting = {u: unit for u, unit in own.items() if not done_file(parts, u).exists()}
             if len(waiting) < len(own):
                 print(f"{len(own) - len(waiting)} of {len(own)} units were done before")
-            search_units({u: (unit, manifests[unit.folder], done_file(parts, u)) for u, unit in waiting.items()},
-                         index, args.mode, read_duplicates(args.duplicates), args.workers)
+            search_units(
+                {u: (unit, manifests[unit.folder], done_file(parts, u)) for u, unit in waiting.items()},
+                index,
+                args.mode,
+                read_duplicates(args.duplicates),
+                args.workers,
+            )
         if manifest := finished_record(manifest_path, arguments, inputs):  # another shard has ended in the meantime
             held.close()
             return reuse(args.out, manifest)
         missing = [u for u in range(len(units)) if not done_file(parts, u).exists()]
         if missing:
-            print(f"{len(units) - len(missing)} of {len(units)} units are done; the other shards do the rest, and the "
-                  "last to end writes the lists")
+            print(
+                f"{len(units) - len(missing)} of {len(units)} units are done; the other shards do the rest, and the "
+                "last to end writes the lists"
+            )
             return 0
         with one_at_a_time(args.out):
             manifest = finished_record(manifest_path, arguments, inputs) or finish(
-                args.out, [done_file(parts, u) for u in range(len(units))], benchmarks, index, arguments,
-                inputs, argv)
+                args.out, [done_file(parts, u) for u in range(len(units))], benchmarks, index, arguments, inputs, argv
+            )
     close_run(args.out)
     return report(manifest)
 
@@ -126,8 +167,10 @@ def check_inputs(args: argparse.Namespace) -> tuple[dict[Path, dict], dict[str, 
         if args.mode != "report" or args.duplicates:
             raise InputError("--benchmark-as-documents changes no documents: --mode report, without --duplicates")
         files = read_benchmarks([args.benchmark_as_documents]).files
-        return ({args.benchmark_as_documents: {"stage": BENCHMARK_STAGE}},
-                {facts["sha256"]: BENCHMARK_STAGE for _, facts in sorted(files.items())})
+        return (
+            {args.benchmark_as_documents: {"stage": BENCHMARK_STAGE}},
+            {facts["sha256"]: BENCHMARK_STAGE for _, facts in sorted(files.items())},
+        )
     found: dict[str, tuple[Path, dict]] = {}
     for folder in args.inputs:
         manifest = open_input(folder)
@@ -164,22 +207,33 @@ def plan(args: argparse.Namespace, manifests: dict[Path, dict]) -> list[Unit]:
     return units_of(manifests, args.unit_mb * 1_000_000)
 
 
-def print_plan(args: argparse.Namespace, manifests: dict[Path, dict], benchmarks: Benchmarks, units: list[Unit],
-               own: dict[int, Unit]) -> None:
+def print_plan(
+    args: argparse.Namespace,
+    manifests: dict[Path, dict],
+    benchmarks: Benchmarks,
+    units: list[Unit],
+    own: dict[int, Unit],
+) -> None:
     for name in ("out", "mode", "duplicates", "unit_mb", "workers"):
         print(f"{name}: {getattr(args, name)}")
     for folder, manifest in manifests.items():
         print(f"input: {folder} ({manifest['stage']})")
     languages = [question["language"] for question in benchmarks.questions]
-    print(f"benchmark: {len(benchmarks.files)} files, {len(benchmarks.questions)} different questions: "
-          + ", ".join(f"{iso} {languages.count(iso)}" for iso in sorted(set(languages))))
+    print(
+        f"benchmark: {len(benchmarks.files)} files, {len(benchmarks.questions)} different questions: "
+        + ", ".join(f"{iso} {languages.count(iso)}" for iso in sorted(set(languages)))
+    )
     for facts in benchmarks.contexts.values():
-        print(f"left-out contexts: {facts['contexts']} of these questions in {facts['file']}, which has "
-              f"{facts['without_text']} more without a text")
+        print(
+            f"left-out contexts: {facts['contexts']} of these questions in {facts['file']}, which has "
+            f"{facts['without_text']} more without a text"
+        )
     if not benchmarks.contexts:
         print("left-out contexts: no left_out_contexts.jsonl beside the benchmarks")
-    print(f"units: {len(units)}" + (f", of which shard {args.shard[0]}/{args.shard[1]} does {len(own)}"
-                                    if args.shard else ""))
+    print(
+        f"units: {len(units)}"
+        + (f", of which shard {args.shard[0]}/{args.shard[1]} does {len(own)}" if args.shard else "")
+    )
 
 
 if __name__ == "__main__":

@@ -52,17 +52,37 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("inputs", type=Path, nargs="+", help="finished folders of documents")
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add("--threshold", type=float, default=0.8,
-        help="least Jaccard similarity of near duplicates, 0.5 to 1 (default: %(default)s)")
-    add("--unit-mb", type=int, default=256,
-        help="about so much text, MB (10^6 bytes), one process reads at a time (default: %(default)s)")
-    add("--shard", type=parse_shard, metavar="i/n",
-        help="do only the i-th of n shares, i from 0 to n-1 (or from 1 to n); start the array twice")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
-        help="processes (default: one per CPU core, %(default)s here)")
+    add(
+        "--threshold",
+        type=float,
+        default=0.8,
+        help="least Jaccard similarity of near duplicates, 0.5 to 1 (default: %(default)s)",
+    )
+    add(
+        "--unit-mb",
+        type=int,
+        default=256,
+        help="about so much text, MB (10^6 bytes), one process reads at a time (default: %(default)s)",
+    )
+    add(
+        "--shard",
+        type=parse_shard,
+        metavar="i/n",
+        help="do only the i-th of n shares, i from 0 to n-1 (or from 1 to n); start the array twice",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes (default: one per CPU core, %(default)s here)",
+    )
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-        help="check the inputs, print the plan, write nothing")
+    add(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check the inputs, print the plan, write nothing",
+    )
     return parser
 
 
@@ -135,13 +155,17 @@ def prepare(args: argparse.Namespace, manifests: dict[Path, dict], units: list[U
     """Sign this shard's units and, where all units are signed, compare its bands; returns whether all is compared."""
     share, shares = args.shard or (0, 1)
     folders = unit_folders(parts, len(units))
-    signing = [(unit, manifests[unit.folder], folder, args.threshold)
-               for u, (unit, folder) in enumerate(zip(units, folders, strict=True))
-               if u % shares == share and not (folder / "done.json").exists()]
+    signing = [
+        (unit, manifests[unit.folder], folder, args.threshold)
+        for u, (unit, folder) in enumerate(zip(units, folders, strict=True))
+        if u % shares == share and not (folder / "done.json").exists()
+    ]
     run_tasks(sign_unit, signing, args.workers, "signatures of units")
     if missing := sum(not (folder / "done.json").exists() for folder in folders):
-        print(f"{len(units) - missing} of {len(units)} units have their signatures; the other shards do the rest. When "
-              "they have ended, start all shards again to compare")
+        print(
+            f"{len(units) - missing} of {len(units)} units have their signatures; the other shards do the rest. When "
+            "they have ended, start all shards again to compare"
+        )
         return False
     with one_at_a_time(args.out):
         if not (parts / "catalogue").exists():
@@ -153,13 +177,17 @@ def prepare(args: argparse.Namespace, manifests: dict[Path, dict], units: list[U
     joining = []
     for language in languages:
         own = [b for b in bands if b % shares == share and not pairs_file(pairs, language, b).exists()]
-        joining += [(parts, language, len(units), own[worker :: args.workers], args.threshold)
-                    for worker in range(min(args.workers, len(own)))]
+        joining += [
+            (parts, language, len(units), own[worker :: args.workers], args.threshold)
+            for worker in range(min(args.workers, len(own)))
+        ]
     run_tasks(join_bands_of, joining, args.workers, "languages' bands compared")
     missing = sum(not pairs_file(pairs, language, b).exists() for language in languages for b in bands)
     if missing:
-        print(f"{len(bands) * len(languages) - missing} of {len(bands) * len(languages)} bands are compared; the other "
-              "shards do the rest, and the last to end writes the list")
+        print(
+            f"{len(bands) * len(languages) - missing} of {len(bands) * len(languages)} bands are compared; the other "
+            "shards do the rest, and the last to end writes the list"
+        )
     return not missing
 
 
@@ -176,16 +204,19 @@ def run_tasks(work: Callable, tasks: list[tuple], workers: int, what: str) -> No
     """Do tasks in processes of their own, or here where one does; a bar where a person watches, else a line each."""
     from tqdm import tqdm
 
-    with (tqdm(total=len(tasks), desc=what, disable=None) as bar,
-          closing(do_units(work, dict(enumerate(tasks)), workers)) as results):
+    with (
+        tqdm(total=len(tasks), desc=what, disable=None) as bar,
+        closing(do_units(work, dict(enumerate(tasks)), workers)) as results,
+    ):
         for done, _ in enumerate(results, 1):
             bar.update()
             if bar.disable:
                 print(f"{what}: {done} of {len(tasks)}", flush=True)
 
 
-def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, units: int,
-           argv: list[str] | None) -> None:
+def finish(
+    args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, units: int, argv: list[str] | None
+) -> None:
     """Choose what is kept, write the list and, last, the manifest."""
     record = read_json(parts / "catalogue" / "counts.json")
     if not record["counts"]:
@@ -201,19 +232,30 @@ def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path,
         record["counts"][language] |= counts
     listing = args.out / "duplicates.parquet"
     write_duplicates(listing, columns)
-    write_json(args.out / "manifest.json", {
-        "format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments,
-        "inputs": dict(sorted(inputs.items())), "method": method(args.threshold), **record,
-        "files": describe_files(args.out, [listing]), "parent": sorted(inputs), "provenance": provenance(argv),
-    })  # fmt: skip
+    write_json(
+        args.out / "manifest.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "stage": STAGE,
+            "arguments": arguments,
+            "inputs": dict(sorted(inputs.items())),
+            "method": method(args.threshold),
+            **record,
+            "files": describe_files(args.out, [listing]),
+            "parent": sorted(inputs),
+            "provenance": provenance(argv),
+        },
+    )
 
 
 def report(manifest: dict) -> int:
     """Print what was found per language; returns the exit code."""
     for language, row in manifest["counts"].items():
-        print(f"{language}: {row['documents']} documents, {row['exact_duplicates']} exact duplicates, "
-              f"{row['near_duplicates']} near duplicates in {row['clusters']} clusters, "
-              f"{row['without_words']} without words")
+        print(
+            f"{language}: {row['documents']} documents, {row['exact_duplicates']} exact duplicates, "
+            f"{row['near_duplicates']} near duplicates in {row['clusters']} clusters, "
+            f"{row['without_words']} without words"
+        )
     for reason, count in manifest["skipped"].items():
         print(f"not compared: {count} ({reason})")
     return 0

@@ -83,8 +83,10 @@ def first_of_each(entries: numpy.ndarray, units: list[Path]) -> numpy.ndarray:
     contested = numpy.bincount(group[best], minlength=1)[group] > 1 if len(ids) else best
     rows = order[best & contested]
     origins = origins_of(entries[rows], units)
-    keys = sorted((int(entries["id"][row]), origin, LANGUAGES[entries["language"][row]], int(row))
-                  for row, origin in zip(rows, origins, strict=True))
+    keys = sorted(
+        (int(entries["id"][row]), origin, LANGUAGES[entries["language"][row]], int(row))
+        for row, origin in zip(rows, origins, strict=True)
+    )
     first = order[begins]
     seen = None
     for document, _, _, row in keys:

@@ -64,17 +64,24 @@ def parquet_chunks(file: InputFile, span: Span, text_column: str, also: tuple[st
             if batch is None:
                 break
             first = row - group_first
-            yield Chunk(_as_strings(batch.column(text_column)), row, {name: batch.column(name) for name in also}, {},
-                        lambda places, first=first, rest=rest: rest.take([first + p for p in places]),
-                        stored * batch.num_rows // facts.num_rows)
+            yield Chunk(
+                _as_strings(batch.column(text_column)),
+                row,
+                {name: batch.column(name) for name in also},
+                {},
+                lambda places, first=first, rest=rest: rest.take([first + p for p in places]),
+                stored * batch.num_rows // facts.num_rows,
+            )
             row += batch.num_rows
 
 
 def _column_bytes(facts, column: str) -> tuple[int, int]:
     """(bytes of a row group's column before compression, bytes of the whole row group as stored)."""
     chunks = [facts.column(i) for i in range(facts.num_columns)]
-    return (sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == column),
-            sum(c.total_compressed_size for c in chunks))
+    return (
+        sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == column),
+        sum(c.total_compressed_size for c in chunks),
+    )
 
 
 class _Rows:
@@ -170,8 +177,9 @@ def valid_texts(chunk: Chunk) -> Chunk:
     return chunk._replace(texts=pyarrow.array(values, chunk.texts.type), not_text=not_text)
 
 
-def json_chunks(file: InputFile, text_column: str, also: tuple[str, ...], report: Callable[[str], None]
-                ) -> Iterator[Chunk]:
+def json_chunks(
+    file: InputFile, text_column: str, also: tuple[str, ...], report: Callable[[str], None]
+) -> Iterator[Chunk]:
     """JSON lines. report: called with a sentence for every line that is no JSON object; it is left out."""
     rows: list[dict] = []
     first_row = size = 0
@@ -298,18 +306,24 @@ def text_chunks(files: list[InputFile], first_row: int, report: Callable[[str], 
             report(f"{file.name}: {error.strerror}")
         if names and (size >= CHUNK_BYTES or len(names) == MOST_ROWS or number == len(files)):
             ids = pyarrow.table({"id": pyarrow.array(names, pyarrow.string())})
-            yield Chunk(pyarrow.array(texts, pyarrow.large_string()), first_row, {"id": ids.column(0).chunk(0)},
-                        not_text, ids.take, size)
+            yield Chunk(
+                pyarrow.array(texts, pyarrow.large_string()),
+                first_row,
+                {"id": ids.column(0).chunk(0)},
+                not_text,
+                ids.take,
+                size,
+            )
             first_row, size = first_row + len(names), 0
             texts, names, not_text = [], [], {}
 
 
-def read_chunks(files: list[InputFile], span: Span, text_column: str, also: tuple[str, ...],
-                report: Callable[[str], None]) -> Iterator[Chunk]:
+def read_chunks(
+    files: list[InputFile], span: Span, text_column: str, also: tuple[str, ...], report: Callable[[str], None]
+) -> Iterator[Chunk]:
     """The chunks of one unit of work: a parquet file's row groups, a file of JSON lines, or a span of text files."""
     if files[0].name.endswith(".parquet"):
         return parquet_chunks(files[0], span, text_column, also)
     if is_json_lines(files[0].name):
         return json_chunks(files[0], text_column, also, report)
     return text_chunks(files, span.first, report)
-

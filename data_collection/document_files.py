@@ -64,6 +64,7 @@ def list_document_files(source: Path, suffixes: tuple[str, ...] = TABLES) -> lis
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below a folder, those in linked folders too. Errors: InputError for a folder that cannot be read."""
+
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); it, or what it links to, is in the way")
 
@@ -78,8 +79,10 @@ def files_below(folder: Path) -> Iterator[Path]:
 def input_files(source: Path) -> list[InputFile]:
     """The document files of a folder, or the one file given, text files too. Errors: see `list_document_files`."""
     root = source if source.is_dir() else source.parent
-    return [InputFile(path.relative_to(root).as_posix(), str(path), path.stat().st_size)
-            for path in list_document_files(source, SUFFIXES)]
+    return [
+        InputFile(path.relative_to(root).as_posix(), str(path), path.stat().st_size)
+        for path in list_document_files(source, SUFFIXES)
+    ]
 
 
 def is_json_lines(name: str) -> bool:
@@ -88,8 +91,14 @@ def is_json_lines(name: str) -> bool:
 
 def document_stem(path: Path) -> str:
     """A document file's name without its (double) suffix: `en.jsonl.gz` -> `en`."""
-    return next((path.name[: -len(suffix)] for suffix in sorted({*SUFFIXES, *HUB_SUFFIXES}, key=len, reverse=True)
-                 if path.name.endswith(suffix)), path.name)
+    return next(
+        (
+            path.name[: -len(suffix)]
+            for suffix in sorted({*SUFFIXES, *HUB_SUFFIXES}, key=len, reverse=True)
+            if path.name.endswith(suffix)
+        ),
+        path.name,
+    )
 
 
 def fingerprint(file: InputFile) -> dict:
@@ -244,10 +253,15 @@ class JsonTypes:
     def schema(self):
         import pyarrow
 
-        arrow = {frozenset({bool}): pyarrow.bool_(), frozenset({int}): pyarrow.int64(),
-                 frozenset({float}): pyarrow.float64(), frozenset({int, float}): pyarrow.float64()}
-        return pyarrow.schema([(name, arrow.get(frozenset(kinds), pyarrow.string()))
-                               for name, kinds in self.found.items()])
+        arrow = {
+            frozenset({bool}): pyarrow.bool_(),
+            frozenset({int}): pyarrow.int64(),
+            frozenset({float}): pyarrow.float64(),
+            frozenset({int, float}): pyarrow.float64(),
+        }
+        return pyarrow.schema(
+            [(name, arrow.get(frozenset(kinds), pyarrow.string())) for name, kinds in self.found.items()]
+        )
 
     def fit(self, row: dict) -> dict:
         """A row with every column, its values as the types want them."""

@@ -63,8 +63,15 @@ def drawable(text: str, font: tuple[Path, int]) -> bool:
     return all(ord(c) in letters for c in text if not c.isspace())
 
 
-def draw_page(text: str, language: str, font: tuple[Path, int], dots_per_inch: int, seed: int,
-              skew: float = SKEW_DEGREES, points: float = POINT_SIZE):
+def draw_page(
+    text: str,
+    language: str,
+    font: tuple[Path, int],
+    dots_per_inch: int,
+    seed: int,
+    skew: float = SKEW_DEGREES,
+    points: float = POINT_SIZE,
+):
     """(grey PIL image of one A4 page, the text that found room on it). Lines are broken as a printer would."""
     import numpy
     from PIL import Image, ImageDraw, ImageFont

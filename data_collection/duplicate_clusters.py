@@ -18,8 +18,16 @@ from near_duplicates import Groups, compare, groups_of, join_band, roots_of, uni
 
 LEAST_SIMILARITY = 0.5
 REASON = "near duplicate"
-COLUMNS = {"id": "string", "kept_id": "string", "cluster": "string", "language": "string", "source": "string",
-           "origin": "string", "similarity": "double", "reason": "string"}  # fmt: skip
+COLUMNS = {
+    "id": "string",
+    "kept_id": "string",
+    "cluster": "string",
+    "language": "string",
+    "source": "string",
+    "origin": "string",
+    "similarity": "double",
+    "reason": "string",
+}
 
 
 def pairs_file(folder: Path, language: str, band: int) -> Path:
@@ -64,16 +72,22 @@ def removed_documents(catalogue: Catalogue, folder: Path) -> tuple[dict[str, lis
     order = numpy.argsort(removed)
     kept, removed = kept[order].astype(numpy.int64), removed[order].astype(numpy.int64)
     clusters = len(numpy.unique(kept))
-    counts = {"near_duplicates": len(removed), "clusters": clusters,
-              "kept_apart": len(groups.members) - len(removed) - len(groups.large)}
+    counts = {
+        "near_duplicates": len(removed),
+        "clusters": clusters,
+        "kept_apart": len(groups.members) - len(removed) - len(groups.large),
+    }
     kept_ids = [f"{number:016x}" for number in entries["id"][kept].tolist()]
     columns = {
-        "id": [f"{number:016x}" for number in entries["id"][removed].tolist()], "kept_id": kept_ids,
-        "cluster": kept_ids, "language": [catalogue.language] * len(removed),
+        "id": [f"{number:016x}" for number in entries["id"][removed].tolist()],
+        "kept_id": kept_ids,
+        "cluster": kept_ids,
+        "language": [catalogue.language] * len(removed),
         "source": [SOURCE_ORDER[source] for source in entries["source"][removed]],
         "origin": origins_of(entries[removed], catalogue.units),
-        "similarity": similarity[order].round(6).tolist(), "reason": [REASON] * len(removed),
-    }  # fmt: skip
+        "similarity": similarity[order].round(6).tolist(),
+        "reason": [REASON] * len(removed),
+    }
     return columns, counts
 
 

@@ -57,8 +57,12 @@ def comparing_memory(folder: Path, sizes: tuple[int, ...]) -> dict:
         units = _in_a_process("spawn", _make_units, folder / str(size), size)
         disk = sum(f.stat().st_size for unit in units for f in unit.iterdir() if f.name != "shingles.bin")
         peaks.append(_in_a_process("spawn", _compare_units, folder / str(size), units))
-    return {"documents": list(sizes), "peak_bytes": peaks, "disk_bytes_a_document": disk / sizes[-1],
-            "bytes_a_document": (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0])}
+    return {
+        "documents": list(sizes),
+        "peak_bytes": peaks,
+        "disk_bytes_a_document": disk / sizes[-1],
+        "bytes_a_document": (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0]),
+    }
 
 
 def _make_units(folder: Path, size: int) -> list[Path]:

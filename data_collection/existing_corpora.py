@@ -37,21 +37,46 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("inputs", type=Path, nargs="+", help="files and folders of documents")
-    add("--language", choices=("auto", *LANGUAGES), default="auto",
-        help="language of all documents; auto: as a field, a folder or a file names it (default: %(default)s)")
-    add("--source", choices=SOURCES, default="existing",
-        help="what kind of source the corpus shall say these are, where a document says none (default: %(default)s)")
-    add("--source-from-folders", action=argparse.BooleanOptionalAction, default=True,
-        help="let folders called books, websites, ... of text files say the kind of source (default: yes)")
+    add(
+        "--language",
+        choices=("auto", *LANGUAGES),
+        default="auto",
+        help="language of all documents; auto: as a field, a folder or a file names it (default: %(default)s)",
+    )
+    add(
+        "--source",
+        choices=SOURCES,
+        default="existing",
+        help="what kind of source the corpus shall say these are, where a document says none (default: %(default)s)",
+    )
+    add(
+        "--source-from-folders",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="let folders called books, websites, ... of text files say the kind of source (default: yes)",
+    )
     add("--text-column", default="text", help="field or column with the text (default: %(default)s)")
-    add("--split", choices=SPLITS, default="document",
+    add(
+        "--split",
+        choices=SPLITS,
+        default="document",
         help="what a document is in a text file: all of it, what stands between blank lines, or a line "
-             "(default: %(default)s)")
+        "(default: %(default)s)",
+    )
     add("--encoding", default="utf-8", help="of text files (default: %(default)s)")
-    add("--document-mb", type=int, default=64,
-        help="leave out documents longer than this, MB (10^6 bytes) (default: %(default)s)")
-    add("--skip-folders", nargs="*", default=SKIPPED_FOLDERS, metavar="NAME",
-        help=f"folders by these names are passed over (default: {', '.join(SKIPPED_FOLDERS)})")
+    add(
+        "--document-mb",
+        type=int,
+        default=64,
+        help="leave out documents longer than this, MB (10^6 bytes) (default: %(default)s)",
+    )
+    add(
+        "--skip-folders",
+        nargs="*",
+        default=SKIPPED_FOLDERS,
+        metavar="NAME",
+        help=f"folders by these names are passed over (default: {', '.join(SKIPPED_FOLDERS)})",
+    )
     add_common_flags(add)
     return parser
 
@@ -67,20 +92,35 @@ def main(argv: list[str] | None = None) -> int:
     except (LookupError, UnicodeError):
         raise InputError(f"--encoding {args.encoding}: no encoding of texts that Python knows") from None
     if args.split != "document" and line_end != b"\n":
-        raise InputError(f"--encoding {args.encoding} does not go with --split {args.split}: lines are found by single "
-                         "bytes; save the files as UTF-8")
+        raise InputError(
+            f"--encoding {args.encoding} does not go with --split {args.split}: lines are found by single "
+            "bytes; save the files as UTF-8"
+        )
     files = find_sources(args.inputs)
     for folder in args.inputs:
         if folder.is_dir():
             refuse_nesting(folder, args.out)
     units = plan_units(files, args.unit_mb * 1_000_000, args.text_column)
-    arguments |= {"source": args.source, "language": "" if args.language == "auto" else args.language,
-                  "source_from_folders": args.source_from_folders, "text_column": args.text_column,
-                  "split": args.split, "encoding": encoding, "document_mb": args.document_mb,
-                  "skip_folders": sorted(set(args.skip_folders))}
-    work = Work(STAGE, arguments, inputs | {"files": {file.name: fingerprint(file) for file in files}},
-                {file.name: Path(file.place).stat().st_mtime_ns for file in files}, units,
-                [sum(file.size for file in unit.files) for unit in units], read_unit, describe)
+    arguments |= {
+        "source": args.source,
+        "language": "" if args.language == "auto" else args.language,
+        "source_from_folders": args.source_from_folders,
+        "text_column": args.text_column,
+        "split": args.split,
+        "encoding": encoding,
+        "document_mb": args.document_mb,
+        "skip_folders": sorted(set(args.skip_folders)),
+    }
+    work = Work(
+        STAGE,
+        arguments,
+        inputs | {"files": {file.name: fingerprint(file) for file in files}},
+        {file.name: Path(file.place).stat().st_mtime_ns for file in files},
+        units,
+        [sum(file.size for file in unit.files) for unit in units],
+        read_unit,
+        describe,
+    )
     return run_collection(work, args, argv)
 
 

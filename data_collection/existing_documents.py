@@ -49,8 +49,12 @@ def read_unit(unit: ExistingUnit, arguments: dict) -> Iterator[Found | LeftOut |
                     count += 1
                     yield item
             except DAMAGE as error:
-                yield Broken(file.name, "damaged_file", f"damaged, encrypted or cut short; {count} documents were read "
-                             f"before that ({' '.join(str(error).split())[:200]})")
+                yield Broken(
+                    file.name,
+                    "damaged_file",
+                    f"damaged, encrypted or cut short; {count} documents were read "
+                    f"before that ({' '.join(str(error).split())[:200]})",
+                )
                 continue
             if count == 0:
                 yield Broken(file.name, "no_documents", "holds no documents: empty")
@@ -116,8 +120,9 @@ def _parquet_rows(file: InputFile, unit: ExistingUnit, arguments: dict) -> Itera
     number = sum(parquet.metadata.row_group(group).num_rows for group in range(unit.first))
     columns = [name for name in parquet.schema_arrow.names if name in wanted]
     with file_errors(file.name):
-        for batch in parquet.iter_batches(BATCH_ROWS // 10, row_groups=list(range(unit.first, unit.last)),
-                                          columns=columns):
+        for batch in parquet.iter_batches(
+            BATCH_ROWS // 10, row_groups=list(range(unit.first, unit.last)), columns=columns
+        ):
             for row in _rows_of(_with_times_as_text(batch)):
                 where = f"{file.name} row {number}"
                 if row is None:
@@ -171,8 +176,15 @@ def _document(row: object, name: str, where: str, place: str, arguments: dict) -
             spans = json.loads(spans)
         except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, too deep
             return Broken(where, "wrong_loss_spans", f"{LOSS_SPANS} is no list of [start, end) pairs")
-    return Found(text, _first(row, ("id",)) or place, own or place, source, declared,
-                 _first(row, LICENCE_FIELDS) or arguments["licence"], spans)
+    return Found(
+        text,
+        _first(row, ("id",)) or place,
+        own or place,
+        source,
+        declared,
+        _first(row, LICENCE_FIELDS) or arguments["licence"],
+        spans,
+    )
 
 
 def _first(row: dict, fields: tuple[str, ...]) -> str:
@@ -184,8 +196,11 @@ def _texts(name: str, content, arguments: dict) -> Iterator[Found | Broken]:
     """The documents of a text file: all of it, its paragraphs between blank lines, or its lines."""
     most = arguments["document_mb"] * 1_000_000
     source = source_of(name) if arguments["source_from_folders"] else ""
-    facts = {"source": source or arguments["source"], "language": arguments["language"] or language_of(name),
-             "licence": arguments["licence"]}
+    facts = {
+        "source": source or arguments["source"],
+        "language": arguments["language"] or language_of(name),
+        "licence": arguments["licence"],
+    }
     for number, raw in _pieces(content, arguments["split"], most):
         where = name if arguments["split"] == "document" else f"{name}:{number}"
         if raw is None:
@@ -194,8 +209,11 @@ def _texts(name: str, content, arguments: dict) -> Iterator[Found | Broken]:
         try:
             text = raw.decode("utf-8-sig" if arguments["encoding"] == "utf-8" else arguments["encoding"])
         except UnicodeDecodeError as error:
-            yield Broken(where, "broken_encoding", f"not {arguments['encoding']} ({error.reason}, byte {error.start}); "
-                         "--encoding names another")
+            yield Broken(
+                where,
+                "broken_encoding",
+                f"not {arguments['encoding']} ({error.reason}, byte {error.start}); --encoding names another",
+            )
             continue
         place = name if arguments["split"] == "document" else f"{name}#{number}"
         yield Found(text, place, place, spans=None, **facts)

@@ -58,8 +58,9 @@ def plan_units(files: list[InputFile], unit_bytes: int, text_column: str) -> lis
     others = []
     for file in files:
         if file.name.endswith(".zip"):
-            members = [InputFile(f"{file.name}/{m.filename}", m.filename, m.file_size)
-                       for m in members_of(Path(file.place))]
+            members = [
+                InputFile(f"{file.name}/{m.filename}", m.filename, m.file_size) for m in members_of(Path(file.place))
+            ]
             if not members:
                 members = [InputFile(file.name, "", 0)]  # named when its turn comes
             units += _together(members, unit_bytes, file.place)
@@ -87,11 +88,15 @@ def _row_groups(file: InputFile, unit_bytes: int, text_column: str) -> list[Exis
     except InputError:
         return [ExistingUnit("", (file,), 0, 0)]  # listed when its turn comes
     if text_column not in parquet.schema_arrow.names:
-        raise InputError(f"{file.name}: no column {text_column!r}; it has {', '.join(parquet.schema_arrow.names)}; "
-                         "name the right one with --text-column")
+        raise InputError(
+            f"{file.name}: no column {text_column!r}; it has {', '.join(parquet.schema_arrow.names)}; "
+            "name the right one with --text-column"
+        )
     if parquet.schema_arrow.names.count(text_column) > 1:
-        raise InputError(f"{file.name}: {parquet.schema_arrow.names.count(text_column)} columns are called "
-                         f"{text_column!r}; rename all but one")
+        raise InputError(
+            f"{file.name}: {parquet.schema_arrow.names.count(text_column)} columns are called "
+            f"{text_column!r}; rename all but one"
+        )
     if not is_text(parquet.schema_arrow.field(text_column).type):
         raise InputError(f"{file.name}: column {text_column!r} is no text; name the right one with --text-column")
     units, first, size = [], 0, 0

@@ -61,44 +61,98 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("input", type=Path, nargs="?", help="a file of documents or a folder of them (or give --hub)")
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add("--rule", choices=RULES, default="bounded",
-        help="bounded: word begins match, endings free; published: the paper's (default: %(default)s)")
-    add("--language", choices=("auto", *LANGUAGES), default="auto",
+    add(
+        "--rule",
+        choices=RULES,
+        default="bounded",
+        help="bounded: word begins match, endings free; published: the paper's (default: %(default)s)",
+    )
+    add(
+        "--language",
+        choices=("auto", *LANGUAGES),
+        default="auto",
         help="language of the documents; auto: the file's (or its nearest folder's) name if that is an ISO 639-1 code, "
-             "else a column `language`, else detection (default: %(default)s)")
+        "else a column `language`, else detection (default: %(default)s)",
+    )
     add("--text-column", default="text", help="column with the text (default: %(default)s)")
-    add("--source", choices=SOURCES, default="web",
-        help="what kind of source the corpus shall say these are (default: %(default)s)")
-    add("--detector", choices=DETECTORS, default=DETECTORS[0],
-        help="what tells the language of the documents that pass the rule (default: %(default)s)")
-    add("--relabel", action=argparse.BooleanOptionalAction, default=False,
+    add(
+        "--source",
+        choices=SOURCES,
+        default="web",
+        help="what kind of source the corpus shall say these are (default: %(default)s)",
+    )
+    add(
+        "--detector",
+        choices=DETECTORS,
+        default=DETECTORS[0],
+        help="what tells the language of the documents that pass the rule (default: %(default)s)",
+    )
+    add(
+        "--relabel",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="keep a document in another language than declared under its own one, if that is one of the eight and "
-             "it passes by that one's keywords (default: no, it is set aside)")
-    add("--skip-steps", nargs="*", choices=CLEANING_STEPS, default=[], metavar="STEP",
-        help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)")
-    add("--keep-rejected", action=argparse.BooleanOptionalAction, default=False,
-        help="also write the rejected documents, with their reason, to OUT/rejected (default: no)")
-    add("--keep-scores", action=argparse.BooleanOptionalAction, default=False,
-        help="also write what the rule measured of every document, without its text, to OUT/scores (default: no)")
-    add("--from-scores", action=argparse.BooleanOptionalAction, default=False,
+        "it passes by that one's keywords (default: no, it is set aside)",
+    )
+    add(
+        "--skip-steps",
+        nargs="*",
+        choices=CLEANING_STEPS,
+        default=[],
+        metavar="STEP",
+        help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)",
+    )
+    add(
+        "--keep-rejected",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="also write the rejected documents, with their reason, to OUT/rejected (default: no)",
+    )
+    add(
+        "--keep-scores",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="also write what the rule measured of every document, without its text, to OUT/scores (default: no)",
+    )
+    add(
+        "--from-scores",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="the input is an output of this command: decide again by its distinct_keywords and density columns, with "
-             "other --thresholds, and match nothing; looser ones need an input with --keep-rejected (default: no)")
+        "other --thresholds, and match nothing; looser ones need an input with --keep-rejected (default: no)",
+    )
     add("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
     add("--thresholds", type=Path, default=THRESHOLDS_FILE, help="JSON of thresholds per rule and language")
     add("--hub", metavar="NAME", help="a data set of the Hugging Face hub in place of an input, such as uonlp/CulturaX")
     add("--config", help="configuration of --hub, such as fr; a language's code says the language")
     add("--split", default="train", help="split of --hub (default: %(default)s)")
     add("--revision", default="main", help="branch, tag or commit of --hub (default: %(default)s)")
-    add("--unit-mb", type=int, default=1000,
+    add(
+        "--unit-mb",
+        type=int,
+        default=1000,
         help="about so much text, MB (10^6 bytes), one process takes of a parquet file at a time; what a kill costs at "
-             "most, and the cut between output files (default: %(default)s)")
-    add("--shard", type=parse_shard, metavar="i/n",
-        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
-        help="processes, one unit each (default: one per CPU core, %(default)s here)")
+        "most, and the cut between output files (default: %(default)s)",
+    )
+    add(
+        "--shard",
+        type=parse_shard,
+        metavar="i/n",
+        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes, one unit each (default: one per CPU core, %(default)s here)",
+    )
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-        help="check input and settings, print the plan, write nothing")
+    add(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check input and settings, print the plan, write nothing",
+    )
     return parser
 
 
@@ -141,12 +195,17 @@ def filter_documents(args: argparse.Namespace, argv: list[str] | None) -> int:
         done = [read_done(parts, u) for u in own]
         missing = [u for u in range(len(units)) if not (parts / f"{u:05d}" / "done.json").exists()]
         if missing:
-            print(f"{len(units) - len(missing)} of {len(units)} units are done; the other shards do the rest, and the "
-                  "last to end writes the manifest")
+            print(
+                f"{len(units) - len(missing)} of {len(units)} units are done; the other shards do the rest, and the "
+                "last to end writes the manifest"
+            )
             return 3 if any(unit["failures"] for unit in done) else 0
         with one_at_a_time(args.out):
-            manifest = read_json(manifest_path) if manifest_path.exists() else finish(args, arguments, inputs, parts,
-                                                                                     len(units), argv)
+            manifest = (
+                read_json(manifest_path)
+                if manifest_path.exists()
+                else finish(args, arguments, inputs, parts, len(units), argv)
+            )
     close_run(args.out)
     return report(manifest)
 
@@ -159,10 +218,19 @@ def reuse(out: Path, manifest: dict) -> int:
 
 def deciding(args: argparse.Namespace) -> dict:
     """The flags that decide what is written; --workers, --shard and the like do not."""
-    return {"rule": args.rule, "language": args.language, "text_column": args.text_column, "source": args.source,
-            "detector": args.detector, "relabel": args.relabel, "skip_steps": sorted(set(args.skip_steps)),
-            "keep_rejected": args.keep_rejected, "keep_scores": args.keep_scores, "from_scores": args.from_scores,
-            "unit_mb": args.unit_mb}
+    return {
+        "rule": args.rule,
+        "language": args.language,
+        "text_column": args.text_column,
+        "source": args.source,
+        "detector": args.detector,
+        "relabel": args.relabel,
+        "skip_steps": sorted(set(args.skip_steps)),
+        "keep_rejected": args.keep_rejected,
+        "keep_scores": args.keep_scores,
+        "from_scores": args.from_scores,
+        "unit_mb": args.unit_mb,
+    }
 
 
 def _terminated(signal_number: int, frame: object) -> None:
@@ -181,9 +249,14 @@ def find_input(args: argparse.Namespace) -> tuple[list[InputFile], dict]:
     thresholds = load_thresholds(args.rule, args.thresholds)
     for language in LANGUAGES if args.language == "auto" else (args.language,):
         load_keywords(language, args.keywords)
-    inputs = {"keywords": {iso: sha256_of_file(args.keywords / f"{iso}.txt") for iso in LANGUAGES
-                           if (args.keywords / f"{iso}.txt").exists()},
-              "thresholds": {iso: list(limits) for iso, limits in thresholds.items()}}
+    inputs = {
+        "keywords": {
+            iso: sha256_of_file(args.keywords / f"{iso}.txt")
+            for iso in LANGUAGES
+            if (args.keywords / f"{iso}.txt").exists()
+        },
+        "thresholds": {iso: list(limits) for iso, limits in thresholds.items()},
+    }
     if "boilerplate_lines" not in args.skip_steps:
         inputs["boilerplate"] = {path.stem: sha256_of_file(path) for path in sorted(BOILERPLATE_FOLDER.glob("*.txt"))}
     if args.detector != "none":
@@ -213,8 +286,9 @@ def own_language(source: Path) -> str:
     return name if name in LANGUAGES else "auto"
 
 
-def print_plan(args: argparse.Namespace, arguments: dict, files: list[InputFile], units: list[Unit],
-               own: dict[int, Unit]) -> None:
+def print_plan(
+    args: argparse.Namespace, arguments: dict, files: list[InputFile], units: list[Unit], own: dict[int, Unit]
+) -> None:
     for name, value in {"input": args.hub or args.input, "out": args.out, **arguments, "workers": args.workers}.items():
         print(f"{name}: {value}")
     print(f"files: {len(files)}, {sum(file.size for file in files) / 1e6:.1f} MB, in {len(units)} units")
@@ -233,16 +307,22 @@ def filter_units(args: argparse.Namespace, own: dict[int, Unit], parts: Path) ->
     if not waiting:
         return
     settings = deciding(args) | {"keywords": args.keywords, "thresholds": args.thresholds}
-    run_units(waiting, {u: parts / f"{u:05d}" for u in waiting}, settings, args.workers,
-              sum(unit.input_bytes for unit in waiting.values()))
+    run_units(
+        waiting,
+        {u: parts / f"{u:05d}" for u in waiting},
+        settings,
+        args.workers,
+        sum(unit.input_bytes for unit in waiting.values()),
+    )
 
 
 def read_done(parts: Path, unit: int) -> dict:
     return read_json(parts / f"{unit:05d}" / "done.json")
 
 
-def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, count: int,
-           argv: list[str] | None) -> dict:
+def finish(
+    args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, count: int, argv: list[str] | None
+) -> dict:
     """Move what the units wrote to its place, and write failures.jsonl and, last, the manifest; returns that."""
     units = [read_done(parts, u) for u in range(count)]
     failures = [failure for unit in units for failure in unit["failures"]]
@@ -254,12 +334,19 @@ def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path,
     listing = args.out / "failures.jsonl"
     write_text(listing, "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
     manifest = {
-        "format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs,
-        "counts": add_counts(units), "cleaning": add_cleaning(units),
+        "format_version": FORMAT_VERSION,
+        "stage": STAGE,
+        "arguments": arguments,
+        "inputs": inputs,
+        "counts": add_counts(units),
+        "cleaning": add_cleaning(units),
         "relabelled": sum(unit["relabelled"] for unit in units),
-        "repeated_ids": count_repeated_ids(args.out, files), "failures": len(failures),
+        "repeated_ids": count_repeated_ids(args.out, files),
+        "failures": len(failures),
         "input_sha256": {name: sha for unit in units for name, sha in unit["input_sha256"].items()},
-        "files": files | describe_files(args.out, [listing]), "parent": None, "provenance": provenance(argv),
+        "files": files | describe_files(args.out, [listing]),
+        "parent": None,
+        "provenance": provenance(argv),
     }
     write_json(args.out / "manifest.json", manifest)
     return manifest

@@ -61,8 +61,9 @@ def load_thresholds(rule: str, path: Path = THRESHOLDS_FILE) -> dict[str, Thresh
             row = table[language]
             thresholds[language] = Thresholds(int(row["min_distinct_keywords"]), float(row["min_density"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: {rule} {language} needs min_distinct_keywords and min_density "
-                             f"({error})") from None
+            raise InputError(
+                f"{path}: {rule} {language} needs min_distinct_keywords and min_density ({error})"
+            ) from None
     return thresholds
 
 
@@ -79,8 +80,15 @@ class NotUtf8(Exception):
 class DocumentFilter:
     """One rule with its keyword lists and thresholds; matchers are loaded when their language first comes."""
 
-    def __init__(self, rule: str, keyword_folder: Path = KEYWORD_FOLDER, thresholds_file: Path = THRESHOLDS_FILE,
-                 detector: str = DETECTORS[0], skip_steps: Collection[str] = (), relabel: bool = False):
+    def __init__(
+        self,
+        rule: str,
+        keyword_folder: Path = KEYWORD_FOLDER,
+        thresholds_file: Path = THRESHOLDS_FILE,
+        detector: str = DETECTORS[0],
+        skip_steps: Collection[str] = (),
+        relabel: bool = False,
+    ):
         self.rule = rule
         self.keyword_folder = keyword_folder
         self.thresholds = load_thresholds(rule, thresholds_file)
@@ -146,8 +154,9 @@ class DocumentFilter:
             codes[texts.is_null().to_numpy(zero_copy_only=False)] = CODES["null"]
         return codes, distinct, density
 
-    def finish(self, text: str, language: str, distinct: int, density: float,
-               found: Detected | None = None) -> Decision:
+    def finish(
+        self, text: str, language: str, distinct: int, density: float, found: Detected | None = None
+    ) -> Decision:
         """Language and cleaning of a text that passed the rule. found: its language, where that was asked before."""
         if found is None:
             found = detect_language(text, self.detector)

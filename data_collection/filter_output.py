@@ -15,8 +15,16 @@ from document_files import JsonTypes
 ROW_GROUP_BYTES = 8_000_000
 ROW_GROUP_ROWS = 50_000
 ROW_ID = "_row_id"  # the id of a document that brings none, until the end
-ADDED = ("distinct_keywords", "density", "characters", "rule", "language", "detected_language",
-         "detected_probability", "reason")  # columns that the filter adds; an input's columns of these names give way
+ADDED = (
+    "distinct_keywords",
+    "density",
+    "characters",
+    "rule",
+    "language",
+    "detected_language",
+    "detected_probability",
+    "reason",
+)  # columns that the filter adds; an input's columns of these names give way
 
 
 class Outputs:
@@ -98,8 +106,12 @@ def unpack_json_rows(rows: Path, target: Path) -> None:
         for batch in source.iter_batches(1000, [group]):
             fitted = [types.fit(row) for row in _json_rows(batch)]
             others = pyarrow.RecordBatch.from_pylist(fitted, schema=schema)
-            pieces.append(joined(pyarrow.Table.from_batches([batch]).drop_columns([ROW_JSON, ROW_ID]),
-                                 pyarrow.Table.from_batches([others])))
+            pieces.append(
+                joined(
+                    pyarrow.Table.from_batches([batch]).drop_columns([ROW_JSON, ROW_ID]),
+                    pyarrow.Table.from_batches([others]),
+                )
+            )
         table = pyarrow.concat_tables(pieces)
         writer = writer or pyarrow.parquet.ParquetWriter(target, table.schema, compression="zstd")
         writer.write_table(table)

@@ -29,6 +29,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def plan_units(files: list[InputFile], language: str, text_column: str, unit_bytes: int) -> list[Unit]:
     """The units of all files, in order. Errors: InputError for a file without the column, or with no text in it."""
+
     def plan(file: InputFile) -> list[Unit]:
         declared = declared_language(Path(file.name), language)
         if file.name.endswith(".txt"):
@@ -52,8 +53,11 @@ def _texts_together(units: list[Unit], unit_bytes: int) -> Iterator[Unit]:
 
     for unit in units:
         is_text_file = unit.files[0].name.endswith(".txt")
-        if waiting and (not is_text_file or unit.language != waiting[0].language
-                        or sum(u.input_bytes for u in waiting) >= unit_bytes):
+        if waiting and (
+            not is_text_file
+            or unit.language != waiting[0].language
+            or sum(u.input_bytes for u in waiting) >= unit_bytes
+        ):
             yield together()
             waiting = []
         if is_text_file:
@@ -73,8 +77,10 @@ def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes:
     schema, facts = parquet.schema_arrow, parquet.metadata
     _check_columns(file.name, schema.names, text_column)
     if not is_text(schema.field(text_column).type):
-        raise InputError(f"{file.name}: column {text_column!r} holds {schema.field(text_column).type}, not text; "
-                         "name the right one with --text-column")
+        raise InputError(
+            f"{file.name}: column {text_column!r} holds {schema.field(text_column).type}, not text; "
+            "name the right one with --text-column"
+        )
     as_text = "id" not in schema.names or not is_number(schema.field("id").type)
     spans, first, text, stored = [], 0, 0, 0
     for group in range(facts.num_row_groups):
@@ -87,8 +93,10 @@ def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes:
         if text >= unit_bytes or group == facts.num_row_groups - 1:
             spans.append((Span(first, group + 1), stored))
             first, text, stored = group + 1, 0, 0
-    return [Unit((file,), span, declared, as_text, span.first == 0 and not file.on_hub, size)
-            for span, size in spans or [(Span(0, 0), file.size)]]
+    return [
+        Unit((file,), span, declared, as_text, span.first == 0 and not file.on_hub, size)
+        for span, size in spans or [(Span(0, 0), file.size)]
+    ]
 
 
 def _check_first_line(file: InputFile, text_column: str) -> None:
@@ -107,5 +115,7 @@ def _check_columns(name: str, columns: list[str], text_column: str) -> None:
     if twice := next((column for i, column in enumerate(columns) if column in columns[:i]), None):
         raise InputError(f"{name}: two columns are called {twice!r}; rename one")
     if text_column not in columns:
-        raise InputError(f"{name}: no column {text_column!r}; it has {', '.join(columns) or 'none'}; "
-                         "name the right one with --text-column")
+        raise InputError(
+            f"{name}: no column {text_column!r}; it has {', '.join(columns) or 'none'}; "
+            "name the right one with --text-column"
+        )

@@ -20,8 +20,9 @@ class Verdict(NamedTuple):
     found: dict  # {row: Detected or Decision}, where the language of the text was told
 
 
-def rows_table(chunk: Chunk, verdict: Verdict, places: list[int], cleaned: list[str] | None, text_column: str,
-               rule: str):
+def rows_table(
+    chunk: Chunk, verdict: Verdict, places: list[int], cleaned: list[str] | None, text_column: str, rule: str
+):
     """The texts of some rows and the columns that the filter adds, as a pyarrow Table.
 
     cleaned: the texts to write; without them those that came, and the column `reason`.
@@ -69,16 +70,18 @@ def scores_table(chunk: Chunk, verdict: Verdict, file: str):
 
     rows = len(chunk.texts)
     ids = chunk.columns.get("id")
-    return pyarrow.table({
-        "id": pyarrow.nulls(rows, pyarrow.string()) if ids is None else readable_strings(ids),
-        "file": pyarrow.array([file] * rows, pyarrow.string()).dictionary_encode(),
-        "row": pyarrow.array(np.arange(chunk.first_row, chunk.first_row + rows)),
-        "language": _named(verdict.languages, LANGUAGE_NAMES),
-        "reason": _named(verdict.codes, REASONS),
-        "distinct_keywords": pyarrow.array(verdict.distinct),
-        "density": pyarrow.array(verdict.density),
-        "characters": pc.fill_null(pc.utf8_length(chunk.texts), 0).cast(pyarrow.int32()),
-    })  # fmt: skip
+    return pyarrow.table(
+        {
+            "id": pyarrow.nulls(rows, pyarrow.string()) if ids is None else readable_strings(ids),
+            "file": pyarrow.array([file] * rows, pyarrow.string()).dictionary_encode(),
+            "row": pyarrow.array(np.arange(chunk.first_row, chunk.first_row + rows)),
+            "language": _named(verdict.languages, LANGUAGE_NAMES),
+            "reason": _named(verdict.codes, REASONS),
+            "distinct_keywords": pyarrow.array(verdict.distinct),
+            "density": pyarrow.array(verdict.density),
+            "characters": pc.fill_null(pc.utf8_length(chunk.texts), 0).cast(pyarrow.int32()),
+        }
+    )
 
 
 def _named(codes, names: tuple[str, ...]):

@@ -42,12 +42,17 @@ def run_units(units: dict[int, Unit], folders: dict[int, Path], settings: dict, 
                 try:
                     counted = job.result()
                 except BrokenProcessPool:
-                    raise InputError("a filtering process was ended from outside (no memory left?); run the same "
-                                     "command with fewer --workers: it goes on from what is done") from None
+                    raise InputError(
+                        "a filtering process was ended from outside (no memory left?); run the same "
+                        "command with fewer --workers: it goes on from what is done"
+                    ) from None
                 done_units += 1
                 if bar.disable:
-                    print(f"{done_units}/{len(units)} {describe(unit)}: {counted['kept']} of {counted['read']} "
-                          f"documents kept, {counted['text_bytes'] / 1e6:.1f} MB of text", flush=True)
+                    print(
+                        f"{done_units}/{len(units)} {describe(unit)}: {counted['kept']} of {counted['read']} "
+                        f"documents kept, {counted['text_bytes'] / 1e6:.1f} MB of text",
+                        flush=True,
+                    )
 
 
 def keep_pandas_out() -> None:
@@ -82,8 +87,9 @@ def _show(bar, counts: list[int]) -> None:
     stored, text, documents, kept = counts
     bar.n = min(stored, bar.total)
     seconds = bar.format_dict["elapsed"] or 1e-9
-    bar.set_postfix_str(f"{text / 1e6 / seconds:.1f} MB/s of text, {100 * kept / max(1, documents):.2f} % kept",
-                        refresh=True)
+    bar.set_postfix_str(
+        f"{text / 1e6 / seconds:.1f} MB/s of text, {100 * kept / max(1, documents):.2f} % kept", refresh=True
+    )
 
 
 @contextlib.contextmanager

@@ -42,8 +42,14 @@ def declared_language(path: Path, setting: str) -> str:
 
 
 def document_filter(settings: dict) -> DocumentFilter:
-    return DocumentFilter(settings["rule"], settings["keywords"], settings["thresholds"], settings["detector"],
-                          settings["skip_steps"], settings["relabel"])
+    return DocumentFilter(
+        settings["rule"],
+        settings["keywords"],
+        settings["thresholds"],
+        settings["detector"],
+        settings["skip_steps"],
+        settings["relabel"],
+    )
 
 
 def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[int, int, int, int], None]) -> dict:
@@ -132,15 +138,17 @@ class _UnitWork:
         import pyarrow
 
         rows = len(chunk.texts)
-        verdict = Verdict(np.zeros(rows, np.uint8), np.zeros(rows, np.int32), np.zeros(rows, np.float64),
-                           np.zeros(rows, np.uint8), {})
+        verdict = Verdict(
+            np.zeros(rows, np.uint8), np.zeros(rows, np.int32), np.zeros(rows, np.float64), np.zeros(rows, np.uint8), {}
+        )
         scores = None
         if self.settings["from_scores"]:
             scores = (_numbers(chunk, "distinct_keywords", np.int32), _numbers(chunk, "density", np.float64))
         if self.unit.language:
             parts = verdict.codes, verdict.distinct, verdict.density
-            for into, values in zip(parts, self.judge.decide_column(chunk.texts, self.unit.language, scores),
-                                    strict=True):
+            for into, values in zip(
+                parts, self.judge.decide_column(chunk.texts, self.unit.language, scores), strict=True
+            ):
                 into[:] = values
             verdict.languages[:] = LANGUAGE_NAMES.index(self.unit.language)
             return verdict
@@ -182,8 +190,9 @@ class _UnitWork:
         goes_to: dict[str, list[tuple[int, Decision]]] = {}
         for place, text in zip(places, texts, strict=True):
             language = LANGUAGE_NAMES[verdict.languages[place]]
-            decision = self.judge.finish(text, language, int(verdict.distinct[place]), float(verdict.density[place]),
-                                         verdict.found.get(place))
+            decision = self.judge.finish(
+                text, language, int(verdict.distinct[place]), float(verdict.density[place]), verdict.found.get(place)
+            )
             verdict.found[place] = decision
             verdict.codes[place] = CODES[decision.reason]
             if decision.language != language:
@@ -195,7 +204,8 @@ class _UnitWork:
                 self.tally["kept"] += 1
                 for step, changes in decision.changes.items():
                     row = self.changes.setdefault(decision.language, {}).setdefault(
-                        step, {"documents": 0, "changes": 0})
+                        step, {"documents": 0, "changes": 0}
+                    )
                     row["documents"] += 1
                     row["changes"] += changes
                 goes_to.setdefault(decision.language, []).append((place, decision))
@@ -217,14 +227,17 @@ class _UnitWork:
         if self.settings["keep_scores"]:
             self.outputs.add("scores", scores_table(chunk, verdict, self.unit.files[0].name))
 
-    def _write_rows(self, name: str, chunk: Chunk, verdict: Verdict, places: list[int],
-                    cleaned: list[str] | None = None) -> None:
+    def _write_rows(
+        self, name: str, chunk: Chunk, verdict: Verdict, places: list[int], cleaned: list[str] | None = None
+    ) -> None:
         first = self.unit.files[0].name
         ids = [f"{first}#{chunk.first_row + place}" for place in places]
         others = chunk.rows(places)
         if cleaned is not None and any(marked := has_loss_spans(others, len(places))):
-            cleaned = [chunk.texts[place].as_py() if keep else text
-                       for place, keep, text in zip(places, marked, cleaned, strict=True)]
+            cleaned = [
+                chunk.texts[place].as_py() if keep else text
+                for place, keep, text in zip(places, marked, cleaned, strict=True)
+            ]
         table = rows_table(chunk, verdict, places, cleaned, self.settings["text_column"], self.settings["rule"])
         if others is not None:
             others = others.drop_columns([column for column in ADDED if column in others.column_names])
@@ -234,10 +247,18 @@ class _UnitWork:
     def close(self) -> dict:
         """Finish the files; returns what done.json tells."""
         if self.bad_lines > FAILURES_LISTED:
-            self.failures.append({"file": self.unit.files[0].name,
-                                  "reason": f"{self.bad_lines - FAILURES_LISTED} more lines or files cannot be read"})
-        return self.tally | {"counts": self.counts, "cleaning": self.changes, "failures": self.failures,
-                             "outputs": self.outputs.close()}
+            self.failures.append(
+                {
+                    "file": self.unit.files[0].name,
+                    "reason": f"{self.bad_lines - FAILURES_LISTED} more lines or files cannot be read",
+                }
+            )
+        return self.tally | {
+            "counts": self.counts,
+            "cleaning": self.changes,
+            "failures": self.failures,
+            "outputs": self.outputs.close(),
+        }
 
 
 def _numbers(chunk: Chunk, name: str, kind):

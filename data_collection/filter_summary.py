@@ -59,8 +59,10 @@ def report(manifest: dict) -> int:
     for language, row in manifest["counts"].items():
         print(f"{language:<8} {row['read']:>10} " + " ".join(f"{row[reason]:>16}" for reason in reasons))
     for language, steps in manifest["cleaning"].items():
-        print(f"cleaned {language}: " + ", ".join(f"{step} {row['changes']} in {row['documents']} documents"
-                                                  for step, row in steps.items()))
+        print(
+            f"cleaned {language}: "
+            + ", ".join(f"{step} {row['changes']} in {row['documents']} documents" for step, row in steps.items())
+        )
     if manifest["relabelled"]:
         print(f"{manifest['relabelled']} documents count under another language than they were declared in")
     if not manifest["counts"]:

@@ -11,15 +11,48 @@ import re
 
 from keyword_match import LANGUAGES
 
-ENGLISH_NAMES = {"english": "en", "chinese": "zh", "japanese": "ja", "french": "fr", "russian": "ru", "spanish": "es",
-                 "german": "de", "arabic": "ar"}
-OTHER_CODES = {"eng": "en", "zho": "zh", "chi": "zh", "cn": "zh", "jpn": "ja", "jp": "ja", "fra": "fr", "fre": "fr",
-               "rus": "ru", "spa": "es", "deu": "de", "ger": "de", "ara": "ar"}  # fmt: skip
+ENGLISH_NAMES = {
+    "english": "en",
+    "chinese": "zh",
+    "japanese": "ja",
+    "french": "fr",
+    "russian": "ru",
+    "spanish": "es",
+    "german": "de",
+    "arabic": "ar",
+}
+OTHER_CODES = {
+    "eng": "en",
+    "zho": "zh",
+    "chi": "zh",
+    "cn": "zh",
+    "jpn": "ja",
+    "jp": "ja",
+    "fra": "fr",
+    "fre": "fr",
+    "rus": "ru",
+    "spa": "es",
+    "deu": "de",
+    "ger": "de",
+    "ara": "ar",
+}
 CODES = {code: code for code in LANGUAGES} | OTHER_CODES
-SOURCE_WORDS = {"textbook": "textbook", "textbooks": "textbook", "book": "textbook", "books": "textbook",
-                "website": "website", "websites": "website", "site": "website", "sites": "website",
-                "culturax": "web", "cultural": "web", "filtered": "web", "existing": "existing",
-                "opensource": "existing", "small": "existing"}  # fmt: skip
+SOURCE_WORDS = {
+    "textbook": "textbook",
+    "textbooks": "textbook",
+    "book": "textbook",
+    "books": "textbook",
+    "website": "website",
+    "websites": "website",
+    "site": "website",
+    "sites": "website",
+    "culturax": "web",
+    "cultural": "web",
+    "filtered": "web",
+    "existing": "existing",
+    "opensource": "existing",
+    "small": "existing",
+}
 
 
 def language_of(path: str) -> str:

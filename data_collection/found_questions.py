@@ -60,21 +60,37 @@ class Finder:
 
     def __init__(self, index: Index):
         self.index = index
-        self._space = {way: (numpy.zeros(len(side.kind), numpy.int64),
-                             numpy.zeros(int(numpy.diff(side.offsets).max()), numpy.int64))
-                       for way, side in index.sides.items()}  # fmt: skip
+        self._space = {
+            way: (
+                numpy.zeros(len(side.kind), numpy.int64),
+                numpy.zeros(int(numpy.diff(side.offsets).max()), numpy.int64),
+            )
+            for way, side in index.sides.items()
+        }
 
     def find(self, text: str) -> list[Found]:
         """The questions that stand in a text, in order of their numbers."""
         found = []
         for way, side in self.index.sides.items():
-            if way == CHARACTERS and not has_cjk(numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"),
-                                                                  numpy.uint32)):
+            if way == CHARACTERS and not has_cjk(
+                numpy.frombuffer(text.encode("utf-32-le", "surrogatepass"), numpy.uint32)
+            ):
                 continue
             hashes, starts, ends = tokens_in(text, way)
-            places = find_places(hashes, GRAM[way], side.bits, side.keys, side.slots, side.starts,
-                                 side.post_unit, side.post_position, side.offsets, side.content, side.least,
-                                 *self._space[way])
+            places = find_places(
+                hashes,
+                GRAM[way],
+                side.bits,
+                side.keys,
+                side.slots,
+                side.starts,
+                side.post_unit,
+                side.post_position,
+                side.offsets,
+                side.content,
+                side.least,
+                *self._space[way],
+            )
             by_question = defaultdict(dict)
             for place in places:
                 by_question[int(side.question[place[UNIT]])][int(place[UNIT])] = place
@@ -181,8 +197,9 @@ class _Document:
         side, in_options = self.side, int(self.side.amount[options.start : options.stop].sum())
         if len(block) == 0:
             return 0, high, -1
-        possible = possible_content(options.start, options.stop, side.offsets, side.hashes, side.content, side.amount,
-                                    side.unequal, block)
+        possible = possible_content(
+            options.start, options.stop, side.offsets, side.hashes, side.content, side.amount, side.unequal, block
+        )
         if possible == 0 or possible < least or 2 * possible < in_options:
             return 0, high, -1
         covered, places, passage = 0, numpy.zeros(len(block), bool), None
@@ -225,8 +242,9 @@ class _Document:
             of_options, begin, end = self._options(question, options, first - room, last + 1 + room, enough - in_stem)
             first, last = min(first, begin), max(last, end)
             low = max(0, first - self._room(range(stem, stem + 1)))
-            ours, theirs = covered_near(side.tokens(stem), side.content_of(stem), self.hashes[low:first],
-                                        NEAR_GRAM[self.way])
+            ours, theirs = covered_near(
+                side.tokens(stem), side.content_of(stem), self.hashes[low:first], NEAR_GRAM[self.way]
+            )
             of_stem = int((ours & side.content_of(stem)).sum())
             if theirs.any():
                 first = low + int(numpy.flatnonzero(theirs)[0])

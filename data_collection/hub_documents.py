@@ -39,9 +39,15 @@ def find_hub_files(repository: str, configuration: str | None, split: str, revis
         commit = _retried(lambda: api.dataset_info(repository, revision=revision).sha)
         addresses = _retried(lambda: _addresses(repository, configuration, split, commit))
         names = [address.split(f"@{commit}/", 1)[-1] for address in addresses]
-        sizes = {entry.path: entry.size for start in range(0, len(names), 500)
-                 for entry in _retried(lambda some=names[start : start + 500]: api.get_paths_info(
-                     repository, some, repo_type="dataset", revision=commit))}
+        sizes = {
+            entry.path: entry.size
+            for start in range(0, len(names), 500)
+            for entry in _retried(
+                lambda some=names[start : start + 500]: api.get_paths_info(
+                    repository, some, repo_type="dataset", revision=commit
+                )
+            )
+        }
     except errors.GatedRepoError:
         raise InputError(f"--hub {repository} is gated: accept its terms on the hub and set HF_TOKEN") from None
     except errors.RevisionNotFoundError:
@@ -52,12 +58,16 @@ def find_hub_files(repository: str, configuration: str | None, split: str, revis
         raise InputError(f"--hub {repository}: {error}") from None
     except (errors.HfHubHTTPError, OSError, *_network_errors()) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"--hub {repository} cannot be read ({reason}); look at the network and run the same "
-                         "command again, or download the files and give their folder") from None
+        raise InputError(
+            f"--hub {repository} cannot be read ({reason}); look at the network and run the same "
+            "command again, or download the files and give their folder"
+        ) from None
     if wrong := [name for name in names if not name.endswith(HUB_SUFFIXES)]:
         raise InputError(f"--hub {repository}: {wrong[0]} is none of {', '.join(HUB_SUFFIXES)}; convert it first")
-    files = [InputFile(name, hf_hub_url(repository, name, repo_type="dataset", revision=commit), sizes[name])
-             for name in sorted(names)]
+    files = [
+        InputFile(name, hf_hub_url(repository, name, repo_type="dataset", revision=commit), sizes[name])
+        for name in sorted(names)
+    ]
     return HubFiles(commit, files)
 
 
@@ -67,8 +77,12 @@ def _addresses(repository: str, configuration: str | None, split: str, commit: s
 
     try:
         builder = datasets.load_dataset_builder(repository, configuration, revision=commit)
-    except (ValueError, RuntimeError, datasets.exceptions.DatasetNotFoundError,
-            datasets.exceptions.DataFilesNotFoundError) as error:
+    except (
+        ValueError,
+        RuntimeError,
+        datasets.exceptions.DatasetNotFoundError,
+        datasets.exceptions.DataFilesNotFoundError,
+    ) as error:
         raise InputError(f"--hub {repository} --config {configuration}: {' '.join(str(error).split())[:300]}") from None
     found = builder.config.data_files or {}
     if split not in found:
@@ -150,8 +164,9 @@ def fetch(address: str, first: int, last: int) -> bytes:
 
     headers = build_hf_headers() | {"Range": f"bytes={first}-{last - 1}", "Accept-Encoding": "identity"}
     try:
-        answer = http_backoff("GET", address, headers=headers, timeout=60, max_retries=HUB_RETRIES,
-                              retry_on_status_codes=BUSY)
+        answer = http_backoff(
+            "GET", address, headers=headers, timeout=60, max_retries=HUB_RETRIES, retry_on_status_codes=BUSY
+        )
         hf_raise_for_status(answer)
         if len(answer.content) != last - first:
             raise OSError(f"{len(answer.content)} bytes came in place of {last - first}")

@@ -70,16 +70,25 @@ def build_automaton(language: str, rule: str, keywords: list[Keyword]) -> Automa
     symbols = FIRST_LETTER + len(alphabet)
     patterns, flags = _patterns(language, rule, keywords, alphabet)
     texts = [k.bare if rule == "published" else k.text for k in keywords]
-    proclitics = [sum(alphabet[c] * PROCLITIC_BASE**i for i, c in enumerate(reversed(p)))
-                  for p in PROCLITICS if p and language == "ar" and rule == "bounded"]  # fmt: skip
+    proclitics = [
+        sum(alphabet[c] * PROCLITIC_BASE**i for i, c in enumerate(reversed(p)))
+        for p in PROCLITICS
+        if p and language == "ar" and rule == "bounded"
+    ]
     return Automaton(
         way=PUBLISHED if rule == "published" else ANYWHERE if language in UNSPACED else WORDS,
-        symbols=symbols, symbol_of=_symbols_of_code_points(rule, alphabet),
+        symbols=symbols,
+        symbol_of=_symbols_of_code_points(rule, alphabet),
         **_states(patterns, symbols, runs=rule == "bounded"),
-        keywords=numpy.array([(len(t if rule == "published" else t.replace(" ", "")), t.count(" ") + 1, flag)
-                              for t, flag in zip(texts, flags, strict=True)], numpy.int64),
+        keywords=numpy.array(
+            [
+                (len(t if rule == "published" else t.replace(" ", "")), t.count(" ") + 1, flag)
+                for t, flag in zip(texts, flags, strict=True)
+            ],
+            numpy.int64,
+        ),
         proclitics=numpy.array(proclitics, numpy.int64),
-    )  # fmt: skip
+    )
 
 
 def _letters(language: str, rule: str, keywords: list[Keyword]) -> list[str]:
@@ -210,16 +219,22 @@ def _table(children, fail, order, number_of, symbols: int) -> dict:
         rows[node, SKIP] = node
     table = numpy.empty_like(rows)
     table[number_of] = number_of[rows] * numpy.uint32(symbols)
-    return {"table": table.reshape(-1), "edge_starts": numpy.zeros(1, numpy.int32),
-            "edge_symbols": numpy.zeros(1, numpy.uint16), "edge_states": numpy.zeros(1, numpy.uint32),
-            "fallback": numpy.zeros(1, numpy.uint32)}  # fmt: skip
+    return {
+        "table": table.reshape(-1),
+        "edge_starts": numpy.zeros(1, numpy.int32),
+        "edge_symbols": numpy.zeros(1, numpy.uint16),
+        "edge_states": numpy.zeros(1, numpy.uint32),
+        "fallback": numpy.zeros(1, numpy.uint32),
+    }
 
 
 def _edges(children, fail, number_of) -> dict:
     node_of = numpy.argsort(number_of).tolist()
     edges = [sorted(children[node].items()) for node in node_of]
-    return {"table": numpy.zeros(1, numpy.uint32),
-            "edge_starts": numpy.cumsum([0, *map(len, edges)], dtype=numpy.int32),
-            "edge_symbols": numpy.array([symbol for row in edges for symbol, _ in row], numpy.uint16),
-            "edge_states": number_of[[child for row in edges for _, child in row]],
-            "fallback": number_of[[fail[node] for node in node_of]]}  # fmt: skip
+    return {
+        "table": numpy.zeros(1, numpy.uint32),
+        "edge_starts": numpy.cumsum([0, *map(len, edges)], dtype=numpy.int32),
+        "edge_symbols": numpy.array([symbol for row in edges for symbol, _ in row], numpy.uint16),
+        "edge_states": number_of[[child for row in edges for _, child in row]],
+        "fallback": number_of[[fail[node] for node in node_of]],
+    }

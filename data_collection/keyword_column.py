@@ -65,8 +65,11 @@ class ColumnScorer:
         edges = numpy.concatenate([begins[some], ends[some]])
         if self._is_utf8(data, first, last) and not (data[edges[edges < last]] & 0xC0 == 0x80).any():
             return []  # all is valid, also between the texts, and no text begins or ends inside a character
-        return [row for row, (begin, end) in enumerate(zip(begins, ends, strict=True))
-                if not self._is_utf8(data, begin, end)]  # fmt: skip
+        return [
+            row
+            for row, (begin, end) in enumerate(zip(begins, ends, strict=True))
+            if not self._is_utf8(data, begin, end)
+        ]
 
 
 def _zeros(rows: int) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -89,8 +92,12 @@ def _documents(texts) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
 
 def _load_kernel(automaton):
     """The compiled functions, tried on an empty column; says so if it has to be compiled, which takes a while."""
-    notice = threading.Timer(PATIENCE_S, print, ("compiling the keyword matcher (once per machine, about 10 s)",),
-                             {"file": sys.stderr, "flush": True})  # fmt: skip
+    notice = threading.Timer(
+        PATIENCE_S,
+        print,
+        ("compiling the keyword matcher (once per machine, about 10 s)",),
+        {"file": sys.stderr, "flush": True},
+    )
     notice.start()
     try:
         from keyword_kernel import is_utf8, score_documents

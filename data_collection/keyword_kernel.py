@@ -327,7 +327,12 @@ def scan(a, data, lane, hits):
     """
     table, symbol_of, dense = a.table, a.symbol_of, a.dense
     edge_starts, edge_symbols, edge_states, fallback, root_row = (
-        a.edge_starts, a.edge_symbols, a.edge_states, a.fallback, a.root_row)  # fmt: skip
+        a.edge_starts,
+        a.edge_symbols,
+        a.edge_states,
+        a.fallback,
+        a.root_row,
+    )
     first_hit = numpy.uint32(a.first_hit * (a.symbols if dense else 1))
     at, end, state, characters, n = lane[AT], lane[UP_TO], numpy.uint32(lane[STATE]), lane[CHARACTERS], lane[HITS]
     while at < end and n < HITS_AT_ONCE - MOST_LETTERS:
@@ -434,15 +439,29 @@ def score_documents(a, data, begins, ends, ascii_end, distinct, density):
                 for i in range(hit_starts[hit], hit_starts[hit + 1]):
                     keyword = numpy.int64(hit_keywords[i])
                     if way == PUBLISHED:
-                        new, letters = count_published(keywords, symbol_of, data, end, place, index, length, keyword,
-                                                       seen, free, stamp)  # fmt: skip
+                        new, letters = count_published(
+                            keywords, symbol_of, data, end, place, index, length, keyword, seen, free, stamp
+                        )
                         total += new
                         covered += letters
                     else:
                         if n == len(found):
                             found = twice_as_long(found)
-                        n += add_candidate(way, keywords, a.proclitics, symbol_of, data, begin, end, place, index,
-                                           length, keyword, found[n], memory)  # fmt: skip
+                        n += add_candidate(
+                            way,
+                            keywords,
+                            a.proclitics,
+                            symbol_of,
+                            data,
+                            begin,
+                            end,
+                            place,
+                            index,
+                            length,
+                            keyword,
+                            found[n],
+                            memory,
+                        )
             if lanes[which, AT] >= end:
                 break
             lanes[which, HITS] = 0
@@ -461,10 +480,14 @@ def breaks(third, second, last, byte):
     awaited = (last >= 0xC0) | (second >= 0xE0) | (third >= 0xF0)
     return (
         (continues ^ awaited)
-        | (byte == 0xC0) | (byte == 0xC1) | (byte > 0xF4)  # too long for what it says; above U+10FFFF
-        | ((last == 0xE0) & (byte < 0xA0)) | ((last == 0xF0) & (byte < 0x90))  # too long
-        | ((last == 0xED) & (byte >= 0xA0)) | ((last == 0xF4) & (byte >= 0x90))  # surrogates; above U+10FFFF
-    )  # fmt: skip
+        | (byte == 0xC0)
+        | (byte == 0xC1)
+        | (byte > 0xF4)  # too long for what it says; above U+10FFFF
+        | ((last == 0xE0) & (byte < 0xA0))
+        | ((last == 0xF0) & (byte < 0x90))  # too long
+        | ((last == 0xED) & (byte >= 0xA0))
+        | ((last == 0xF4) & (byte >= 0x90))  # surrogates; above U+10FFFF
+    )
 
 
 @compiled

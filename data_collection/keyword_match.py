@@ -213,15 +213,14 @@ class BoundedMatcher(Matcher):
         single, phrases = answer
         for phrase, place in phrases:
             *middle, last = words[i + 1 : i + len(phrase)] or [""]
-            if middle == phrase[1:-1] and (
-                    last == phrase[-1] or (place == "start" and last.startswith(phrase[-1]))):
+            if middle == phrase[1:-1] and (last == phrase[-1] or (place == "start" and last.startswith(phrase[-1]))):
                 return " ".join(phrase), len(phrase)
         return single, 1 if single else 0
 
     def _look_up(self, word: str) -> tuple[str, list] | None:
         bare_forms = [word]
         if self.language == "ar":
-            bare_forms += [word[len(p):] for p in PROCLITICS if p and word.startswith(p)]
+            bare_forms += [word[len(p) :] for p in PROCLITICS if p and word.startswith(p)]
         phrases = [phrase for bare in bare_forms for phrase in self.phrases.get(bare, ())]
         phrases.sort(key=lambda phrase: self._rank(" ".join(phrase[0])), reverse=True)
         found = [e for e in self.endings if word.endswith(e)] + [t for t in self.inside if t in word]
@@ -254,7 +253,7 @@ class UnspacedMatcher(Matcher):
 
     @staticmethod
     def _expression(keyword: str) -> str:
-        """"ct" must not be found in "doctor", nor "x線" in "max線"."""
+        """ "ct" must not be found in "doctor", nor "x線" in "max線"."""
         left = r"(?<![a-z0-9])" if LATIN_START.match(keyword) else ""
         right = r"(?![a-z])" if LATIN_END.match(keyword) else ""
         return left + re.escape(keyword).replace(r"\ ", " +") + right

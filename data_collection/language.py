@@ -25,9 +25,18 @@ LETTER_WINDOWS = {"py3langid": (4, 100), "langdetect": (1, 1200)}
 
 # (first, last) code points and the script they belong to; letters elsewhere are told by their Unicode name.
 BLOCKS = (
-    (0x0041, 0x024F, "Latin"), (0x1E00, 0x1EFF, "Latin"), (0x0400, 0x052F, "Cyrillic"), (0x0600, 0x077F, "Arabic"),
-    (0xFB50, 0xFDFF, "Arabic"), (0xFE70, 0xFEFF, "Arabic"), (0x3041, 0x30FF, "Kana"), (0x3400, 0x4DBF, "Han"),
-    (0x4E00, 0x9FFF, "Han"), (0xF900, 0xFAFF, "Han"), (0x20000, 0x323AF, "Han"), (0xAC00, 0xD7A3, "Hangul"),
+    (0x0041, 0x024F, "Latin"),
+    (0x1E00, 0x1EFF, "Latin"),
+    (0x0400, 0x052F, "Cyrillic"),
+    (0x0600, 0x077F, "Arabic"),
+    (0xFB50, 0xFDFF, "Arabic"),
+    (0xFE70, 0xFEFF, "Arabic"),
+    (0x3041, 0x30FF, "Kana"),
+    (0x3400, 0x4DBF, "Han"),
+    (0x4E00, 0x9FFF, "Han"),
+    (0xF900, 0xFAFF, "Han"),
+    (0x20000, 0x323AF, "Han"),
+    (0xAC00, 0xD7A3, "Hangul"),
 )
 ONE_LANGUAGE_SCRIPTS = {"Hangul": "ko", "Greek": "el", "Hebrew": "he", "Thai": "th", "Georgian": "ka", "Armenian": "hy"}
 SCRIPTS_OF = {"Latin": ("en", "fr", "es", "de"), "Cyrillic": ("ru",), "Arabic": ("ar",)}
@@ -38,10 +47,10 @@ CP1252_SIGNS = bytes(b for b in range(256) if not bytes([b]).decode("cp1252", "r
 # pidgins and minor Romance languages took texts away from the eight.
 CANDIDATES = {
     "Latin": "en fr es de pt it ca gl oc ro la nl af sv da no nn fi et lv lt pl cs sk sl hr bs sq hu tr az uz id ms jv "
-             "tl vi sw eu ga cy br mt is fo eo ht so ha yo ig zu xh rw mg ku lb fy gd",
+    "tl vi sw eu ga cy br mt is fo eo ht so ha yo ig zu xh rw mg ku lb fy gd",
     "Cyrillic": "ru uk bg be mk sr kk ky mn tg tt ba uz az",
     "Arabic": "ar arz ary fa ur ps ug",
-}  # fmt: skip
+}
 # py3langid's score of each of the eight is raised by this much (nats, added to its log prior): documents come as one of
 # them. 100 characters of Spanish are then found to be Spanish in 98.4 % instead of 95.7 %, and none of the sample's
 # sentences in neighbouring languages is taken for one of the eight.

@@ -54,8 +54,11 @@ def _load_model():
     from py3langid.modelio import load_model
 
     weights, priors, labels, next_states, rows, outputs = load_model(MODEL_DIR / MODEL_FILE)
-    walk = (numpy.asarray(next_states), numpy.asarray(rows, dtype=numpy.int64) << 8,
-            numpy.asarray(outputs, dtype=numpy.int32))
+    walk = (
+        numpy.asarray(next_states),
+        numpy.asarray(rows, dtype=numpy.int64) << 8,
+        numpy.asarray(outputs, dtype=numpy.int32),
+    )
     return walk, list(labels), numpy.asarray(weights), numpy.asarray(priors)
 
 

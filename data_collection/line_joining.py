@@ -21,15 +21,58 @@ TAIL = re.compile(r"[^\W_]+")
 # "Kinder- und Jugendmedizin", "pre- and postnatal": the first word's end is left for the second to say.
 SUSPENDED = frozenset(("und", "oder", "bzw", "sowie", "and", "or", "et", "ou", "y", "и", "или"))
 # First and second parts that make compounds written with a hyphen. Few and sure ones: the rest is joined.
-HEADS = frozenset((
-    "non", "self", "well", "low", "high", "half", "ex", "demi", "sous", "кое",
-    "сердечно", "желудочно", "лечебно", "научно", "клинико", "социально", "медико", "костно", "нервно", "инфекционно",
-    "опорно", "черепно",
-))  # fmt: skip
-TAILS = frozenset((
-    "based", "related", "year", "term", "like", "free", "specific", "induced", "associated", "positive", "negative",
-    "resistant", "même", "mêmes", "là", "dessus", "dessous", "delà", "то", "либо", "нибудь", "таки",
-))  # fmt: skip
+HEADS = frozenset(
+    (
+        "non",
+        "self",
+        "well",
+        "low",
+        "high",
+        "half",
+        "ex",
+        "demi",
+        "sous",
+        "кое",
+        "сердечно",
+        "желудочно",
+        "лечебно",
+        "научно",
+        "клинико",
+        "социально",
+        "медико",
+        "костно",
+        "нервно",
+        "инфекционно",
+        "опорно",
+        "черепно",
+    )
+)
+TAILS = frozenset(
+    (
+        "based",
+        "related",
+        "year",
+        "term",
+        "like",
+        "free",
+        "specific",
+        "induced",
+        "associated",
+        "positive",
+        "negative",
+        "resistant",
+        "même",
+        "mêmes",
+        "là",
+        "dessus",
+        "dessous",
+        "delà",
+        "то",
+        "либо",
+        "нибудь",
+        "таки",
+    )
+)
 PAIRS = frozenset({("peut", "être"), ("bien", "être"), ("rendez", "vous"), ("c'est", "à"), ("из", "за"), ("из", "под")})
 NO_HEADS = frozenset(("in", "un", "re", "de", "inter", "over"))  # "un-related" is no compound
 NO_TAILS = re.compile(r"(?:est|ness|ing|cri\w*|tra\w*)$")  # high-est, well-ness, sous-crire

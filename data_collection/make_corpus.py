@@ -46,21 +46,42 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("input", type=Path, help=f"a folder that holds any of the folders {', '.join(SOURCES)}")
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add("--benchmark", type=Path, nargs="+", metavar="DIR",
-        help="folders of exam questions to look for, such as data/MMedBench/Test (default: nobody looks)")
-    add("--mode", choices=MODES, default="cut",
+    add(
+        "--benchmark",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders of exam questions to look for, such as data/MMedBench/Test (default: nobody looks)",
+    )
+    add(
+        "--mode",
+        choices=MODES,
+        default="cut",
         help="what becomes of documents with exam questions: report: nothing; drop: they go; cut: the passage goes "
-             "(default: %(default)s)")
+        "(default: %(default)s)",
+    )
     add("--tokenizer", metavar="PATH_OR_NAME", help="count tokens with it for the dataset card")
     add("--licence", default="unknown", help="licence of documents that name none (default: %(default)s)")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
-        help="processes of each step (default: one per CPU core, %(default)s here)")
-    add("--recipes", type=Path, metavar="DIR",
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes of each step (default: one per CPU core, %(default)s here)",
+    )
+    add(
+        "--recipes",
+        type=Path,
+        metavar="DIR",
         help="folder of recipes for single steps: filter.yaml, ocr.yaml, websites.yaml, existing_corpora.yaml, "
-             "deduplicate.yaml, decontaminate.yaml, build_corpus.yaml, as many as are there")
+        "deduplicate.yaml, decontaminate.yaml, build_corpus.yaml, as many as are there",
+    )
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-        help="check the inputs, print the commands, write nothing")
+    add(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check the inputs, print the commands, write nothing",
+    )
     return parser
 
 
@@ -79,10 +100,19 @@ def main(argv: list[str] | None = None) -> int:
     seconds = seconds_so_far(args.out)
     text = report_of(manifests, seconds)
     write_text(args.out / "report.md", text)
-    write_json(args.out / "run.json", {
-        "format_version": 1, "stage": "data_collection/make_corpus.py", "commands": [shown(step) for step in steps],
-        "seconds": seconds, "steps_with_failures": failed,
-        "counts": manifests[CORPUS]["counts"], "removed": manifests[CORPUS]["removed"], "provenance": provenance(argv)})
+    write_json(
+        args.out / "run.json",
+        {
+            "format_version": 1,
+            "stage": "data_collection/make_corpus.py",
+            "commands": [shown(step) for step in steps],
+            "seconds": seconds,
+            "steps_with_failures": failed,
+            "counts": manifests[CORPUS]["counts"],
+            "removed": manifests[CORPUS]["removed"],
+            "provenance": provenance(argv),
+        },
+    )
     print(text)
     for name in failed:
         print(f"{name}: some inputs could not be read; see {args.out / name / 'failures.jsonl'}")
@@ -94,11 +124,14 @@ def find_inputs(args: argparse.Namespace) -> list[str]:
     if not args.input.is_dir():
         raise InputError(f"{args.input} is no folder; give one that holds any of the folders {', '.join(SOURCES)}")
     refuse_nesting(args.input, args.out)
-    strange = sorted(path.name for path in args.input.iterdir()
-                     if path.name not in SOURCES and not path.name.startswith("."))
+    strange = sorted(
+        path.name for path in args.input.iterdir() if path.name not in SOURCES and not path.name.startswith(".")
+    )
     if strange:
-        raise InputError(f"{args.input / strange[0]}: nobody would read it; put it into one of the folders "
-                         f"{', '.join(SOURCES)} there, or take it away")
+        raise InputError(
+            f"{args.input / strange[0]}: nobody would read it; put it into one of the folders "
+            f"{', '.join(SOURCES)} there, or take it away"
+        )
     kinds = [kind for kind in SOURCES if os.path.lexists(args.input / kind)]  # a link to nothing is to be named too
     if not kinds:
         raise InputError(f"{args.input} is empty; give a folder that holds any of the folders {', '.join(SOURCES)}")
@@ -110,8 +143,9 @@ def find_inputs(args: argparse.Namespace) -> list[str]:
             raise InputError(f"--benchmark {folder}: no folder; give one of questions, such as data/MMedBench/Test")
     if args.workers < 1:
         raise InputError(f"--workers {args.workers}: at least 1 is needed")
-    known = {Path(script).stem for script in (*SOURCES.values(), "deduplicate.py", "decontaminate.py",
-                                              "build_corpus.py")}
+    known = {
+        Path(script).stem for script in (*SOURCES.values(), "deduplicate.py", "decontaminate.py", "build_corpus.py")
+    }
     if args.recipes and not args.recipes.is_dir():
         raise InputError(f"--recipes {args.recipes} is no folder")
     for path in sorted(args.recipes.iterdir()) if args.recipes else ():
@@ -129,12 +163,19 @@ def plan(args: argparse.Namespace, kinds: list[str]) -> list[Step]:
     steps.append(_step(args, "duplicates", "deduplicate.py", [*folders, *workers]))
     lists = ["--duplicates", str(out / "duplicates")]
     if args.benchmark:
-        steps.append(_step(args, "contamination", "decontaminate.py",
-                           [*folders, "--benchmark", *map(str, args.benchmark), "--mode", args.mode, *lists, *workers]))
+        steps.append(
+            _step(
+                args,
+                "contamination",
+                "decontaminate.py",
+                [*folders, "--benchmark", *map(str, args.benchmark), "--mode", args.mode, *lists, *workers],
+            )
+        )
         lists += ["--contamination", str(out / "contamination")]
     tokenizer = ["--tokenizer", args.tokenizer] if args.tokenizer else []
-    steps.append(_step(args, CORPUS, "build_corpus.py",
-                       [*folders, *lists, "--licence", args.licence, *tokenizer, *workers]))
+    steps.append(
+        _step(args, CORPUS, "build_corpus.py", [*folders, *lists, "--licence", args.licence, *tokenizer, *workers])
+    )
     for step in steps:
         _refuse_settled_keys(step)
     return [*steps, Step("check", "check_corpus.py", [str(out / CORPUS)])]
@@ -173,11 +214,15 @@ def run_step(step: Step, out: Path, steps: list[Step]) -> int:
     print(f"\n== {steps.index(step) + 1} of {len(steps)}: {step.name}\n$ {shown(step)}", flush=True)
     is_made_already = (out / step.name / "manifest.json").exists()
     begun = time.monotonic()
-    code = subprocess.run([sys.executable, HERE / step.script, *step.arguments], check=False,
-                          preexec_fn=end_with_parent).returncode
+    code = subprocess.run(
+        [sys.executable, HERE / step.script, *step.arguments], check=False, preexec_fn=end_with_parent
+    ).returncode
     if code not in (0, DONE_WITH_FAILURES):
-        print(f"make_corpus.py: step {step.name} stopped ({code}); what it says above names the remedy, and the same "
-              "command goes on from here", file=sys.stderr)
+        print(
+            f"make_corpus.py: step {step.name} stopped ({code}); what it says above names the remedy, and the same "
+            "command goes on from here",
+            file=sys.stderr,
+        )
         raise SystemExit(code if code > 0 else 1)
     if not is_made_already:  # what is reused took its time before
         seconds = seconds_so_far(out)

@@ -21,8 +21,15 @@ DASHES = "\u2010\u2011\u2012\u2013\u2212\uff0dー"
 # The longest row of digits with up to three separators between: at least 7 digits. Whole rows are judged, so that a
 # masked number does not change what its neighbours are.
 ROW = re.compile(rf"[{DIGITS}](?:[ \u00a0.()（）/{DASHES}-]{{0,3}}[{DIGITS}]){{6,}}+")
-PLAIN = str.maketrans({**dict.fromkeys(DASHES, "-"), "（": "(", "）": ")", "\u00a0": " ",
-                       **{chr(zero + i): str(i) for zero in (0xFF10, 0x660, 0x6F0) for i in range(10)}})
+PLAIN = str.maketrans(
+    {
+        **dict.fromkeys(DASHES, "-"),
+        "（": "(",
+        "）": ")",
+        "\u00a0": " ",
+        **{chr(zero + i): str(i) for zero in (0xFF10, 0x660, 0x6F0) for i in range(10)},
+    }
+)
 DATE = re.compile(r"(?:\d{4}[-./ ]\d\d?[-./ ]\d\d?|\d\d?[-./ ]\d\d?[-./ ]\d{4})(?:[ ./-].*)?")
 
 BEFORE = (
@@ -33,13 +40,18 @@ BEFORE = (
     r"电话|電話|手机|手機|热线|熱線|传真|拨打|致电|電話番号|携帯|ファックス|お問い合わせ|"
     r"هاتف|الهاتف|تلفون|تليفون|جوال|الجوال|موبايل|فاكس|واتساب"
 )
-ANNOUNCED = re.compile(rf"(?<![^\W\u3040-\u30ff\u3400-\u9fff])(?:{BEFORE})(?: ?(?:no|nr|number|numéro|номер))?"
-                       r"[\s.:：=(（+＋-]{0,4}$", re.IGNORECASE)  # fmt: skip
+ANNOUNCED = re.compile(
+    rf"(?<![^\W\u3040-\u30ff\u3400-\u9fff])(?:{BEFORE})(?: ?(?:no|nr|number|numéro|номер))?"
+    r"[\s.:：=(（+＋-]{0,4}$",
+    re.IGNORECASE,
+)
 UNITS = ("%", "°", "‰", "*", "=")
 # A number before one of these is a dose or a count, whatever its shape (in Chinese "unit" is a workplace, too).
-UNIT = re.compile(r"[ \u00a0]?(?:(?:mg|[µμ]g|mcg|kg|g|ng|ml|[µμ]l|dl|IU|UI|IE|units|unités|unidades|Einheiten|"
-                  r"mmol|cells|reads|copies|bp|мг|мкг|кг|мл|ЕД|МЕ|клет\w+|ملغ|مل)(?!\w)|毫克|微克|毫升|単位)",
-                  re.IGNORECASE)  # fmt: skip
+UNIT = re.compile(
+    r"[ \u00a0]?(?:(?:mg|[µμ]g|mcg|kg|g|ng|ml|[µμ]l|dl|IU|UI|IE|units|unités|unidades|Einheiten|"
+    r"mmol|cells|reads|copies|bp|мг|мкг|кг|мл|ЕД|МЕ|клет\w+|ملغ|مل)(?!\w)|毫克|微克|毫升|単位)",
+    re.IGNORECASE,
+)
 LOOK_BACK = 32  # characters before a row in which its announcement may stand
 
 # Written with ASCII digits and "-" for any dash. Each is a whole row.

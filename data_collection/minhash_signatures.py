@@ -28,8 +28,9 @@ DOCUMENTS_AT_ONCE = 512
 FOREIGN = "language is none of the eight"
 # What is known of each document: its id's 64 bits, where its shingles begin and how many, characters of its text, and
 # its places in LANGUAGES and SOURCE_ORDER.
-DOCUMENT = numpy.dtype([("id", "u8"), ("start", "u8"), ("count", "u4"), ("characters", "u4"), ("language", "u1"),
-                        ("source", "u1")])  # fmt: skip
+DOCUMENT = numpy.dtype(
+    [("id", "u8"), ("start", "u8"), ("count", "u4"), ("characters", "u4"), ("language", "u1"), ("source", "u1")]
+)
 
 
 class Bands(NamedTuple):
@@ -55,9 +56,14 @@ def method(threshold: float) -> dict:
     from rensa import RMinHash
 
     bands = bands_for(threshold)
-    return {"shingles": f"{UNITS} words, {' and '.join(CHARACTER_LANGUAGES)} {UNITS} characters",
-            "permutations": PERMUTATIONS, "bands": bands.bands, "rows": bands.rows, "seed": SEED,
-            "minhash": f"rensa {version('rensa')}, algorithm {RMinHash.ALGORITHM_VERSION}"}
+    return {
+        "shingles": f"{UNITS} words, {' and '.join(CHARACTER_LANGUAGES)} {UNITS} characters",
+        "permutations": PERMUTATIONS,
+        "bands": bands.bands,
+        "rows": bands.rows,
+        "seed": SEED,
+        "minhash": f"rensa {version('rensa')}, algorithm {RMinHash.ALGORITHM_VERSION}",
+    }
 
 
 def band_keys(hashes: numpy.ndarray, ends: numpy.ndarray, bands: Bands) -> numpy.ndarray:
@@ -103,8 +109,13 @@ def sign_unit(unit: Unit, manifest: dict, folder: Path, threshold: float) -> dic
                 hashes.tofile(file)
                 shingles += len(hashes)
             foreign += sum(d["language"] not in LANGUAGES for d in batch)
-    return write_unit(folder, numpy.concatenate([numpy.empty(0, DOCUMENT), *facts]),
-                      numpy.concatenate([numpy.empty((0, bands.bands), numpy.uint64), *keys]), origins, foreign)
+    return write_unit(
+        folder,
+        numpy.concatenate([numpy.empty(0, DOCUMENT), *facts]),
+        numpy.concatenate([numpy.empty((0, bands.bands), numpy.uint64), *keys]),
+        origins,
+        foreign,
+    )
 
 
 def write_unit(folder: Path, documents: numpy.ndarray, keys: numpy.ndarray, origins: list[str], foreign: int) -> dict:
@@ -115,8 +126,11 @@ def write_unit(folder: Path, documents: numpy.ndarray, keys: numpy.ndarray, orig
     numpy.save(folder / "documents.npy", documents)
     keys.T.tofile(folder / "keys.bin")
     _write_origins(folder / "origins.parquet", origins)
-    done = {"documents": len(documents), "shingles": int(documents["count"].sum()),
-            "skipped": {FOREIGN: foreign} if foreign else {}}
+    done = {
+        "documents": len(documents),
+        "shingles": int(documents["count"].sum()),
+        "skipped": {FOREIGN: foreign} if foreign else {},
+    }
     write_json(folder / "done.json", done)
     return done
 

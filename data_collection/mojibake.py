@@ -33,9 +33,7 @@ PUNCTUATION_CYRILLIC = re.compile(f"вЂ{NEXT_CYRILLIC}|в„[–ў]")
 ANY_CYRILLIC = re.compile(f"(?<![а-яА-Я])(?:[РС]{NEXT_CYRILLIC})++(?![а-яА-Я])")
 LOST_SPACE = re.compile("Ã (?=[ ,.;:!?)»\n]|$)|Ã(?= )")
 # What no language writes, whatever it was: first bytes whose second one was lost or changed on the way.
-BROKEN = re.compile(
-    "[âïÃÂÐÑв](?:(?<=â)€|(?<=ï)¿½|(?<=[ÃÂ])[?\xa0-\xbf]|(?<=[ÐÑ])[?\x80-\xbf]|(?<=в)Ђ)"
-)  # fmt: skip
+BROKEN = re.compile("[âïÃÂÐÑв](?:(?<=â)€|(?<=ï)¿½|(?<=[ÃÂ])[?\xa0-\xbf]|(?<=[ÐÑ])[?\x80-\xbf]|(?<=в)Ђ)")
 # Nearly every text is done with after one search for a first byte before a second one. "?" is what a lost byte becomes.
 SUSPECT = re.compile(f"[\xc2-\xf4РСв](?:{NEXT}|{NEXT_CYRILLIC}|[?])")
 

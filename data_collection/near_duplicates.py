@@ -61,8 +61,11 @@ def join_band(catalogue: Catalogue, band: int, threshold: float, forest: numpy.n
         at = groups.begins[:-1]
         open_ones = groups.large | (numpy.minimum.reduceat(roots, at) != numpy.maximum.reduceat(roots, at))
         sizes = numpy.diff(groups.begins)
-        groups = Groups(groups.members[numpy.repeat(open_ones, sizes)],
-                        numpy.append(0, numpy.cumsum(sizes[open_ones])), groups.large[open_ones])
+        groups = Groups(
+            groups.members[numpy.repeat(open_ones, sizes)],
+            numpy.append(0, numpy.cumsum(sizes[open_ones])),
+            groups.large[open_ones],
+        )
     joined = [numpy.empty((0, 2), numpy.int32)]
     for matches in compare(catalogue, groups, threshold, forest):
         joined.append(numpy.stack([matches.earlier, matches.later], axis=1).astype(numpy.int32))
@@ -81,8 +84,9 @@ def compare(catalogue: Catalogue, groups: Groups, threshold: float, forest: nump
             piece = Groups(numpy.concatenate([leaders, piece.members]), piece.begins + known, piece.large)
             piece.begins[0] = 0
         shingles, ends = catalogue.shingles(piece.members)
-        matches, last_leaders = compare_groups(piece.members, piece.begins, piece.large, known, shingles, ends,
-                                               threshold, SMALL_GROUP, LEADERS, forest)
+        matches, last_leaders = compare_groups(
+            piece.members, piece.begins, piece.large, known, shingles, ends, threshold, SMALL_GROUP, LEADERS, forest
+        )
         leaders = piece.members[last_leaders]
         yield Matches(*matches)
 
@@ -100,8 +104,14 @@ def _pieces(catalogue: Catalogue, groups: Groups) -> Iterator[tuple[Groups, bool
         last = int(numpy.searchsorted(size_up_to_group, size_up_to[begin] + SHINGLES_AT_ONCE, "right")) - 1
         if last > group or not groups.large[group]:
             last = max(last, group + 1)  # groups [group, last) fit
-            yield Groups(groups.members[begin : groups.begins[last]], groups.begins[group : last + 1] - begin,
-                         groups.large[group:last]), False
+            yield (
+                Groups(
+                    groups.members[begin : groups.begins[last]],
+                    groups.begins[group : last + 1] - begin,
+                    groups.large[group:last],
+                ),
+                False,
+            )
             group = last
             continue
         going_on = False

@@ -53,40 +53,92 @@ MIN_CONFIDENCE = 60.0
 
 MEMORY_GIB = {"tesseract": 1.25, "rapidocr": 3.0}  # by the engine for Chinese
 
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("pdfs", type=Path, help="a PDF, or a folder of PDFs, searched with its subfolders")
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add("--language", nargs="+", default=[AUTO], metavar="CODE",
-        help="language of the PDFs, or several such as en fr; auto: told page by page (default: auto)")
-    add("--workers", type=int, default=len(os.sched_getaffinity(0)),
-        help="processes; they share the pages of a big PDF too (default: one per CPU core, %(default)s here)")
-    add("--shard", type=parse_shard, metavar="i/n",
-        help="read only the i-th of n shares of the PDFs, i from 0 to n-1 (or from 1 to n)")
-    add("--passwords", type=Path, metavar="FILE",
-        help="passwords of encrypted PDFs: lines of a path relative to PDFS (or *), a tab and the password")
+    add(
+        "--language",
+        nargs="+",
+        default=[AUTO],
+        metavar="CODE",
+        help="language of the PDFs, or several such as en fr; auto: told page by page (default: auto)",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="processes; they share the pages of a big PDF too (default: one per CPU core, %(default)s here)",
+    )
+    add(
+        "--shard",
+        type=parse_shard,
+        metavar="i/n",
+        help="read only the i-th of n shares of the PDFs, i from 0 to n-1 (or from 1 to n)",
+    )
+    add(
+        "--passwords",
+        type=Path,
+        metavar="FILE",
+        help="passwords of encrypted PDFs: lines of a path relative to PDFS (or *), a tab and the password",
+    )
     add("--limit", type=int, help="read only the first N PDFs in order of their paths")
-    add("--timeout", type=float, default=120.0, metavar="SECONDS",
-        help="longest time for one page (default: %(default)s s)")
-    add("--dpi", type=int, default=RESOLUTION,
-        help="dots per inch at which scanned pages are drawn, small print at 300 or more (default: %(default)s)")
-    add("--engine", choices=ENGINES, default=None,
+    add(
+        "--timeout",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="longest time for one page (default: %(default)s s)",
+    )
+    add(
+        "--dpi",
+        type=int,
+        default=RESOLUTION,
+        help="dots per inch at which scanned pages are drawn, small print at 300 or more (default: %(default)s)",
+    )
+    add(
+        "--engine",
+        choices=ENGINES,
+        default=None,
         help="how tesseract is asked: inside the process, or as a program for each page (default: inside, where "
-             "tesserocr can be imported)")
-    add("--chinese-engine", choices=CHINESE_ENGINES, default=CHINESE_ENGINES[0],
-        help="rapidocr, if it is installed: slower than tesseract, with fewer errors (default: %(default)s)")
-    add("--min-confidence", type=float, default=MIN_CONFIDENCE, metavar="PERCENT",
+        "tesserocr can be imported)",
+    )
+    add(
+        "--chinese-engine",
+        choices=CHINESE_ENGINES,
+        default=CHINESE_ENGINES[0],
+        help="rapidocr, if it is installed: slower than tesseract, with fewer errors (default: %(default)s)",
+    )
+    add(
+        "--min-confidence",
+        type=float,
+        default=MIN_CONFIDENCE,
+        metavar="PERCENT",
         help="recognised pages under this mean word confidence stay out of documents.jsonl and are listed as failures "
-             "(default: %(default)s)")
-    add("--drop-front-matter", action=argparse.BooleanOptionalAction, default=True,
-        help="leave the first 1.8 %% + 3 and the last 5 pages of PDFs of 100 pages and more out of documents.jsonl")
-    add("--memory", type=float, metavar="GIB",
+        "(default: %(default)s)",
+    )
+    add(
+        "--drop-front-matter",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave the first 1.8 %% + 3 and the last 5 pages of PDFs of 100 pages and more out of documents.jsonl",
+    )
+    add(
+        "--memory",
+        type=float,
+        metavar="GIB",
         help="most memory that a page may take in its process, GiB of address space (default: "
-             f"{MEMORY_GIB['tesseract']:g}, with rapidocr {MEMORY_GIB['rapidocr']:g})")
+        f"{MEMORY_GIB['tesseract']:g}, with rapidocr {MEMORY_GIB['rapidocr']:g})",
+    )
     add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add("--dry-run", action=argparse.BooleanOptionalAction, default=False,
-        help="check input and settings, print the plan, write nothing")
+    add(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="check input and settings, print the plan, write nothing",
+    )
     return parser
 
 
@@ -97,10 +149,18 @@ def main(argv: list[str] | None = None) -> int:
     args.language = choose_languages(args.language)
     passwords = Passwords(args.passwords)
     pdfs = check_input(args)
-    arguments = {"language": ",".join(args.language), "limit": args.limit, "timeout": args.timeout, "dpi": args.dpi,
-                 "engine": engine_name(args.engine), "chinese_engine": args.chinese_engine,
-                 "min_confidence": args.min_confidence, "drop_front_matter": args.drop_front_matter,
-                 "memory": args.memory, "passwords_for": passwords.named}
+    arguments = {
+        "language": ",".join(args.language),
+        "limit": args.limit,
+        "timeout": args.timeout,
+        "dpi": args.dpi,
+        "engine": engine_name(args.engine),
+        "chinese_engine": args.chinese_engine,
+        "min_confidence": args.min_confidence,
+        "drop_front_matter": args.drop_front_matter,
+        "memory": args.memory,
+        "passwords_for": passwords.named,
+    }
     names = list(pdfs) if args.shard is None else list(pdfs)[args.shard[0] :: args.shard[1]]
     print_plan(args, arguments, pdfs, names)
     if args.dry_run:
@@ -119,12 +179,15 @@ def main(argv: list[str] | None = None) -> int:
             return report(read_json(manifest_path))
         missing = sum(not part.exists() for part in parts.values())
         if missing:
-            print(f"{len(pdfs) - missing} of {len(pdfs)} PDFs are done; the other shards do the rest, and the last to "
-                  "end writes the manifest")
+            print(
+                f"{len(pdfs) - missing} of {len(pdfs)} PDFs are done; the other shards do the rest, and the last to "
+                "end writes the manifest"
+            )
             return 3 if any(read_journal(parts[name], name).failed for name in names) else 0
         with one_at_a_time(args.out):
-            manifest = read_json(manifest_path) if manifest_path.exists() else finish(args, arguments, inputs, parts,
-                                                                                     argv)
+            manifest = (
+                read_json(manifest_path) if manifest_path.exists() else finish(args, arguments, inputs, parts, argv)
+            )
             close_run(args.out)
     return report(manifest)
 
@@ -171,19 +234,32 @@ def read_pdfs(args: argparse.Namespace, pdfs: dict[str, Path], parts: dict[str, 
     books = [Book(path, Journal(name, parts[name]), passwords.for_pdf(name)) for name, path in waiting.items()]
     if pages := sum(len(book.journal.settled) + len(book.journal.failed) for book in books):
         print(f"{pages} pages of the others were done before")
-    settings = {"languages": args.language, "dpi": args.dpi, "timeout": args.timeout,
-                "engine": engine_name(args.engine), "chinese_engine": args.chinese_engine,
-                "memory_bytes": int(args.memory * 2**30)}
+    settings = {
+        "languages": args.language,
+        "dpi": args.dpi,
+        "timeout": args.timeout,
+        "engine": engine_name(args.engine),
+        "chinese_engine": args.chinese_engine,
+        "memory_bytes": int(args.memory * 2**30),
+    }
     read_all(books, settings, args.workers, len(pdfs) - len(waiting), len(pdfs))
 
 
-def finish(args: argparse.Namespace, arguments: dict, inputs: dict, parts: dict[str, Path],
-           argv: list[str] | None) -> dict:
+def finish(
+    args: argparse.Namespace, arguments: dict, inputs: dict, parts: dict[str, Path], argv: list[str] | None
+) -> dict:
     """Write the output files and, last, the manifest; returns that."""
     counts = assemble(args.out, parts, args.min_confidence, args.drop_front_matter)
-    manifest = {"format_version": FORMAT_VERSION, "stage": STAGE, "arguments": arguments, "inputs": inputs, **counts,
-                "files": describe_files(args.out, [args.out / name for name in FILES]), "parent": None,
-                "provenance": provenance(argv)}
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "stage": STAGE,
+        "arguments": arguments,
+        "inputs": inputs,
+        **counts,
+        "files": describe_files(args.out, [args.out / name for name in FILES]),
+        "parent": None,
+        "provenance": provenance(argv),
+    }
     write_json(args.out / "manifest.json", manifest)
     return manifest
 
@@ -192,8 +268,10 @@ def report(manifest: dict) -> int:
     """Print documents, pages and failures; returns the exit code."""
     for language, row in manifest["counts"].items():
         print(f"{language}: {row['documents']} documents, {row['pages']} pages, {row['characters']} characters")
-    print(f"{manifest['documents']} of {manifest['pdfs']} PDFs gave text; pages: "
-          + ", ".join(f"{count} {method}" for method, count in manifest["pages"].items()))
+    print(
+        f"{manifest['documents']} of {manifest['pdfs']} PDFs gave text; pages: "
+        + ", ".join(f"{count} {method}" for method, count in manifest["pages"].items())
+    )
     if manifest["failures"]:
         print(f"{manifest['failures']} failures; see failures.jsonl")
         return 3

@@ -37,8 +37,11 @@ class Display:
         now = time.monotonic()
         if self.bar.disable and now - self.last_line > LINE_EVERY_SECONDS:
             self.last_line = now
-            print(f"{self.read} pages read, {(self.read - self.before) / (now - self.begun):.1f} a second, "
-                  f"{self.failed} failed", flush=True)
+            print(
+                f"{self.read} pages read, {(self.read - self.before) / (now - self.begun):.1f} a second, "
+                f"{self.failed} failed",
+                flush=True,
+            )
 
     def book_done(self, journal: Journal) -> None:
         self.done += 1

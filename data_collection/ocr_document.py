@@ -38,8 +38,9 @@ class PdfReader:
 
     def __init__(self, settings: dict):
         self.languages = settings["languages"]
-        self.reader = PageReader(self.languages, settings["dpi"], settings["timeout"], settings["engine"],
-                                 settings["chinese_engine"])
+        self.reader = PageReader(
+            self.languages, settings["dpi"], settings["timeout"], settings["engine"], settings["chinese_engine"]
+        )
         self.unsettled = self.reader.settled
         self.path, self.document = None, None
 
@@ -80,16 +81,21 @@ class PdfReader:
                 continue
             self.path = path
             return
-        raise PdfError("encrypted: none of the passwords given opens it" if passwords
-                       else "encrypted: it needs a password")
+        raise PdfError(
+            "encrypted: none of the passwords given opens it" if passwords else "encrypted: it needs a password"
+        )
 
 
 def facts_of(document, path: Path) -> dict:
     """The first record of a PDF's journal."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"opened": len(document), "sha256": digest, "attachments": document.count_attachments(),
-            "xfa": document.get_formtype() in XFA_FORMS}
+    return {
+        "opened": len(document),
+        "sha256": digest,
+        "attachments": document.count_attachments(),
+        "xfa": document.get_formtype() in XFA_FORMS,
+    }
 
 
 def read_page(document, number: int, name: str, reader: PageReader, languages: tuple[str, ...]) -> dict:
@@ -141,8 +147,13 @@ def is_expected_script(text: str, languages: tuple[str, ...]) -> bool:
 def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
     """What a page's record says of its text. lines: the text as it was read, a line of the page each."""
     text = repair_page(lines)
-    return {"method": method, "language": page_language(text, languages), "characters": len(text), "text": text,
-            "lines": lines}
+    return {
+        "method": method,
+        "language": page_language(text, languages),
+        "characters": len(text),
+        "text": text,
+        "lines": lines,
+    }
 
 
 def page_language(text: str, languages: tuple[str, ...]) -> str:

@@ -60,9 +60,12 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
         asides[name].replace(out / name)
     return {
         "counts": {language: dict(row) for language, row in sorted(languages.items())},
-        "pages": {method: counts[method] for method in METHODS}, "front_and_back_pages_dropped": counts["matter"],
+        "pages": {method: counts[method] for method in METHODS},
+        "front_and_back_pages_dropped": counts["matter"],
         "lines_removed": dict(removed),
-        "pdfs": len(parts), "documents": counts["documents"], "failures": counts["failures"],
+        "pdfs": len(parts),
+        "documents": counts["documents"],
+        "failures": counts["failures"],
         "input_sha256": checksums,
     }
 
@@ -75,9 +78,14 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
     sure = [page for page in pdf.pages if page not in unsure]
     body = [page for page in sure if front < page["page"] <= total - back]
     failed = pdf.failed + [
-        {"document": name, "page": page["page"], "reason": f"recognised with confidence {page['confidence']}, under "
-                                                            f"{min_confidence:g}: kept in pages.jsonl only"}
-        for page in unsure]
+        {
+            "document": name,
+            "page": page["page"],
+            "reason": f"recognised with confidence {page['confidence']}, under "
+            f"{min_confidence:g}: kept in pages.jsonl only",
+        }
+        for page in unsure
+    ]
     text, removed = without_furniture(body)
     reason = ""
     if pdf.facts.get("xfa") and total == 1 and PLACEHOLDER in text.lower():
@@ -90,11 +98,20 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         failed.append({"document": name, "page": None, "reason": reason})
     methods = Counter(page["method"] for page in pdf.pages)
     return {
-        "id": document_id(text), "text": text, "language": document_language(body), "source": "textbook",
-        "origin": name, "pages": total,
-        "pages_text_layer": methods["text_layer"], "pages_ocr": methods["ocr"], "pages_empty": methods["empty"],
-        "pages_failed": total - len(pdf.pages), "pages_unsure": len(unsure),
-        "pages_front_and_back": len(sure) - len(body), "lines_removed": removed, "confidence": mean_confidence(body),
+        "id": document_id(text),
+        "text": text,
+        "language": document_language(body),
+        "source": "textbook",
+        "origin": name,
+        "pages": total,
+        "pages_text_layer": methods["text_layer"],
+        "pages_ocr": methods["ocr"],
+        "pages_empty": methods["empty"],
+        "pages_failed": total - len(pdf.pages),
+        "pages_unsure": len(unsure),
+        "pages_front_and_back": len(sure) - len(body),
+        "lines_removed": removed,
+        "confidence": mean_confidence(body),
     }, failed
 
 

@@ -29,8 +29,13 @@ def ink_of(picture, dots_per_inch: int):
     import numpy
     from PIL import Image
 
-    reduced = picture.resize((max(1, picture.width * DOTS_PER_INCH // dots_per_inch),
-                              max(1, picture.height * DOTS_PER_INCH // dots_per_inch)), Image.Resampling.BOX)
+    reduced = picture.resize(
+        (
+            max(1, picture.width * DOTS_PER_INCH // dots_per_inch),
+            max(1, picture.height * DOTS_PER_INCH // dots_per_inch),
+        ),
+        Image.Resampling.BOX,
+    )
     grey = numpy.asarray(reduced, numpy.float32)
     darkest, paper = numpy.percentile(grey, (1, 80))
     ink = grey < paper - INK_SHARE * max(40.0, paper - darkest)

@@ -45,8 +45,10 @@ def remove_furniture(pages: list[str]) -> Cleaned:
             lines[place] = ""
             removed[name] += 1
             kinds[kind] += 1
-    texts = [page if page.split("\n") == lines else "\n".join(lines).strip("\n")
-             for page, lines in zip(pages, split, strict=True)]
+    texts = [
+        page if page.split("\n") == lines else "\n".join(lines).strip("\n")
+        for page, lines in zip(pages, split, strict=True)
+    ]
     return Cleaned(texts, dict(removed), kinds.most_common())
 
 
@@ -87,8 +89,11 @@ def _repeated(sides: list[list[tuple[int, str]]]) -> set[tuple[str, int | None]]
     for number, side in enumerate(sides):
         for key in {key for _, line in side for key in _keys(line, number)}:
             pages_of[key].append(number)
-    return {key for key, pages in pages_of.items()
-            if len(pages) >= LEAST_PAGES and len(pages) >= LEAST_SHARE * (pages[-1] - pages[0] + 1)}
+    return {
+        key
+        for key, pages in pages_of.items()
+        if len(pages) >= LEAST_PAGES and len(pages) >= LEAST_SHARE * (pages[-1] - pages[0] + 1)
+    }
 
 
 def _keys(line: str, number: int) -> list[tuple[str, int | None]]:

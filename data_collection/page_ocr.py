@@ -26,8 +26,18 @@ from tesseract_engine import (
     require_tesseract,
 )
 
-__all__ = ["CHINESE_ENGINES", "ENGINES", "RESOLUTION", "OcrError", "PageReader", "Recognised", "engine_name",
-           "installed_models", "require_chinese_engine", "require_tesseract"]
+__all__ = [
+    "CHINESE_ENGINES",
+    "ENGINES",
+    "RESOLUTION",
+    "OcrError",
+    "PageReader",
+    "Recognised",
+    "engine_name",
+    "installed_models",
+    "require_chinese_engine",
+    "require_tesseract",
+]
 
 WRONG_MODEL = 70.0  # a page read with another script's model, or lying on its side, comes at 30 to 59
 LATIN_PROBE = 75.0  # French, Spanish and German read with the English model come at 81 to 95, other scripts under 55
@@ -61,8 +71,9 @@ class PageReader:
     What is read depends on the page and `settled` alone.
     """
 
-    def __init__(self, languages, resolution: int, timeout: float, engine: str = "",
-                 chinese_engine: str = CHINESE_ENGINES[0]):  # fmt: skip
+    def __init__(
+        self, languages, resolution: int, timeout: float, engine: str = "", chinese_engine: str = CHINESE_ENGINES[0]
+    ):
         # One thread a process: tesseract's own threads cost 2.8 times the CPU time of one (measured), and pages run
         # in parallel anyway.
         os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -90,8 +101,16 @@ class PageReader:
         elif reading.model == "jpn":
             text = JAPANESE_GAP.sub("", text)
         model = reading.model if reading.engine == "rapidocr" else read_together(reading.model)
-        return Recognised(text, words.confidence, model, reading.engine, reading.resolution, reading.layout,
-                          page.degrees(reading), round(time.monotonic() - begun, 3))
+        return Recognised(
+            text,
+            words.confidence,
+            model,
+            reading.engine,
+            reading.resolution,
+            reading.layout,
+            page.degrees(reading),
+            round(time.monotonic() - begun, 3),
+        )
 
     def _in_its_language(self, page: PageReadings) -> Reading:
         if not self.settled:

@@ -90,8 +90,9 @@ class PageReadings:
             layout = ONE_BLOCK if self._is_one_column() else AUTOMATIC
         key = (model, resolution, layout, self.turn, self.settings.engine)
         if key not in self._readings:
-            words = read_words(self.settings.engine, picture, read_together(model), layout, resolution,
-                               self._time_left())
+            words = read_words(
+                self.settings.engine, picture, read_together(model), layout, resolution, self._time_left()
+            )
             self._readings[key] = Reading(words, *key)
         return self._readings[key]
 
@@ -100,8 +101,14 @@ class PageReadings:
         resolution = self.settings.resolution
         picture = self._picture(resolution)
         top, bottom = (int(whitest_row(self._ink_seen(), share) * picture.height) for share in PROBE_BAND)
-        return read_words(self.settings.engine, picture.crop((0, top, picture.width, bottom)), model, ONE_BLOCK,
-                          resolution, self._time_left())
+        return read_words(
+            self.settings.engine,
+            picture.crop((0, top, picture.width, bottom)),
+            model,
+            ONE_BLOCK,
+            resolution,
+            self._time_left(),
+        )
 
     def script(self) -> Script:
         """What tesseract says of the page's script and which way up it is."""

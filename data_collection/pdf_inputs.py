@@ -20,8 +20,9 @@ def choose_languages(given: list[str]) -> tuple[str, ...]:
     """Codes, each once and in a fixed order, or ("auto",). given: words of the command line, commas part them too."""
     codes = [code for word in given for code in word.split(",") if code]
     if unknown := [code for code in codes if code not in (AUTO, *LANGUAGES)]:
-        raise InputError(f"--language {unknown[0]}: give auto, or some of {' '.join(LANGUAGES)} "
-                         "(and the PDFs before --language)")
+        raise InputError(
+            f"--language {unknown[0]}: give auto, or some of {' '.join(LANGUAGES)} (and the PDFs before --language)"
+        )
     return (AUTO,) if AUTO in codes or not codes else tuple(code for code in LANGUAGES if code in codes)
 
 

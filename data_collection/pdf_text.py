@@ -97,8 +97,12 @@ class Page:
         """Lines that stand on the page and are drawn, or that lie invisible over a picture: recognised by others."""
         left, bottom, right, top = page.turned(*self.page.get_cropbox())
         left, right, bottom, top = min(left, right), max(left, right), min(bottom, top), max(bottom, top)
-        lines = [line for line in lines if line.box == NO_BOX or (
-            line.box.right >= left and line.box.left <= right and line.box.top >= bottom and line.box.bottom <= top)]
+        lines = [
+            line
+            for line in lines
+            if line.box == NO_BOX
+            or (line.box.right >= left and line.box.left <= right and line.box.top >= bottom and line.box.bottom <= top)
+        ]
         drawn = lines
         if any(map(page.is_invisible, lines[:: 1 + len(lines) // SAMPLED_LINES])):
             drawn = [line for line in lines if not page.is_invisible(line)]
@@ -159,8 +163,9 @@ def is_readable(text: str) -> bool:
         return False
     readable = sum(count for c, count in shown.items() if c.isalnum())
     broken = sum(count for c, count in shown.items() if c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc"))
-    return (readable >= MIN_ALPHANUMERIC_SHARE * total and broken <= MAX_BROKEN_SHARE * total
-            and has_usual_letters(shown))
+    return (
+        readable >= MIN_ALPHANUMERIC_SHARE * total and broken <= MAX_BROKEN_SHARE * total and has_usual_letters(shown)
+    )
 
 
 def is_blank(picture) -> bool:

@@ -72,8 +72,9 @@ def mixed_document(pool: list[str], characters: int, dice: random.Random) -> str
     return "\n".join(pieces)
 
 
-def write_finished_folder(folder: Path, documents: dict[str, list[dict]], group_rows: int = 5000,
-                          source: str = "web") -> Path:
+def write_finished_folder(
+    folder: Path, documents: dict[str, list[dict]], group_rows: int = 5000, source: str = "web"
+) -> Path:
     """Write {language: [{"text", "id", ...}]} as an output of filter.py, for tests and measurements; returns it."""
     import pyarrow
     import pyarrow.parquet
@@ -85,8 +86,11 @@ def write_finished_folder(folder: Path, documents: dict[str, list[dict]], group_
         table = pyarrow.Table.from_pylist([{"language": language} | text for text in texts])
         pyarrow.parquet.write_table(table, path, compression="zstd", row_group_size=group_rows)
         files.append(path)
-    manifest = {"stage": FILTER, "arguments": {"text_column": "text", "source": source},
-                "counts": {language: {"kept": len(texts)} for language, texts in documents.items()},
-                "files": describe_files(folder, files)}  # fmt: skip
+    manifest = {
+        "stage": FILTER,
+        "arguments": {"text_column": "text", "source": source},
+        "counts": {language: {"kept": len(texts)} for language, texts in documents.items()},
+        "files": describe_files(folder, files),
+    }
     write_json(folder / "manifest.json", json.loads(json.dumps(manifest)))
     return folder

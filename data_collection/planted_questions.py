@@ -1,6 +1,6 @@
 """Exam questions written into a text in the ways they are met with on the web; for tests and bench_decontaminate.py.
 
-    python -c "import planted_questions as p; print(p.KINDS)"
+python -c "import planted_questions as p; print(p.KINDS)"
 """
 
 import random
@@ -9,8 +9,15 @@ from functools import cache
 
 from contamination_match import is_cjk
 
-KINDS = ("verbatim", "re-spaced", "other width", "other punctuation", "options in another order", "without options",
-         "a typo every 50 characters")  # fmt: skip
+KINDS = (
+    "verbatim",
+    "re-spaced",
+    "other width",
+    "other punctuation",
+    "options in another order",
+    "without options",
+    "a typo every 50 characters",
+)
 TYPO_EVERY = 50  # characters
 SPACES = ("  ", "\n", "\t", "\u00a0", " \u3000", "\r\n ")
 MARKS = (" - ", "; ", " ", " / ", "… ", "] ", " « ")
@@ -51,8 +58,13 @@ def _mistyped(text: str, dice: random.Random) -> str:
         place = next((i for i in range(at, len(text)) if text[i].isalpha()), None)
         if place is None:
             break
-        others = sorted({c for c in text if c.isalpha() and c.casefold() != text[place].casefold()
-                         and is_cjk(c) == is_cjk(text[place])})
+        others = sorted(
+            {
+                c
+                for c in text
+                if c.isalpha() and c.casefold() != text[place].casefold() and is_cjk(c) == is_cjk(text[place])
+            }
+        )
         characters[place] = dice.choice(others) if others else ""
         at += TYPO_EVERY
     return "".join(characters)

@@ -31,8 +31,12 @@ class ContextFile(NamedTuple):
     def facts(self, ids: set[str]) -> dict:
         """What the manifest says of it: how many contexts it gives to these questions, and of how many it has none."""
         missing = sum(name in ids and context is None for name, context in self.lines)
-        return {"file": f"{self.path.parent.name}/{NAME}", "bytes": self.path.stat().st_size,
-                "contexts": len(self.used(ids)), "without_text": missing}
+        return {
+            "file": f"{self.path.parent.name}/{NAME}",
+            "bytes": self.path.stat().st_size,
+            "contexts": len(self.used(ids)),
+            "without_text": missing,
+        }
 
 
 def read_contexts(folders: list[Path]) -> list[ContextFile]:

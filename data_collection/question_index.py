@@ -126,8 +126,11 @@ def read_benchmarks(folders: list[Path]) -> Benchmarks:
 def build_index(questions: list[dict]) -> Index:
     """The index of questions; about 0.1 ms a question."""
     ways = [way_of(question) for question in questions]
-    sides = {way: _build_side(questions, [q for q, w in enumerate(ways) if w == way], way)
-             for way in (WORDS, CHARACTERS) if way in ways}
+    sides = {
+        way: _build_side(questions, [q for q, w in enumerate(ways) if w == way], way)
+        for way in (WORDS, CHARACTERS)
+        if way in ways
+    }
     return Index(questions, ways, sides)
 
 
@@ -146,8 +149,11 @@ def parts_of(question: dict) -> list[tuple[int, str]]:
     """(kind, text) of each unit of a question."""
     parts = [(STEM, question["question"])] + [(OPTION, text) for _, text in sorted(question["options"].items())]
     contexts = [question.get("context"), *question.get("left_out_contexts", ())]
-    return parts + [(kind, text) for kind, text in (*((CONTEXT, text) for text in contexts),
-                                                    (RATIONALE, question.get("rationale"))) if text]
+    return parts + [
+        (kind, text)
+        for kind, text in (*((CONTEXT, text) for text in contexts), (RATIONALE, question.get("rationale")))
+        if text
+    ]
 
 
 def _build_side(questions: list[dict], chosen: list[int], way: str) -> Side:
@@ -175,9 +181,18 @@ def _build_side(questions: list[dict], chosen: list[int], way: str) -> Side:
             least[u] = enough
     unequal = numpy.array([most_unequal(int(size), way) for size in numpy.diff(offsets)], numpy.int64)
     posted = distinct & (least[unit] < NEVER)
-    return Side(question, kind, offsets, tokens, content, amount, least, unequal,
-                *_table_of(grams[posted], unit[posted], position[posted]),
-                {q: u for u, (q, k, _) in enumerate(units) if k == STEM})
+    return Side(
+        question,
+        kind,
+        offsets,
+        tokens,
+        content,
+        amount,
+        least,
+        unequal,
+        *_table_of(grams[posted], unit[posted], position[posted]),
+        {q: u for u, (q, k, _) in enumerate(units) if k == STEM},
+    )
 
 
 def _distinct(grams: numpy.ndarray, question: numpy.ndarray, counted: numpy.ndarray) -> numpy.ndarray:
@@ -210,8 +225,9 @@ def _table_of(grams: numpy.ndarray, unit: numpy.ndarray, position: numpy.ndarray
     return bits, keys, slots, numpy.append(first, len(order)).astype(numpy.int64), unit[order], position[order]
 
 
-def _exam_words_among(tokens: numpy.ndarray, texts: list[str], languages: list[str], offsets: numpy.ndarray,
-                      way: str) -> numpy.ndarray:
+def _exam_words_among(
+    tokens: numpy.ndarray, texts: list[str], languages: list[str], offsets: numpy.ndarray, way: str
+) -> numpy.ndarray:
     """[tokens] bool: whether a token of the units' texts is an exam word, or in an exam phrase, of its language."""
     mask = numpy.zeros(len(tokens), bool)
     of_token = numpy.repeat(numpy.array(languages), numpy.diff(offsets))

@@ -23,7 +23,7 @@ OVERHANG = 0.1  # of a line that may hang over into the next column, as addresse
 PARAGRAPH_GAP = 1.45  # times the usual distance of lines
 NOTE_SIZE = 0.92  # of the column's print: smaller lines at its end, the first with a note's mark, are footnotes
 NOTE = re.compile(r"[\d*†‡§\[(]")
-SENTENCE_ENDS = tuple(".!?:;。！？：；؟…»”\"")
+SENTENCE_ENDS = tuple('.!?:;。！？：；؟…»”"')
 
 
 def page_text(page: PageText, lines: list[Line]) -> str:
@@ -183,8 +183,12 @@ def _joined_level(lines: list[Line]) -> list[Line]:
     joined = []
     for row in rows:
         row.sort(key=lambda line: line.box.left)
-        box = Box(min(r.box.left for r in row), min(r.box.bottom for r in row),
-                  max(r.box.right for r in row), max(r.box.top for r in row))
+        box = Box(
+            min(r.box.left for r in row),
+            min(r.box.bottom for r in row),
+            max(r.box.right for r in row),
+            max(r.box.top for r in row),
+        )
         joined.append(Line(" ".join(r.text for r in row), box, row[0].start))
     return joined
 
@@ -198,11 +202,14 @@ def _with_paragraphs(lines: list[Line]) -> list[str]:
         before, line = lines[i], lines[i + 1]
         after = lines[i + 2] if i + 2 < len(lines) else line
         far = step > PARAGRAPH_GAP * usual or step < 0
-        indented = (0.8 * line.height < line.box.left - before.box.left < 4 * line.height
-                    and abs(after.box.left - before.box.left) < 2)
+        indented = (
+            0.8 * line.height < line.box.left - before.box.left < 4 * line.height
+            and abs(after.box.left - before.box.left) < 2
+        )
         ended = before.text.endswith(SENTENCE_ENDS)
         if (far and (ended or not line.text[0].islower()) and not before.text.endswith(("-", "\x02", "\ufffe"))) or (
-                indented and ended):
+            indented and ended
+        ):
             texts.append("")
         texts.append(line.text)
     return texts

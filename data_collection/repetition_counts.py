@@ -31,10 +31,19 @@ def _words(points, unspaced):
     for i in range(len(points) + 1):
         point = points[i] if i < len(points) else numpy.uint32(32)
         space = (
-            point == 32 or 9 <= point <= 13 or 28 <= point <= 31 or point == 0x85 or point == 0xA0
-            or point == 0x1680 or 0x2000 <= point <= 0x200A or point == 0x2028 or point == 0x2029
-            or point == 0x202F or point == 0x205F or point == 0x3000
-        )  # fmt: skip
+            point == 32
+            or 9 <= point <= 13
+            or 28 <= point <= 31
+            or point == 0x85
+            or point == 0xA0
+            or point == 0x1680
+            or 0x2000 <= point <= 0x200A
+            or point == 0x2028
+            or point == 0x2029
+            or point == 0x202F
+            or point == 0x205F
+            or point == 0x3000
+        )
         if not space:
             value = _mix(value, numpy.uint64(point))
             length += 1

@@ -16,8 +16,16 @@ from typing import NamedTuple
 
 from corpus_record import InputError
 
-TRAINED_DATA = {"en": "eng", "zh": "chi_sim", "ja": "jpn", "fr": "fra", "ru": "rus", "es": "spa", "de": "deu",
-                "ar": "ara"}
+TRAINED_DATA = {
+    "en": "eng",
+    "zh": "chi_sim",
+    "ja": "jpn",
+    "fr": "fra",
+    "ru": "rus",
+    "es": "spa",
+    "de": "deu",
+    "ar": "ara",
+}
 LANGUAGE_OF = {model: language for language, model in TRAINED_DATA.items()}
 DEBIAN_PACKAGES = {model: f"tesseract-ocr-{model.replace('_', '-')}" for model in (*TRAINED_DATA.values(), "osd")}
 ENGINES = ("tesserocr", "pytesseract")
@@ -86,8 +94,10 @@ def require_tesseract(languages: tuple[str, ...]) -> None:
     needed = (*(TRAINED_DATA[language] for language in languages), "osd")
     missing = [model for model in needed if model not in installed_models()]
     if missing:
-        raise InputError(f"tesseract lacks trained data for {', '.join(missing)}; install the Debian package"
-                         f"{'s' * (len(missing) > 1)} {' '.join(DEBIAN_PACKAGES[m] for m in missing)}")
+        raise InputError(
+            f"tesseract lacks trained data for {', '.join(missing)}; install the Debian package"
+            f"{'s' * (len(missing) > 1)} {' '.join(DEBIAN_PACKAGES[m] for m in missing)}"
+        )
 
 
 @lru_cache(maxsize=1)
@@ -133,8 +143,9 @@ def _loaded(model: str):
     import tesserocr
 
     tesserocr.set_leptonica_log_level(tesserocr.LeptLogLevel.NONE)
-    engine = tesserocr.PyTessBaseAPI(path=str(data_folder()), lang=model, psm=SCRIPT_ONLY if model == "osd" else
-                                     AUTOMATIC)  # fmt: skip
+    engine = tesserocr.PyTessBaseAPI(
+        path=str(data_folder()), lang=model, psm=SCRIPT_ONLY if model == "osd" else AUTOMATIC
+    )
     engine.SetVariable("debug_file", os.devnull)  # else it writes about every odd picture to the terminal
     engine.SetVariable("tessedit_enable_doc_dict", "0")  # a page is read alike whatever was read before it
     return engine
@@ -157,8 +168,9 @@ def _words_by_program(picture, model: str, layout: int, resolution: int, seconds
     import pytesseract
 
     try:
-        return pytesseract.image_to_data(picture, lang=model, config=f"--psm {layout} --dpi {resolution}",
-                                         timeout=seconds)
+        return pytesseract.image_to_data(
+            picture, lang=model, config=f"--psm {layout} --dpi {resolution}", timeout=seconds
+        )
     except pytesseract.TesseractError as error:
         raise OcrError(f"tesseract: {' '.join(str(error).split())[:200]}") from None
     except RuntimeError:
@@ -182,8 +194,9 @@ def _script_by_program(picture, resolution: int, seconds: float) -> tuple[str, f
     import pytesseract
 
     try:
-        found = pytesseract.image_to_osd(picture, config=f"--dpi {resolution}", timeout=seconds,
-                                         output_type=pytesseract.Output.DICT)
+        found = pytesseract.image_to_osd(
+            picture, config=f"--dpi {resolution}", timeout=seconds, output_type=pytesseract.Output.DICT
+        )
     except pytesseract.TesseractError:
         return None
     except RuntimeError:

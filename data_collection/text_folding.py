@@ -30,8 +30,14 @@ HANGUL = range(0xAC00, 0xD7A4)  # syllables: decomposed by rule, not by table
 # Letters that stay as they are, and the blocks that hold anything else but spaces: what is outside is unassigned or
 # for private use. A test goes through all code points.
 IDEOGRAPHS = (range(0x3400, 0xA000), range(0x20000, 0x2F800), range(0x30000, 0x33480))
-OTHERS = (range(0x3400), range(0xA000, 0xAC00), range(0xD7A4, 0xD800), range(0xF900, 0x20000),
-          range(0x2F800, 0x2FA20), range(0xE0000, 0xE1000))  # fmt: skip
+OTHERS = (
+    range(0x3400),
+    range(0xA000, 0xAC00),
+    range(0xD7A4, 0xD800),
+    range(0xF900, 0x20000),
+    range(0x2F800, 0x2FA20),
+    range(0xE0000, 0xE1000),
+)
 
 
 class FoldingTable(NamedTuple):

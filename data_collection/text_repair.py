@@ -14,7 +14,7 @@ from language import script_of
 from line_joining import CJK, HYPHENS, QUOTES, join_lines
 
 SHORT_LINE = 0.7  # a line under this share of the page's usual width may end a paragraph
-SENTENCE_ENDS = tuple(".!?:;。！？：；؟…»”\"")
+SENTENCE_ENDS = tuple('.!?:;。！？：；؟…»”"')
 LIST_ITEM = re.compile(r"^\s*(?:[•●▪◦‣–*·-]\s|\(?\d{1,2}[.)]\s|[a-zA-Z][.)]\s)")
 # Ligatures and Arabic presentation forms are shapes of letters, written back as the letters themselves.
 SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")

@@ -30,13 +30,17 @@ def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
         had = read_json(plan)
         if had != wanted:
             differing = sorted(k for k in wanted if had.get(k) != wanted[k])
-            raise InputError(f"{out} holds an unfinished run made from other {' and '.join(differing)}; "
-                             "give another --out, or delete that folder")
+            raise InputError(
+                f"{out} holds an unfinished run made from other {' and '.join(differing)}; "
+                "give another --out, or delete that folder"
+            )
         print(f"going on with the unfinished run in {out}")
         return parts
     if out.is_dir() and any(entry != parts for entry in out.iterdir()):
-        raise InputError(f"{out} holds files but no manifest.json: it is no finished output and no run to go on with; "
-                         "give another --out, or delete that folder")
+        raise InputError(
+            f"{out} holds files but no manifest.json: it is no finished output and no run to go on with; "
+            "give another --out, or delete that folder"
+        )
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; --out names a folder")
     try:

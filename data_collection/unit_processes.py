@@ -37,8 +37,10 @@ def do_units(work: Callable, tasks: dict, workers: int, apart: bool = False) -> 
         for job in as_completed(jobs):
             yield jobs[job], job.result()
     except BrokenProcessPool:
-        raise InputError("a process was ended from outside (no memory left?); run the same command with fewer "
-                         "--workers: it goes on from what is done") from None
+        raise InputError(
+            "a process was ended from outside (no memory left?); run the same command with fewer "
+            "--workers: it goes on from what is done"
+        ) from None
     except BaseException:
         for process in multiprocessing.active_children():
             process.kill()  # a SIGTERM may come while the process still has our handler, and be lost

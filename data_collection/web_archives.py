@@ -115,7 +115,7 @@ def next_start(path: Path, at: int) -> int | None:
                 if _begins_record(path, base + place):
                     return base + place
                 place = window.find(GZIP_MAGIC, place + 1)
-            window = window[-(len(GZIP_MAGIC) - 1):]
+            window = window[-(len(GZIP_MAGIC) - 1) :]
     return None
 
 

@@ -16,17 +16,30 @@ from folder_labels import language_of_tag
 HEAD_BYTES = 4096  # where a page says its encoding, and by which it is known to be HTML
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 # Pages name the smaller encoding and use the larger one, as browsers have read them ever since (WHATWG, Encoding).
-LARGER_ENCODINGS = {"iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "us-ascii": "cp1252",
-                    "ascii": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932",
-                    "shift-jis": "cp932", "sjis": "cp932", "x-sjis": "cp932", "iso-8859-9": "cp1254",
-                    "big5": "big5hkscs",
-                    "euc-kr": "cp949"}  # fmt: skip
-DECLARED = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)|<\?xml[^>]{0,100}encoding=["']([\w.-]+)""",
-                      re.IGNORECASE)
+LARGER_ENCODINGS = {
+    "iso-8859-1": "cp1252",
+    "latin1": "cp1252",
+    "latin-1": "cp1252",
+    "us-ascii": "cp1252",
+    "ascii": "cp1252",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "shift-jis": "cp932",
+    "sjis": "cp932",
+    "x-sjis": "cp932",
+    "iso-8859-9": "cp1254",
+    "big5": "big5hkscs",
+    "euc-kr": "cp949",
+}
+DECLARED = re.compile(
+    rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)|<\?xml[^>]{0,100}encoding=["']([\w.-]+)""", re.IGNORECASE
+)
 IS_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|meta|div|p)[\s>/]", re.IGNORECASE)
 REFRESH = "//meta[translate(@http-equiv, 'REFSH', 'refsh') = 'refresh']/@content"
-CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(?:licenses/([a-z-]+)/([\d.]+)|publicdomain/(zero|mark)/([\d.]+))",
-                              re.IGNORECASE)
+CREATIVE_COMMONS = re.compile(
+    r"creativecommons\.org/(?:licenses/([a-z-]+)/([\d.]+)|publicdomain/(zero|mark)/([\d.]+))", re.IGNORECASE
+)
 
 
 class Page(NamedTuple):
@@ -52,7 +65,7 @@ def decode_page(raw: bytes, declared: str) -> str | None:
     """
     for mark, encoding in BYTE_ORDER_MARKS:
         if raw.startswith(mark):
-            return _unless_lost(raw[len(mark):].decode(encoding, "replace"))
+            return _unless_lost(raw[len(mark) :].decode(encoding, "replace"))
     said = DECLARED.search(raw[:HEAD_BYTES])
     names = [declared, (said[1] or said[2]).decode("ascii", "ignore") if said else ""]
     encodings = [known for name in names if (known := _encoding(name))]
@@ -101,12 +114,18 @@ def read_page(raw: bytes, declared: str, address: str) -> Page:
     tree = load_html(text)
     if tree is None:
         return Page("", "no_text", "", address, "")
-    language = _first(tree, "//html/@lang", "/html/@*[local-name() = 'lang']", "//body/@lang",
-                      "//meta[translate(@http-equiv, 'CONTELAGU', 'contelagu') = 'content-language']/@content",
-                      "//meta[@property = 'og:locale']/@content")
+    language = _first(
+        tree,
+        "//html/@lang",
+        "/html/@*[local-name() = 'lang']",
+        "//body/@lang",
+        "//meta[translate(@http-equiv, 'CONTELAGU', 'contelagu') = 'content-language']/@content",
+        "//meta[@property = 'og:locale']/@content",
+    )
     own = _first(tree, "//link[@rel = 'canonical']/@href", "//meta[@property = 'og:url']/@content")
-    licence = _licence(_first(tree, "//*[self::link or self::a][contains(concat(' ', @rel, ' '), ' license ')]/@href"),
-                       address)
+    licence = _licence(
+        _first(tree, "//*[self::link or self::a][contains(concat(' ', @rel, ' '), ' license ')]/@href"), address
+    )
     refresh = _first(tree, REFRESH)
     found = extract(tree, include_comments=False, include_tables=True, favor_recall=True) or ""
     reason = "" if found.strip() else "redirect" if "url=" in refresh.lower() else "no_text"

@@ -32,11 +32,36 @@ from web_pages import read_page
 
 STAGE = "data_collection/websites.py"
 # By their names no pages; every other file is looked into.
-OTHER_FILES = (".css", ".js", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".ico", ".webp", ".woff", ".woff2",
-               ".ttf", ".pdf", ".zip", ".gz", ".mp3", ".mp4", ".xml", ".txt", ".csv", ".map")  # fmt: skip
+OTHER_FILES = (
+    ".css",
+    ".js",
+    ".json",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".svg",
+    ".ico",
+    ".webp",
+    ".woff",
+    ".woff2",
+    ".ttf",
+    ".pdf",
+    ".zip",
+    ".gz",
+    ".mp3",
+    ".mp4",
+    ".xml",
+    ".txt",
+    ".csv",
+    ".map",
+)
 FILE_BYTES_AT_LEAST = 1000  # what a small file counts in a unit, so that none holds endless tiny ones
-FAILED = {"broken_encoding": "not to be decoded: by no encoding that server, page or bytes suggest",
-          "truncated": "cut short when it was saved", "too_large": "longer than --page-mb"}
+FAILED = {
+    "broken_encoding": "not to be decoded: by no encoding that server, page or bytes suggest",
+    "truncated": "cut short when it was saved",
+    "too_large": "longer than --page-mb",
+}
 
 
 class SiteUnit(NamedTuple):
@@ -50,8 +75,12 @@ class SiteUnit(NamedTuple):
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("input", type=Path, help="a folder of saved sites, or one HTML file or web archive")
-    parser.add_argument("--page-mb", type=int, default=20,
-                        help="leave out pages longer than this, MB (10^6 bytes) of HTML (default: %(default)s)")
+    parser.add_argument(
+        "--page-mb",
+        type=int,
+        default=20,
+        help="leave out pages longer than this, MB (10^6 bytes) of HTML (default: %(default)s)",
+    )
     add_common_flags(parser.add_argument)
     return parser
 
@@ -66,10 +95,17 @@ def main(argv: list[str] | None = None) -> int:
         refuse_nesting(args.input, args.out)
     units = plan_units(files, args.unit_mb * 1_000_000)
     sizes = [sum(f.size for f in unit.files) if unit.last <= 0 else unit.last - unit.first for unit in units]
-    work = Work(STAGE, {"source": "website", "page_mb": args.page_mb, **arguments},
-                inputs | {"files": {file.name: fingerprint(file) for file in files}},
-                {file.name: Path(file.place).stat().st_mtime_ns for file in files}, units, sizes, read_unit, describe,
-                lambda: importlib.import_module("trafilatura"))
+    work = Work(
+        STAGE,
+        {"source": "website", "page_mb": args.page_mb, **arguments},
+        inputs | {"files": {file.name: fingerprint(file) for file in files}},
+        {file.name: Path(file.place).stat().st_mtime_ns for file in files},
+        units,
+        sizes,
+        read_unit,
+        describe,
+        lambda: importlib.import_module("trafilatura"),
+    )
     return run_collection(work, args, argv)
 
 
@@ -84,8 +120,10 @@ def find_files(source: Path) -> list[InputFile]:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path} is a link to nothing, or no file; remove it")
-    return [InputFile(p.relative_to(root).as_posix().encode("utf-8", "replace").decode(), str(p), p.stat().st_size)
-            for p in paths]
+    return [
+        InputFile(p.relative_to(root).as_posix().encode("utf-8", "replace").decode(), str(p), p.stat().st_size)
+        for p in paths
+    ]
 
 
 def plan_units(files: list[InputFile], unit_bytes: int) -> list[SiteUnit]:
@@ -140,8 +178,9 @@ def read_unit(unit: SiteUnit, arguments: dict) -> Iterator[Found | LeftOut | Bro
             yield from page_items(raw, "", "", file.name, file.name, arguments)
 
 
-def page_items(raw: bytes, encoding: str, address: str, where: str, path: str,
-               arguments: dict) -> Iterator[Found | LeftOut | Broken]:
+def page_items(
+    raw: bytes, encoding: str, address: str, where: str, path: str, arguments: dict
+) -> Iterator[Found | LeftOut | Broken]:
     """One page as a document, or why it is none. where: names it where it has no address; path: of the saved file."""
     if not raw.strip():
         yield LeftOut(address or where, "no_text")
@@ -157,8 +196,14 @@ def page_items(raw: bytes, encoding: str, address: str, where: str, path: str,
     elif page.reason:
         yield LeftOut(origin, page.reason, page.language)
     else:
-        yield Found(page.text, origin, origin, "website", page.language or language_of(path),
-                    page.licence or arguments["licence"])
+        yield Found(
+            page.text,
+            origin,
+            origin,
+            "website",
+            page.language or language_of(path),
+            page.licence or arguments["licence"],
+        )
 
 
 if __name__ == "__main__":

@@ -27,21 +27,32 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
     seen: set[str] = set()
     for member in members:
         name = member.orig_filename  # zipfile's filename is cut at a zero byte
-        if name.startswith("/") or "\\" in name or ":" in name.split("/")[0] or "\x00" in name \
-                or any(part in ("..", "") for part in name.split("/")):
-            raise InputError(f"{path}: its member {name!r} has a path that leaves the archive's folder; refused whole: "
-                             "look at where it came from")
+        if (
+            name.startswith("/")
+            or "\\" in name
+            or ":" in name.split("/")[0]
+            or "\x00" in name
+            or any(part in ("..", "") for part in name.split("/"))
+        ):
+            raise InputError(
+                f"{path}: its member {name!r} has a path that leaves the archive's folder; refused whole: "
+                "look at where it came from"
+            )
         if stat.S_ISLNK(member.external_attr >> 16):
             raise InputError(f"{path}: its member {name!r} is a link; refused whole: pack the files themselves")
         if name in seen:
             raise InputError(f"{path}: two members are called {name!r}; pack it again with one of them")
         seen.add(name)
         if member.file_size > max(RATIO_COUNTS_FROM, MOST_RATIO * member.compress_size):
-            raise InputError(f"{path}: its member {name!r} says that {member.compress_size} bytes become "
-                             f"{member.file_size}: a zip bomb, or no text; refused whole")
+            raise InputError(
+                f"{path}: its member {name!r} says that {member.compress_size} bytes become "
+                f"{member.file_size}: a zip bomb, or no text; refused whole"
+            )
     if compressed > path.stat().st_size:
-        raise InputError(f"{path}: its members share their bytes (they say {compressed} together, the file has "
-                         f"{path.stat().st_size}): a zip bomb; refused whole")
+        raise InputError(
+            f"{path}: its members share their bytes (they say {compressed} together, the file has "
+            f"{path.stat().st_size}): a zip bomb; refused whole"
+        )
     return members
 
 

@@ -9,9 +9,23 @@ from tuned_card_parts import add_card_flags
 
 # Arguments that change neither the weights nor the order of the examples.
 FREE_ARGUMENTS = {
-    "out", "recipe", "dry_run", "save_every", "keep", "log_every", "data", "exclude", "prompt", "model",
-    "gradient_checkpointing", "merge", "instructions", "replay", "weights_licence", "data_names",
-}  # fmt: skip
+    "out",
+    "recipe",
+    "dry_run",
+    "save_every",
+    "keep",
+    "log_every",
+    "data",
+    "exclude",
+    "prompt",
+    "model",
+    "gradient_checkpointing",
+    "merge",
+    "instructions",
+    "replay",
+    "weights_licence",
+    "data_names",
+}
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
@@ -21,9 +35,14 @@ def build_parser(description: str) -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="check everything, print the plan and one example, write nothing"
     )
     for add_flags in (
-        model_flags, example_flags, adapter_flags, optimizer_flags, validation_flags, checkpoint_flags,
+        model_flags,
+        example_flags,
+        adapter_flags,
+        optimizer_flags,
+        validation_flags,
+        checkpoint_flags,
         add_card_flags,
-    ):  # fmt: skip
+    ):
         add_flags(parser.add_argument)
     return parser
 
@@ -134,11 +153,22 @@ def example_flags(add) -> None:
         metavar="ISO=WEIGHT",
         help="share of a language's questions each epoch: 0.5 is a half, another each time, 2 is twice (default 1)",
     )
-    add("--instructions", type=Path, nargs="+", metavar="FILE", help="instruction data mixed in, JSON or JSONL: "
-        "instruction/input/output, messages or ShareGPT conversations; the loss counts the assistant's turns")
+    add(
+        "--instructions",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="instruction data mixed in, JSON or JSONL: "
+        "instruction/input/output, messages or ShareGPT conversations; the loss counts the assistant's turns",
+    )
     add("--instruction-share", type=proper_share, help="of an epoch's examples (default 0.2 with --instructions)")
-    add("--replay", type=Path, metavar="PATH", help="plain text mixed in, every token learned: an MMedC folder, .jsonl "
-        "with a field text, .txt, or a folder of them")
+    add(
+        "--replay",
+        type=Path,
+        metavar="PATH",
+        help="plain text mixed in, every token learned: an MMedC folder, .jsonl "
+        "with a field text, .txt, or a folder of them",
+    )
     add("--replay-share", type=proper_share, help="of an epoch's examples, not its tokens (default 0.1 with --replay)")
     add("--limit", type=int, help="questions a language at most")
     add("--max-length", type=int, default=2048, help="tokens an example (default %(default)s)")

@@ -16,8 +16,12 @@ from examples import ExampleCounts, make_example
 from finetune_record import InputError
 
 ROLES = {
-    "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
-}  # fmt: skip
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
 FORMATS = "instruction/input/output, messages [{role, content}] or conversations [{from, value}]"
 SHOWN = 5  # bad records named before the rest are only counted
 UNKNOWN = "-"  # the language of what does not say it

@@ -34,8 +34,9 @@ def read_replay(path: Path, wanted: int, tokenizer, longest: int, seed: int, cou
             counts.add("dropped: replay text without a token to learn", language)
             continue
         # The first token has nothing before it that could predict it.
-        examples.append({"input_ids": ids, "labels": array("i", [IGNORED]) + ids[1:], "kind": "replay",
-                         "language": language})  # fmt: skip
+        examples.append(
+            {"input_ids": ids, "labels": array("i", [IGNORED]) + ids[1:], "kind": "replay", "language": language}
+        )
         counts.add("replay texts read", language)
     if not examples:
         raise InputError(f"--replay {path} holds no text to learn; give a corpus with documents in it")

@@ -57,9 +57,13 @@ def write_card(folder: Path, name: str, record: dict) -> None:
         "datasets": facts["data_names"],
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["medical", "multiple-choice", *(["multilingual"] if len(languages) > 1 else []),
-                 *(["lora"] if record["training"] == "lora" else [])],
-    }  # fmt: skip
+        "tags": [
+            "medical",
+            "multiple-choice",
+            *(["multilingual"] if len(languages) > 1 else []),
+            *(["lora"] if record["training"] == "lora" else []),
+        ],
+    }
     kind = "a LoRA adapter added into its base" if merged else WHAT[record["training"]]
     base = shown(facts["base"])
     lead = f"A language model for multiple-choice questions of medical exams: {kind}, on {base}. For research only."
@@ -70,10 +74,15 @@ def write_card(folder: Path, name: str, record: dict) -> None:
         "it does worse."
     )
     sections = [
-        lead, USE, data_section(record, facts), training_section(record), scores_section(),
+        lead,
+        USE,
+        data_section(record, facts),
+        training_section(record),
+        scores_section(),
         limits_section(languages, [f"**Prompt.** {asked}"]),
-        licences_section(facts["weights_licence"], facts["base"], facts["base_licence"]), origin_section(record),
-    ]  # fmt: skip
+        licences_section(facts["weights_licence"], facts["base"], facts["base_licence"]),
+        origin_section(record),
+    ]
     write_text(folder / "README.md", assemble(fields, name, sections))
 
 

@@ -50,9 +50,7 @@ LOOSE = _any(
     r"^(?=\W*(?:not|pas|no|не|nicht)\b\W+(?:la |le |die )?[A-HА-Е]\b)",
     r"^(?=\W*(?:我?(?:认为|觉得))?(?:不是|ليس|ليست)\s*[A-Hأ-ي])",
 )
-ANNOUNCEMENT = re.compile(
-    rf"(?P<said>{SAID})|(?P<noun>{NOUN})|(?P<loose>{LOOSE})", re.IGNORECASE | re.MULTILINE
-)
+ANNOUNCEMENT = re.compile(rf"(?P<said>{SAID})|(?P<noun>{NOUN})|(?P<loose>{LOOSE})", re.IGNORECASE | re.MULTILINE)
 # "I don't think that the answer is A": what follows in the same clause is denied.
 DOUBTED = re.compile(
     _any(

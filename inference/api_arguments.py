@@ -142,8 +142,10 @@ def check_endpoint(args: argparse.Namespace) -> None:
     if args.chat_template is not None or args.trust_remote_code:
         raise InputError("--chat-template and --trust-remote-code are for local models; an endpoint has --api-mode")
     if args.mode == "option-logprob" and args.api_mode == "chat":
-        raise InputError("a chat endpoint cannot tell how likely an option's text is; use --api-mode completions on a "
-                         "server that echoes the prompt's log-probabilities, such as vLLM")  # fmt: skip
+        raise InputError(
+            "a chat endpoint cannot tell how likely an option's text is; use --api-mode completions on a "
+            "server that echoes the prompt's log-probabilities, such as vLLM"
+        )
     if args.vllm_arguments is not None and args.vllm is None:
         raise InputError("--vllm-arguments goes with --vllm")
     if args.vllm is not None:
@@ -165,8 +167,10 @@ def choose_api_mode(args: argparse.Namespace, own: bool, chat_prompt: bool) -> N
     if args.api_mode is None:
         args.api_mode = "completions" if args.mode == "option-logprob" or (own and not chat_prompt) else "chat"
     if args.mode == "option-logprob" and own and chat_prompt:
-        raise InputError("this checkpoint's prompt is a chat, and a chat endpoint cannot tell how likely an option's "
-                         "text is; evaluate it as a local model")  # fmt: skip
+        raise InputError(
+            "this checkpoint's prompt is a chat, and a chat endpoint cannot tell how likely an option's "
+            "text is; evaluate it as a local model"
+        )
 
 
 def read_key(variable: str) -> str | None:

@@ -124,8 +124,10 @@ def send_all(requests: list[Request], asker: Asker) -> tuple[dict[str, dict], di
             asker.gate.stop("interrupted")
             raise
     if asker.gate.denied:
-        raise InputError(f"{asker.gate.reason}; check --api-base, --model and the key in {asker.args.api_key_env}. "
-                         "What was answered is kept")  # fmt: skip
+        raise InputError(
+            f"{asker.gate.reason}; check --api-base, --model and the key in {asker.args.api_key_env}. "
+            "What was answered is kept"
+        )
     return replies, failures
 
 

@@ -179,15 +179,27 @@ class Endpoint:
         if 300 <= status < 400:
             place = urlsplit(headers.get("location") or "")
             shown = self._shown(f"{place.scheme}://{place.hostname}{place.path}" if place.hostname else place.path)
-            return Exchange("denied", f"the endpoint sends elsewhere (HTTP {status} to {shown}); that is not followed, "
-                            "because the key would go with it: give it as --api-base if it is right")  # fmt: skip
+            return Exchange(
+                "denied",
+                f"the endpoint sends elsewhere (HTTP {status} to {shown}); that is not followed, "
+                "because the key would go with it: give it as --api-base if it is right",
+            )
         if "insufficient_quota" in kinds:
             return Exchange("denied", f"the account has no credit ({detail})")
         if status in DENIED_STATUS:
             return Exchange("denied", f"{DENIED_STATUS[status]} ({detail})")
         if status == 400 and any(code in REFUSAL_CODES for code in kinds):
-            return Exchange("answered", reply={"text": "", "finish": "content_filter", "refused": True, "model": "",
-                                               "fingerprint": "", "usage": [0, 0]})  # fmt: skip
+            return Exchange(
+                "answered",
+                reply={
+                    "text": "",
+                    "finish": "content_filter",
+                    "refused": True,
+                    "model": "",
+                    "fingerprint": "",
+                    "usage": [0, 0],
+                },
+            )
         if status in RETRIED_STATUS or status >= 500:
             return Exchange("busy", detail, retry_after_seconds(headers, time.time()))
         return Exchange("rejected", detail)
@@ -195,15 +207,19 @@ class Endpoint:
     def _read(self, request: Request, headers, text: str) -> Exchange:
         """A body that came whole with status 200."""
         if is_web_page(headers, text):
-            return Exchange("denied", "the endpoint answers with a web page, perhaps to sign in, and not with JSON; "
-                            "check --api-base, which mostly ends in /v1")  # fmt: skip
+            return Exchange(
+                "denied",
+                "the endpoint answers with a web page, perhaps to sign in, and not with JSON; "
+                "check --api-base, which mostly ends in /v1",
+            )
         try:
             return Exchange("answered", reply=read_reply(json.loads(text), self._chat, request.wants))
         except NoLogprobs as error:
             return Exchange("useless", str(error))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-            return Exchange("broken", f"no answer as the protocol has it ({type(error).__name__}): "
-                            f"{self._shown(text[:120])}")  # fmt: skip
+            return Exchange(
+                "broken", f"no answer as the protocol has it ({type(error).__name__}): {self._shown(text[:120])}"
+            )
 
 
 def is_web_page(headers, text: str) -> bool:

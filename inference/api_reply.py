@@ -76,6 +76,8 @@ def read_total(logprobs: object, written: int) -> float:
     """
     values = logprobs.get("token_logprobs") if isinstance(logprobs, dict) else None
     if not isinstance(values, list) or len(values) - written < 1 or values[0] is not None:
-        raise NoLogprobs("the endpoint does not echo the log-probabilities of the prompt, which --mode option-logprob "
-                         "needs; vLLM does, with --api-mode completions")  # fmt: skip
+        raise NoLogprobs(
+            "the endpoint does not echo the log-probabilities of the prompt, which --mode option-logprob "
+            "needs; vLLM does, with --api-mode completions"
+        )
     return round(sum(logprob(value) for value in values[1 : len(values) - written]), 6)

@@ -27,8 +27,10 @@ NO_ANSWER = {
 def print_spent(summary: dict) -> None:
     """What the ledger has cost so far."""
     cost = "no prices given" if summary["us_dollars"] is None else f"{summary['us_dollars']:.4f} US dollars"
-    print(f"requests so far: {json.dumps(summary['outcomes'])}; {summary['input_tokens']} input and "
-          f"{summary['output_tokens']} output tokens, {cost}")  # fmt: skip
+    print(
+        f"requests so far: {json.dumps(summary['outcomes'])}; {summary['input_tokens']} input and "
+        f"{summary['output_tokens']} output tokens, {cost}"
+    )
     if summary["interrupted"]:
         print(f"cut off by a kill, perhaps paid: {', '.join(summary['interrupted'])}")
 
@@ -51,8 +53,10 @@ def describe_endpoint(rows: list[dict], args: argparse.Namespace) -> dict:
     taken, written = (sum(counts[place] for counts in used) for place in (0, 1))
     cost = Budget(None, None, args.price_input, args.price_output).cost(taken, written)
     outcomes = Counter(
-        answer.get("failure") or ("cut_off" if answer["reply"]["finish"] == "length" and "output" in answer
-                                  else "answered") for answer in answers)  # fmt: skip
+        answer.get("failure")
+        or ("cut_off" if answer["reply"]["finish"] == "length" and "output" in answer else "answered")
+        for answer in answers
+    )
     return {
         "base": args.api_base,
         "api_mode": args.api_mode,

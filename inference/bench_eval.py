@@ -137,8 +137,12 @@ class HarnessSide:
         try:
             self.process = subprocess.Popen(
                 [python, "-c", HARNESS_SCRIPT, json.dumps(settings)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                text=True,
+                env=environment,
+            )
         except OSError as error:
             raise InputError(f"--harness-python {python} cannot be run ({error.strerror})") from None
         self._read()

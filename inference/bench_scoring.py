@@ -121,11 +121,19 @@ def main(argv: list[str] | None = None) -> int:
     whole = sum(
         found[key]["first_seconds"] + count * found[key]["ms_a_pair"] / 1000 for key, count in TEST_QUESTIONS.items()
     )
-    print(f"{sum(row['n'] for row in found.values())} pairs: {total:.1f} s of one core; "
-          f"{sum(TEST_QUESTIONS.values())} pairs at this speed: {whole:.1f} s")  # fmt: skip
+    print(
+        f"{sum(row['n'] for row in found.values())} pairs: {total:.1f} s of one core; "
+        f"{sum(TEST_QUESTIONS.values())} pairs at this speed: {whole:.1f} s"
+    )
     if args.out:
-        record = {"languages": found, "seconds": round(total, 2), "whole_test_set_seconds": round(whole, 2),
-                  "longer": args.longer, "seed": args.seed, "provenance": provenance(argv)}  # fmt: skip
+        record = {
+            "languages": found,
+            "seconds": round(total, 2),
+            "whole_test_set_seconds": round(whole, 2),
+            "longer": args.longer,
+            "seed": args.seed,
+            "provenance": provenance(argv),
+        }
         write_json(args.out, record)
     return 0
 

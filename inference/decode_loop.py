@@ -19,10 +19,21 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 CACHE_BYTES = 4 << 30
 # Settings of a generation_config.json that change no token of greedy generation, or that the caller sets.
 HARMLESS = {
-    "bos_token_id", "decoder_start_token_id", "do_sample", "eos_token_id", "max_length", "max_new_tokens",
-    "output_attentions", "output_hidden_states", "pad_token_id", "temperature", "top_k", "top_p",
-    "transformers_version", "use_cache",
-}  # fmt: skip
+    "bos_token_id",
+    "decoder_start_token_id",
+    "do_sample",
+    "eos_token_id",
+    "max_length",
+    "max_new_tokens",
+    "output_attentions",
+    "output_hidden_states",
+    "pad_token_id",
+    "temperature",
+    "top_k",
+    "top_p",
+    "transformers_version",
+    "use_cache",
+}
 
 
 class BufferLayer(DynamicLayer):
@@ -177,10 +188,14 @@ def generate_tokens(
         caches.clear()
         lengths = [len(prompts[number]) for number in mine]
         new = decode_batch(
-            model, logits, cache, lengths, max_new_tokens,
+            model,
+            logits,
+            cache,
+            lengths,
+            max_new_tokens,
             lambda logits, rows, step: choose(logits, [mine[row] for row in rows], step),
             lambda row, tokens: ended(mine[row], tokens),
-        )  # fmt: skip
+        )
         answers.update(zip(mine, new, strict=True))
 
     with torch.inference_mode():

@@ -15,9 +15,22 @@ from scoring import PARSERS
 DESCRIPTION = "Ask a model the benchmark's questions and score its answers, with n and 95 % intervals."
 # Flags that change no answer, or whose content stands in the record's inputs or scoring.
 FREE_ARGUMENTS = {
-    "out", "recipe", "dry_run", "data", "model", "prompt", "score_only", "name", "parse", "rationale_mode",
-    "bert_score", "bert_layer", "contamination", "contamination_coverage", "shard",
-} | set(DEFAULTS)  # fmt: skip
+    "out",
+    "recipe",
+    "dry_run",
+    "data",
+    "model",
+    "prompt",
+    "score_only",
+    "name",
+    "parse",
+    "rationale_mode",
+    "bert_score",
+    "bert_layer",
+    "contamination",
+    "contamination_coverage",
+    "shard",
+} | set(DEFAULTS)
 # {flag: what it needs}: alone it would promise what is not done.
 NEEDS = {
     "temperature": "--samples over 1",
@@ -131,9 +144,14 @@ def check_arguments(args: argparse.Namespace) -> None:
         value = getattr(args, flag)
         if value is not None and value < 1:
             raise InputError(f"--{flag.replace('_', '-')} {value}: expected 1 or more")
-    needed = {"temperature": args.samples > 1, "rationale_mode": args.form == "rationale",
-              "bert_layer": args.bert_score, "contamination_coverage": args.contamination,
-              "batch_size": not args.api_base, "shard": not args.score_only}  # fmt: skip
+    needed = {
+        "temperature": args.samples > 1,
+        "rationale_mode": args.form == "rationale",
+        "bert_layer": args.bert_score,
+        "contamination_coverage": args.contamination,
+        "batch_size": not args.api_base,
+        "shard": not args.score_only,
+    }
     defaults = build_parser()
     for name, there in needed.items():
         if not there and getattr(args, name) != defaults.get_default(name):

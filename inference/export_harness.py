@@ -137,9 +137,11 @@ def choose_delimiters(tokenizer, prompt: Prompt, rows: dict) -> tuple[dict[str, 
     counts = {(harness, delimiter): 0 for harness in ("lm_eval", "lighteval") for delimiter in ("", " ")}
     for row in (row for mine in rows.values() for row in mine):
         # The text is rendered already, so a chat template is not applied again.
-        wanted = tokenizer(row["prompt"], add_special_tokens=False)["input_ids"] if prompt.chat_template else (
-            encode_prompt(tokenizer, row["prompt"])
-        )  # fmt: skip
+        wanted = (
+            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
+            if prompt.chat_template
+            else (encode_prompt(tokenizer, row["prompt"]))
+        )
         wanted = wanted + encode_completion(tokenizer, row["letters"][0])
         for delimiter in ("", " "):
             asked = letter_inputs(tokenizer, prompt.chat_template, row["prompt"], delimiter, row["letters"][0])

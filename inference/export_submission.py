@@ -22,8 +22,13 @@ from rationale import METRICS
 from scoring import rationales_that_count, written_rationale
 
 NAMES = {code: Path(name).stem for code, name in LANGUAGE_FILES.items()}
-FILES = ("multi_choice_results.csv", "rationale_results.csv", "accuracy_metric.csv", "rationale_similarity_metric.csv",
-         "result.json")  # fmt: skip
+FILES = (
+    "multi_choice_results.csv",
+    "rationale_results.csv",
+    "accuracy_metric.csv",
+    "rationale_similarity_metric.csv",
+    "result.json",
+)
 COLUMNS = ["Language", "ModelInput", "ModelOutput", "GT_Answer"]
 
 

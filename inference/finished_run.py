@@ -76,7 +76,9 @@ def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | Non
     )
     shots = find_examples(test, examples)
     if shots and describe_examples(shots, loaded, asked["form"]) != result["inputs"]["few_shot"]:
-        raise InputError(f"the train questions at {examples.few_shot_data or data.parent / 'Train'} are not those that "
-                         "were shown as worked examples; put those back")  # fmt: skip
+        raise InputError(
+            f"the train questions at {examples.few_shot_data or data.parent / 'Train'} are not those that "
+            "were shown as worked examples; put those back"
+        )
     check_predictions(result, folder)
     return FinishedRun(result, read_predictions(folder / "predictions.jsonl"), test, loaded, shots)

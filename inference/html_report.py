@@ -25,13 +25,20 @@ def describe_question(run: FinishedRun, row: dict) -> dict:
         said = ", ".join(word for word, on in (("right", is_right), ("answered", chosen)) if on)
         options.append({"letter": letter, "text": text, "classes": classes, "said": said})
     contaminated = row.get("contaminated")
-    kinds = [("right", right), ("wrong", not right), ("unparsed", letters is None), ("several", len(gold) > 1),
-             ("contaminated", contaminated), ("clean", contaminated is False)]  # fmt: skip
+    kinds = [
+        ("right", right),
+        ("wrong", not right),
+        ("unparsed", letters is None),
+        ("several", len(gold) > 1),
+        ("contaminated", contaminated),
+        ("clean", contaminated is False),
+    ]
     table = row.get("letter_logprobs") or row.get("option_logprobs")
     shown = "\n".join(f"{letter}  {value:.3f}" for letter, value in (table or {}).items())
     if "variants" in row:
-        shown = "\n\n".join(f"{number + 1}: {variant.get('output', variant)}" for number, variant in
-                            enumerate(row["variants"]))  # fmt: skip
+        shown = "\n\n".join(
+            f"{number + 1}: {variant.get('output', variant)}" for number, variant in enumerate(row["variants"])
+        )
     return {
         "key": row["key"],
         "number": row["number"],

@@ -57,10 +57,12 @@ def result_section(result: dict) -> str:
     """One run: what was asked how, and its scores with n and intervals."""
     prompt, asked, data = result["prompt"], result["arguments"], Path(result["data"]["path"])
     facts = [
-        f"setting {result['setting']}", f"mode {result['mode']}", f"form {prompt['form']}",
+        f"setting {result['setting']}",
+        f"mode {result['mode']}",
+        f"form {prompt['form']}",
         f"prompt {prompt['name']} {prompt['version']} (SHA-256 {prompt['sha256'][:12]})",
         f"answers read by {result['scoring']['parse']}",
-    ]  # fmt: skip
+    ]
     facts += [f"{name.replace('_', ' ')} {asked[name]}" for name in ("few_shot", "limit") if asked.get(name)]
     if asked.get("samples", 1) > 1:
         facts.append(f"majority of {asked['samples']} samples at temperature {asked['temperature']}")
@@ -75,8 +77,10 @@ def result_section(result: dict) -> str:
         f"| mean of {group['languages']} {shown(name)} subjects | | | {with_interval(group)} | |"
         for name, group in result.get("groups", {}).items()
     ]
-    lines += [f"| mean of {macro['languages']} | | | {with_interval(macro)} | |",
-              f"| all questions | {micro['n']:,} | {micro['right']:,} | {with_interval(micro)} | |"]  # fmt: skip
+    lines += [
+        f"| mean of {macro['languages']} | | | {with_interval(macro)} | |",
+        f"| all questions | {micro['n']:,} | {micro['right']:,} | {with_interval(micro)} | |",
+    ]
     clean = (result.get("clean") or {}).get("micro")
     if clean:
         n = f"{clean['n']:,} | {clean['right']:,}"

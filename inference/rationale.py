@@ -272,9 +272,15 @@ def main(argv: list[str] | None = None) -> int:
     scores = {language: score_rationales(items, args.mode) for language, items in pairs.items()}
     print(rationale_table(scores))
     if args.out:
-        record = {"metric_version": RATIONALE_METRIC_VERSION, "mode": args.mode, "bert_score": encoder,
-                  "scores": scores, "macro": mean_over_languages(scores), "pairs": sha256_of_file(args.pairs),
-                  "provenance": provenance(argv)}  # fmt: skip
+        record = {
+            "metric_version": RATIONALE_METRIC_VERSION,
+            "mode": args.mode,
+            "bert_score": encoder,
+            "scores": scores,
+            "macro": mean_over_languages(scores),
+            "pairs": sha256_of_file(args.pairs),
+            "provenance": provenance(argv),
+        }
         write_json(args.out, record)
     return 0
 

@@ -50,8 +50,18 @@ def answers(base: str) -> bool:
 def serve_command(args: argparse.Namespace) -> list[str]:
     """What is started; --vllm-arguments come last, so that they win."""
     parts = urlsplit(args.api_base)
-    return [args.vllm, "serve", args.model, "--served-model-name", args.model, "--host", "127.0.0.1",
-            "--port", str(parts.port), *shlex.split(args.vllm_arguments or "")]  # fmt: skip
+    return [
+        args.vllm,
+        "serve",
+        args.model,
+        "--served-model-name",
+        args.model,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(parts.port),
+        *shlex.split(args.vllm_arguments or ""),
+    ]
 
 
 @contextmanager

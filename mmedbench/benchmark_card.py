@@ -4,9 +4,16 @@ from benchmark_files import LANGUAGE_FILES, LETTERS
 
 SPLIT_NAMES = {"Train": "train", "Dev": "validation", "Test": "test"}
 LICENCES = {
-    "MedQA (US)": "MIT", "MedQA (Mainland China)": "MIT", "IgakuQA": "not stated", "FrenchMedMCQA": "Apache-2.0",
-    "RuMedDaNet": "Apache-2.0", "HEAD-QA": "MIT", "MedMCQA": "MIT", "PubMedQA": "MIT", "MMLU": "MIT",
-}  # fmt: skip
+    "MedQA (US)": "MIT",
+    "MedQA (Mainland China)": "MIT",
+    "IgakuQA": "not stated",
+    "FrenchMedMCQA": "Apache-2.0",
+    "RuMedDaNet": "Apache-2.0",
+    "HEAD-QA": "MIT",
+    "MedMCQA": "MIT",
+    "PubMedQA": "MIT",
+    "MMLU": "MIT",
+}
 
 
 def write_card(files: dict[str, list[dict]], sources: dict[str, str], notes: list[str]) -> str:
@@ -38,9 +45,12 @@ def write_card(files: dict[str, list[dict]], sources: dict[str, str], notes: lis
     for name in ["default", *languages, *(["english_benchmarks"] if benchmarks else [])]:
         lines += [f"- config_name: {name}", *_features(options, name == "english_benchmarks")]
     lines += ["---", "", "# MMedBench, built from its sources", ""]
-    lines += ["Multiple-choice questions of medical exams, in the layout of the released MMedBench. One record a line:",
-              "id, language, source, question, options, answer_idx (\"A\" or \"A,C\"), rationale (empty where there is",
-              "none), human_checked, human_check_passed; `context` only where a question needs one.", ""]
+    lines += [
+        "Multiple-choice questions of medical exams, in the layout of the released MMedBench. One record a line:",
+        'id, language, source, question, options, answer_idx ("A" or "A,C"), rationale (empty where there is',
+        "none), human_checked, human_check_passed; `context` only where a question needs one.",
+        "",
+    ]
     lines += ["| file | questions | with rationale |", "|---|---|---|"]
     for path, records in sorted(files.items()):
         lines.append(f"| {path} | {len(records)} | {sum(bool(record['rationale']) for record in records)} |")
@@ -49,8 +59,11 @@ def write_card(files: dict[str, list[dict]], sources: dict[str, str], notes: lis
         licence = LICENCES.get("MMLU" if name.startswith("MMLU ") else name, "see its owner")
         lines.append(f"| {name} | {language} | {licence} |")
     lines += ["", *(f"- {note}" for note in notes), ""]
-    lines += ["What was left out, and why, stands in excluded.jsonl; copies of a question in duplicates.jsonl; the",
-              "counts of both, the arguments and the checksums in manifest.json.", ""]
+    lines += [
+        "What was left out, and why, stands in excluded.jsonl; copies of a question in duplicates.jsonl; the",
+        "counts of both, the arguments and the checksums in manifest.json.",
+        "",
+    ]
     return "\n".join(lines)
 
 

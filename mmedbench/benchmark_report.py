@@ -70,8 +70,15 @@ def known_report(known: list[tuple[Path, list[dict]]], entries: list[Entry]) -> 
     rows = []
     for folder, records in known:
         for language in [code for code in LANGUAGE_FILES if any(r["language"] == code for r in records)]:
-            row = {"folder": folder.name, "language": language, "questions": 0, "reproduced": 0, "differing": 0,
-                   "absent": 0, "source_here": language in languages}
+            row = {
+                "folder": folder.name,
+                "language": language,
+                "questions": 0,
+                "reproduced": 0,
+                "differing": 0,
+                "absent": 0,
+                "source_here": language in languages,
+            }
             for record in (r for r in records if r["language"] == language):
                 ours = tests.get(content_key(record))
                 same = ours and all(ours[name] == record[name] for name in ("question", "options", "answer_idx"))
@@ -122,25 +129,32 @@ def print_report(report: dict) -> None:
         print(f"{row['language']:<9}{row['split']:<7}{row['found']:>7}{published:>11}  {row['note']}")
     for name, row in report["sources"].items():
         kept = ", ".join(f"{split} {n}" for split, n in row["kept"].items())
-        print(f"{name}: read {row['read']}; kept {kept or 'none'}"
-              + "".join(f"; {note.replace('_', ' ')} {n}" for note, n in row["notes"].items()))
+        print(
+            f"{name}: read {row['read']}; kept {kept or 'none'}"
+            + "".join(f"; {note.replace('_', ' ')} {n}" for note, n in row["notes"].items())
+        )
         for reason, n in row["excluded"].items():
             print(f"  left out {n}: {reason} ({REASONS[reason]})")
     for note, files in report["file_notes"].items():
-        print(f"{note.replace('_', ' ')} in {len(files)} files, read as if there were none: {', '.join(files[:3])}"
-              + (" ..." if len(files) > 3 else ""))
+        print(
+            f"{note.replace('_', ' ')} in {len(files)} files, read as if there were none: {', '.join(files[:3])}"
+            + (" ..." if len(files) > 3 else "")
+        )
     for where, n in report["duplicates"]["groups"].items():
         print(f"copies, {where}: {n} questions")
     if report["duplicates"]["removed"]:
         print(f"copies removed: {report['duplicates']['removed']}")
     for row in report["known_test"]["reproduced"]:
         share = 100 * row["reproduced"] / row["questions"]
-        print(f"known test {row['folder']} {row['language']}: {row['reproduced']} of {row['questions']} reproduced "
-              f"({share:.1f} %), {row['differing']} differ, {row['absent']} absent"
-              + ("" if row["source_here"] else " (no source of this language here)"))
+        print(
+            f"known test {row['folder']} {row['language']}: {row['reproduced']} of {row['questions']} reproduced "
+            f"({share:.1f} %), {row['differing']} differ, {row['absent']} absent"
+            + ("" if row["source_here"] else " (no source of this language here)")
+        )
     if report["known_test"]["questions"]:
         known = report["known_test"]
         print(f"known test: {known['moved_to_test']} moved to Test, {known['taken_out']} taken out of Train and Dev")
     if report["rationales"]["given"]:
-        print("rationales: {given} given, {joined} joined, {unmatched} of no question here".format(
-            **report["rationales"]))
+        print(
+            "rationales: {given} given, {joined} joined, {unmatched} of no question here".format(**report["rationales"])
+        )

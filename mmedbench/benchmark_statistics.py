@@ -41,12 +41,24 @@ def build_parser() -> argparse.ArgumentParser:
     add("data", type=Path, metavar="BENCHMARK", help="folder with Train/ Dev/ Test/ (and English_benchmarks/)")
     add("--out", type=Path, default=Path("data/statistics"), help="folder to make (default: %(default)s)")
     add("--recipe", type=Path, help="flat YAML file of these flags")
-    add("--tokenizer", metavar="NAME", help="folder or hub name of a tokenizer; lengths are in its tokens (default: "
-        "none, lengths are in characters and words)")
-    add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False,
-        help="run code that comes with the tokenizer (default: no)")
-    add("--topics", type=Path, metavar="FILE", help="YAML of {topic: {language: [keywords]}}, such as "
-        "mmedbench/topics.yaml; counts questions by topic")
+    add(
+        "--tokenizer",
+        metavar="NAME",
+        help="folder or hub name of a tokenizer; lengths are in its tokens (default: "
+        "none, lengths are in characters and words)",
+    )
+    add(
+        "--trust-remote-code",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="run code that comes with the tokenizer (default: no)",
+    )
+    add(
+        "--topics",
+        type=Path,
+        metavar="FILE",
+        help="YAML of {topic: {language: [keywords]}}, such as mmedbench/topics.yaml; counts questions by topic",
+    )
     add("--dry-run", action="store_true", help="read, check, count the questions, write nothing")
     return parser
 
@@ -98,9 +110,11 @@ def main(argv: list[str] | None = None) -> int:
     topics = read_topics(options.topics) if options.topics else {}
     files = [path for path in options.data.glob("*/*.jsonl") if path.parent.name in (*SPLITS, "English_benchmarks")]
     arguments = {"tokenizer": options.tokenizer, "trust_remote_code": options.trust_remote_code}
-    inputs = {"questions": describe_files(options.data, files),
-              "tokenizer": tokenizer_files(options.tokenizer) if options.tokenizer else {},
-              "topics": sha256_of_file(options.topics) if options.topics else None}  # fmt: skip
+    inputs = {
+        "questions": describe_files(options.data, files),
+        "tokenizer": tokenizer_files(options.tokenizer) if options.tokenizer else {},
+        "topics": sha256_of_file(options.topics) if options.topics else None,
+    }
     for (language, split), records in groups.items():
         print(f"{language} {split}: {len(records)} questions")
     if options.dry_run:
@@ -123,12 +137,19 @@ def main(argv: list[str] | None = None) -> int:
     write_json(out / "statistics.json", {"units": [unit.name for unit in units], "rows": rows, "topics": topic_table})
     draw(rows, units[0].name, out / "statistics.png")
     manifest = options.data / "manifest.json"
-    write_json(out / "manifest.json", {
-        "format_version": FORMAT_VERSION, "stage": "mmedbench/benchmark_statistics.py", "arguments": arguments,
-        "inputs": inputs, "counts": {f"{row['language']} {row['split']}": row["questions"] for row in rows},
-        "parent": sha256_of_file(manifest) if manifest.is_file() else None,
-        "files": describe_files(out, [out / name for name in names - {"manifest.json"}]),
-        "provenance": provenance(sys.argv[1:] if argv is None else argv)})  # fmt: skip
+    write_json(
+        out / "manifest.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "stage": "mmedbench/benchmark_statistics.py",
+            "arguments": arguments,
+            "inputs": inputs,
+            "counts": {f"{row['language']} {row['split']}": row["questions"] for row in rows},
+            "parent": sha256_of_file(manifest) if manifest.is_file() else None,
+            "files": describe_files(out, [out / name for name in names - {"manifest.json"}]),
+            "provenance": provenance(sys.argv[1:] if argv is None else argv),
+        },
+    )
     print(tables)
     print(f"wrote {out}: {json.dumps(sorted(names))}")
     return 0

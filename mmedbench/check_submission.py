@@ -88,8 +88,9 @@ def check_similarity(path: Path, counts: Counter) -> list[str]:
     top, names = rows[0]
     wrong = [name for name in names[1:] if name not in LANGUAGES and name != "Average"]
     if names[0] != "Metric" or wrong:
-        problems.append(f"{top}: expected Metric and then languages out of {', '.join(LANGUAGES)}, found "
-                        f"{', '.join(names)}")
+        problems.append(
+            f"{top}: expected Metric and then languages out of {', '.join(LANGUAGES)}, found {', '.join(names)}"
+        )
     found = [row[0] for _, row in rows[1:]]
     if found != (METRICS if counts else found and METRICS):
         problems.append(f"{path}:2: expected the rows {', '.join(METRICS)}, found {', '.join(found) or 'none'}")
@@ -105,16 +106,20 @@ def check_similarity(path: Path, counts: Counter) -> list[str]:
 
 def _other_languages(path: Path, here: set[str], wanted: set[str]) -> list[str]:
     wanted = wanted & set(LANGUAGE_FILES)
-    return [f"{path}:1: {code}: {'missing' if code in wanted else 'not expected'}; expected are "
-            f"{', '.join(sorted(wanted)) or 'no languages'}" for code in sorted(here ^ wanted)]
+    return [
+        f"{path}:1: {code}: {'missing' if code in wanted else 'not expected'}; expected are "
+        f"{', '.join(sorted(wanted)) or 'no languages'}"
+        for code in sorted(here ^ wanted)
+    ]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with the four CSV files and result.json")
     folder = parse_arguments(parser, argv).folder
-    missing = [name for name in (ANSWERS, RATIONALES, ACCURACY, SIMILARITY, "result.json")
-               if not (folder / name).is_file()]
+    missing = [
+        name for name in (ANSWERS, RATIONALES, ACCURACY, SIMILARITY, "result.json") if not (folder / name).is_file()
+    ]
     if missing:
         raise InputError(f"{folder} lacks {', '.join(missing)}; see mmedbench/SUBMITTING.md")
     scores = check_result(read_json(folder / "result.json"), folder / "result.json")["scores"]
@@ -127,13 +132,16 @@ def main(argv: list[str] | None = None) -> int:
     problems += more
     for code in sorted(rationales):
         if rationales[code] > answers[code]:
-            problems.append(f"{folder / RATIONALES}: {code}: {rationales[code]} rows, more than the {answers[code]} "
-                            "questions")
+            problems.append(
+                f"{folder / RATIONALES}: {code}: {rationales[code]} rows, more than the {answers[code]} questions"
+            )
     problems += check_accuracy(folder / ACCURACY, scores) + check_similarity(folder / SIMILARITY, rationales)
     for line in problems:
         print(line)
-    print(f"{sum(answers.values())} answers and {sum(rationales.values())} rationales in {len(answers)} languages, "
-          f"{len(problems)} problems" + (", see mmedbench/SUBMITTING.md" if problems else ""))
+    print(
+        f"{sum(answers.values())} answers and {sum(rationales.values())} rationales in {len(answers)} languages, "
+        f"{len(problems)} problems" + (", see mmedbench/SUBMITTING.md" if problems else "")
+    )
     return 1 if problems else 0
 
 

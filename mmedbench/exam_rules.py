@@ -80,8 +80,16 @@ def context_left_out(record: dict) -> dict:
     return {"context": None, "problem": problem} if problem else {"context": text}
 
 
-def make_entry(where: str, question: str, options: list[str], right: list[str], *, single: bool,
-               context: str = "", notes: tuple[str, ...] = ()) -> Entry:
+def make_entry(
+    where: str,
+    question: str,
+    options: list[str],
+    right: list[str],
+    *,
+    single: bool,
+    context: str = "",
+    notes: tuple[str, ...] = (),
+) -> Entry:
     """A question by the shared rules: options get the letters A, B, ... in their order.
 
     right: the key as letters "A", "B", ...; anything else counts as outside the options.

@@ -31,9 +31,14 @@ FAMILIES = {
 }
 # Family -> (the name in `source`, language). MedQA is told apart by script: see `_medqa_language`.
 EXAMS = {
-    "igakuqa": ("IgakuQA", "ja"), "rumeddanet": ("RuMedDaNet", "ru"), "frenchmedmcqa": ("FrenchMedMCQA", "fr"),
-    "headqa": ("HEAD-QA", "es"), "medmcqa": ("MedMCQA", "en"), "pubmedqa": ("PubMedQA", "en"), "mmlu": ("MMLU", "en"),
-}  # fmt: skip
+    "igakuqa": ("IgakuQA", "ja"),
+    "rumeddanet": ("RuMedDaNet", "ru"),
+    "frenchmedmcqa": ("FrenchMedMCQA", "fr"),
+    "headqa": ("HEAD-QA", "es"),
+    "medmcqa": ("MedMCQA", "en"),
+    "pubmedqa": ("PubMedQA", "en"),
+    "mmlu": ("MMLU", "en"),
+}
 MEDQA = {"en": "MedQA (US)", "zh": "MedQA (Mainland China)"}
 PUBMEDQA_TEST_IDS = "test_ground_truth.json"  # read together with PubMedQA's questions
 BENCHMARK_FAMILIES = ("medmcqa", "pubmedqa", "mmlu", "benchmark")
@@ -71,8 +76,10 @@ def find_sources(root: Path, only: Path | None = None) -> tuple[list[SourceFile]
     for (name, language, split), count in sorted(claims.items()):
         if count > 1:
             files = [str(f.path) for f in found if (f.source, f.language, f.split) == (name, language, split)]
-            raise InputError(f"{count} files claim the {split} questions of {name} ({language}): {', '.join(files)}; "
-                             "leave one of them")
+            raise InputError(
+                f"{count} files claim the {split} questions of {name} ({language}): {', '.join(files)}; "
+                "leave one of them"
+            )
     return found, others
 
 
@@ -101,8 +108,9 @@ def _layout_file(path: Path, root: Path) -> SourceFile | None:
         return SourceFile(path, "benchmark", path.stem, "en", "English_benchmarks")
     language = {name: code for code, name in LANGUAGE_FILES.items()}.get(path.name)
     if language is None:
-        raise InputError(f"{path}: in a {path.parent.name} folder files are named by language: "
-                         f"{', '.join(LANGUAGE_FILES.values())}")
+        raise InputError(
+            f"{path}: in a {path.parent.name} folder files are named by language: {', '.join(LANGUAGE_FILES.values())}"
+        )
     folder = path.parent.parent
     name = folder.name if folder != root else "MMedBench"
     return SourceFile(path, "layout", name, language, path.parent.name)
@@ -151,8 +159,10 @@ def _exam_file(path: Path) -> SourceFile | None:
         if not split and path.stem == "MedQA-MCMLE":
             split = "Test"  # the mainland test split, under the name it circulates by
         if not split and family != "igakuqa":
-            raise InputError(f"{path} holds {source} questions, but its name says neither train, dev nor test; "
-                             "rename it, for example to test" + path.suffix)
+            raise InputError(
+                f"{path} holds {source} questions, but its name says neither train, dev nor test; "
+                "rename it, for example to test" + path.suffix
+            )
         if family in BENCHMARK_FAMILIES and split != {"medmcqa": "Dev"}.get(family, "Test"):
             return None
         return SourceFile(path, family, source, language, split)
@@ -168,6 +178,8 @@ def _medqa_language(path: Path, head: str) -> str:
     Errors: InputError for a third script, which is neither.
     """
     if len(re.findall(r"[\u0400-\u04ff\u0600-\u06ff\u3040-\u30ff]", head)) > len(head) / 20:
-        raise InputError(f"{path} has MedQA's fields, but neither English nor Chinese text; say the language in its "
-                         f"name, for example {path.stem}_ar{path.suffix}")
+        raise InputError(
+            f"{path} has MedQA's fields, but neither English nor Chinese text; say the language in its "
+            f"name, for example {path.stem}_ar{path.suffix}"
+        )
     return "zh" if len(re.findall(r"[\u4e00-\u9fff]", head)) > len(head) / 20 else "en"

@@ -15,10 +15,23 @@ from raw_files import DamagedRecord, csv_rows, exam_entries, field, json_lines
 from source_exams import entry_with_origin, option_texts
 
 SPLIT_WORDS = {"train": "Train", "dev": "Dev", "val": "Dev", "valid": "Dev", "validation": "Dev", "test": "Test"}
-LANGUAGE_WORDS = {**{code: code for code in LANGUAGE_FILES},
-                  **{name.removesuffix(".jsonl").lower(): code for code, name in LANGUAGE_FILES.items()}}  # fmt: skip
-COLUMNS = ("question", "options", "answer", "answer_idx", "context", "rationale", "source", "language", "split",
-           "human_checked", "human_check_passed")  # fmt: skip
+LANGUAGE_WORDS = {
+    **{code: code for code in LANGUAGE_FILES},
+    **{name.removesuffix(".jsonl").lower(): code for code, name in LANGUAGE_FILES.items()},
+}
+COLUMNS = (
+    "question",
+    "options",
+    "answer",
+    "answer_idx",
+    "context",
+    "rationale",
+    "source",
+    "language",
+    "split",
+    "human_checked",
+    "human_check_passed",
+)
 DELIMITERS = (",", ";", "\t")
 YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
 
@@ -166,9 +179,11 @@ def _place(record: dict, column: str, words: dict[str, str], by_name: str, where
     cell = record.get(column)
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         if not by_name:
-            raise InputError(f"{where}: {column}: neither a column {column!r} nor the file's name says it; rename "
-                             f"{path.name}, for example to {path.stem}_{'de' if column == 'language' else 'test'}"
-                             f"{path.suffix}")
+            raise InputError(
+                f"{where}: {column}: neither a column {column!r} nor the file's name says it; rename "
+                f"{path.name}, for example to {path.stem}_{'de' if column == 'language' else 'test'}"
+                f"{path.suffix}"
+            )
         return by_name
     value = words.get(str(cell).strip().lower())
     if value is None:

@@ -27,7 +27,9 @@ def download(repository: str, revision: str) -> tuple[Path, str]:
         raise InputError(f"--hub {repository}: {error}") from None
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"--hub {repository} cannot be downloaded ({reason}); look at the network, or download it "
-                         "elsewhere and give the folder or zip") from None
+        raise InputError(
+            f"--hub {repository} cannot be downloaded ({reason}); look at the network, or download it "
+            "elsewhere and give the folder or zip"
+        ) from None
     # The hub's cache names a snapshot's folder by its commit.
     return Path(folder), Path(folder).name

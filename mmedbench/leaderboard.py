@@ -41,11 +41,14 @@ def complete(result: dict, options: argparse.Namespace) -> None:
     if data is None and result["model"]["training"] == "none":
         data = "nothing here"
     if data is None:
-        raise InputError(f"{options.result}: its checkpoint is not at {result['model'].get('path')} as it was, so what "
-                         "it was trained on is unknown; give --training-data TEXT")
+        raise InputError(
+            f"{options.result}: its checkpoint is not at {result['model'].get('path')} as it was, so what "
+            "it was trained on is unknown; give --training-data TEXT"
+        )
     result["leaderboard"] = {
         "training_data": data,
-        "machinery_check": before.get("machinery_check", False) if options.machinery_check is None
+        "machinery_check": before.get("machinery_check", False)
+        if options.machinery_check is None
         else options.machinery_check,
     }
     check_result(result, options.result)
@@ -60,8 +63,10 @@ def counted_again(result: dict, options: argparse.Namespace) -> bytes | None:
         return None
     scored = (result.get("files") or {}).get("predictions.jsonl") or {}
     if path.name == "predictions.jsonl" and scored.get("sha256") not in (None, sha256_of_file(path)):
-        raise InputError(f"{path} is not the file that {options.result} was scored from; give the one that is, or "
-                         "score it again with inference/eval.py --score-only")
+        raise InputError(
+            f"{path} is not the file that {options.result} was scored from; give the one that is, or "
+            "score it again with inference/eval.py --score-only"
+        )
     rows = read_predictions(path)
     problems = differences(result, options.result, rows, path)
     if problems:
@@ -85,8 +90,10 @@ def add_result(options: argparse.Namespace) -> int:
         raise InputError(f"{target} holds the result of another model or setting; rename it, or give another --name")
     if result_key(result) in others and not options.replace:
         name, setting, _, version = result_key(result)
-        raise InputError(f"{target} holds another result of {name!r} ({setting}, metric version {version}); "
-                         "give --replace, or another --name")
+        raise InputError(
+            f"{target} holds another result of {name!r} ({setting}, metric version {version}); "
+            "give --replace, or another --name"
+        )
     said = "with its predictions" if predictions else "without predictions: nobody can count its scores again"
     if options.dry_run:
         print(f"dry run: would write {target}, {said}")
@@ -129,8 +136,11 @@ def render_page(options: argparse.Namespace) -> int:
     if options.check:
         differ = [line for path, text in pages.items() for line in difference(path, text)]
         differ += leaderboard_pictures.problems(rows, folder) if folder else []
-        print("\n".join([*differ, "to mend it run `python mmedbench/leaderboard.py render`"]) if differ
-              else f"{', '.join(map(str, pages))} {'are' if len(pages) > 1 else 'is'} up to date")
+        print(
+            "\n".join([*differ, "to mend it run `python mmedbench/leaderboard.py render`"])
+            if differ
+            else f"{', '.join(map(str, pages))} {'are' if len(pages) > 1 else 'is'} up to date"
+        )
         return 1 if differ else 0
     if folder:
         print("\n".join(leaderboard_pictures.write_pictures(rows, folder)))
@@ -166,24 +176,43 @@ def main(argv: list[str] | None = None) -> int:
     add.add_argument("result", type=Path, metavar="RESULT.json", help="result.json of inference/eval.py")
     add.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: mmedbench/results")
     add.add_argument("--name", help="name in the table (default: the result's model.name)")
-    add.add_argument("--training-data", metavar="TEXT",
-                     help="what the model was trained on (default: from the run.json of its checkpoint, if it is here)")
-    add.add_argument("--predictions", type=Path, metavar="FILE",
-                     help="its answers, counted again and kept (default: predictions.jsonl beside the result)")
-    add.add_argument("--machinery-check", action=argparse.BooleanOptionalAction, default=None,
-                     help="a tiny model: stands in a table apart, as a check of the machinery (default: as the result "
-                     "says, else no)")
-    add.add_argument("--replace", action=argparse.BooleanOptionalAction, default=False,
-                     help="take the place of a result of the same model, setting and metric version (default: refuse)")
+    add.add_argument(
+        "--training-data",
+        metavar="TEXT",
+        help="what the model was trained on (default: from the run.json of its checkpoint, if it is here)",
+    )
+    add.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="its answers, counted again and kept (default: predictions.jsonl beside the result)",
+    )
+    add.add_argument(
+        "--machinery-check",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="a tiny model: stands in a table apart, as a check of the machinery (default: as the result "
+        "says, else no)",
+    )
+    add.add_argument(
+        "--replace",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="take the place of a result of the same model, setting and metric version (default: refuse)",
+    )
     add.add_argument("--dry-run", action="store_true", help="check only, write nothing")
     add.set_defaults(run=add_result)
     page = commands.add_parser("render", allow_abbrev=False, help="write leaderboard.md from the results")
     page.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: mmedbench/results")
     page.add_argument("--out", type=Path, default=Path("leaderboard.md"), help="page to write (default: %(default)s)")
     where = page.add_mutually_exclusive_group()
-    where.add_argument("--pictures", type=Path, metavar="DIR",
-                       help="folder of the pictures (default: beside --out in mmedbench/pictures, or in pictures where "
-                       "there is no folder mmedbench)")
+    where.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="folder of the pictures (default: beside --out in mmedbench/pictures, or in pictures where "
+        "there is no folder mmedbench)",
+    )
     where.add_argument("--no-pictures", action="store_true", help="draw none, and show none on the page")
     page.add_argument("--html", type=Path, metavar="FILE", help="also write a page that sorts and filters (one file)")
     page.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page or picture is not current")

@@ -47,8 +47,15 @@ def _list_axes(figure, top: float, title: str, labels: list[tuple[str, str]], li
     for number, (words, end) in enumerate(labels):
         if number % 2 == 0:
             axes.axhspan(number - 0.5, number + 0.5, color=PALE, lw=0, zorder=0)
-        text(axes, -0.05 / (WIDTH - LEFT - RIGHT), number, fitted(figure, words, LEFT - 0.15, end), ha="right",
-              va="center", transform=axes.get_yaxis_transform())  # fmt: skip
+        text(
+            axes,
+            -0.05 / (WIDTH - LEFT - RIGHT),
+            number,
+            fitted(figure, words, LEFT - 0.15, end),
+            ha="right",
+            va="center",
+            transform=axes.get_yaxis_transform(),
+        )
     return axes
 
 
@@ -56,8 +63,9 @@ def _draw_languages(figure, data: dict) -> None:
     """A list of dots for each language, the models in one order in all of them."""
     top = head(figure, data["title"], data["notes"], data["styles"])
     for panel in data["panels"]:
-        axes = _list_axes(figure, top, panel["title"], [(row["name"], row["more"]) for row in data["rows"]],
-                          data["limits"])
+        axes = _list_axes(
+            figure, top, panel["title"], [(row["name"], row["more"]) for row in data["rows"]], data["limits"]
+        )
         for number, (row, cell) in enumerate(zip(data["rows"], panel["cells"], strict=True)):
             if cell is None:
                 text(axes, data["limits"][0], number, "  not measured", va="center", fontsize=SMALL, color=GREY)
@@ -76,8 +84,13 @@ def _draw_gains(figure, data: dict) -> None:
     """For each pair of a model and its base the average's difference and each language's, with a line at none."""
     top = head(figure, data["title"], data["notes"], data["styles"])
     for panel in data["panels"]:
-        axes = _list_axes(figure, top, fitted(figure, panel["title"], WIDTH - 0.2, fontweight="bold"),
-                          [(words, "") for words, _ in panel["gains"]], data["limits"])
+        axes = _list_axes(
+            figure,
+            top,
+            fitted(figure, panel["title"], WIDTH - 0.2, fontweight="bold"),
+            [(words, "") for words, _ in panel["gains"]],
+            data["limits"],
+        )
         axes.axvline(0, color="black", lw=0.9, zorder=1)
         for number, (_, (gain, low, high)) in enumerate(panel["gains"]):
             dot(axes, gain, number, low, high, panel["style"], panel["reproduced"])
@@ -136,8 +149,14 @@ def _draw_sizes(figure, data: dict) -> None:
         dot(axes, x, value, under, over, point["style"], point["reproduced"], upright=True)
         colour = STYLES[point["style"]][0]
         axes.plot([x, width], [value, height], color=colour, lw=0.5, alpha=0.5, clip_on=False, zorder=1)
-        text(axes, width + 0.05, height, fitted(figure, point["name"], SIZES_NAMES - 0.12, point["more"]), va="center",
-             clip_on=False)  # fmt: skip
+        text(
+            axes,
+            width + 0.05,
+            height,
+            fitted(figure, point["name"], SIZES_NAMES - 0.12, point["more"]),
+            va="center",
+            clip_on=False,
+        )
 
 
 def _plot_height(data: dict) -> float:
@@ -162,5 +181,8 @@ def spread(values: list[float], step: float, low: float, high: float) -> list[fl
     return [min(max(top, room), high) - number * step for number, top in enumerate(tops)]
 
 
-PICTURES = {"accuracy_by_language": (_draw_languages, _languages_height),
-            "gain_over_base": (_draw_gains, _gains_height), "accuracy_by_size": (_draw_sizes, _sizes_height)}
+PICTURES = {
+    "accuracy_by_language": (_draw_languages, _languages_height),
+    "gain_over_base": (_draw_gains, _gains_height),
+    "accuracy_by_size": (_draw_sizes, _sizes_height),
+}

@@ -19,12 +19,21 @@ from page_text import flat, two
 
 PARTS = Path(__file__).resolve().parent / "leaderboard_page"
 LANGUAGE_NAMES = {code: name.removesuffix(".jsonl") for code, name in LANGUAGE_FILES.items()}
-SECTIONS = {"fine-tuned": ("Fine-tuned on MMedBench's train split", ""), "zero-shot": ("Zero-shot", ""),
-            "check": ("Check of the machinery",
-                      "Tiny models that show the pipeline running from end to end: no claim about medicine, no rank.")}
+SECTIONS = {
+    "fine-tuned": ("Fine-tuned on MMedBench's train split", ""),
+    "zero-shot": ("Zero-shot", ""),
+    "check": (
+        "Check of the machinery",
+        "Tiny models that show the pipeline running from end to end: no claim about medicine, no rank.",
+    ),
+}
 KINDS = {"reported": "reported", "reproduced": "reproduced", "check": "check of the machinery"}
-BANDS = {"small": ("under 3B", 3.0), "middle": ("3B to 10B", 10.0), "large": ("10B and more", float("inf")),
-         "unknown": ("not published", None)}
+BANDS = {
+    "small": ("under 3B", 3.0),
+    "middle": ("3B to 10B", 10.0),
+    "large": ("10B and more", float("inf")),
+    "unknown": ("not published", None),
+}
 INTRODUCTION = """<p>Per cent of the test questions whose set of letters is exactly right; under each score its
 95&nbsp;% interval. n is the number of questions. Research use; no score is medical advice.</p>"""
 NOTES = """<p><b>Intervals</b>: Wilson's for a language, the normal one for the average, which is the plain mean over
@@ -64,8 +73,10 @@ def score_cell(cell: Cell | None, usual_n: int | None, language: str = "") -> st
         return f'<td class="{kind}" data-value=""{where}>–</td>'
     mark = ("" if cell.exact else " ‡") + ("" if cell.comparable else " †")
     n = "" if cell.n == usual_n else f"<small>n {cell.n:,}</small>"
-    return (f'<td class="{kind}" data-value="{cell.accuracy:.6f}"{where}>{two(cell.accuracy)}{mark}'
-            f"<small>{cell.low:.1f}–{cell.high:.1f}</small>{n}</td>")
+    return (
+        f'<td class="{kind}" data-value="{cell.accuracy:.6f}"{where}>{two(cell.accuracy)}{mark}'
+        f"<small>{cell.low:.1f}–{cell.high:.1f}</small>{n}</td>"
+    )
 
 
 def table_row(row: Row, codes: Sequence[str], usual: dict[str, int | None]) -> str:
@@ -75,17 +86,20 @@ def table_row(row: Row, codes: Sequence[str], usual: dict[str, int | None]) -> s
     how = f"<small>{attribute(row.rank_how)}</small>" if row.rank_how else ""
     corpus = {True: "yes", False: "no", None: ""}[row.mmedc]
     size = "" if row.size_billion is None else f", {size_text(row.size_billion)}"
-    return "".join([
-        f'<tr class="{kind}" data-kind="{kind}" data-setting="{attribute(row.setting)}" data-size="{band(row)}">',
-        f'<th scope="row" class="model" data-value="{attribute(row.model)}">',
-        f'<a href="#about-{attribute(row.key)}">{text(row.model)}</a>',
-        f"<small>{KINDS[kind]}{size}</small></th>",
-        f'<td class="overall" data-value="{row.rank or ""}">{rank}{how}</td>',
-        score_cell(row.average, usual[""]),
-        *(score_cell(row.cells.get(code), usual[code], code) for code in codes),
-        f'<td data-value="{row.size_billion or ""}">{size_text(row.size_billion)}</td>',
-        f'<td data-value="{attribute(row.training)}">{text(row.training)}</td>',
-        f'<td data-value="{corpus}">{corpus or "not stated"}</td></tr>'])
+    return "".join(
+        [
+            f'<tr class="{kind}" data-kind="{kind}" data-setting="{attribute(row.setting)}" data-size="{band(row)}">',
+            f'<th scope="row" class="model" data-value="{attribute(row.model)}">',
+            f'<a href="#about-{attribute(row.key)}">{text(row.model)}</a>',
+            f"<small>{KINDS[kind]}{size}</small></th>",
+            f'<td class="overall" data-value="{row.rank or ""}">{rank}{how}</td>',
+            score_cell(row.average, usual[""]),
+            *(score_cell(row.cells.get(code), usual[code], code) for code in codes),
+            f'<td data-value="{row.size_billion or ""}">{size_text(row.size_billion)}</td>',
+            f'<td data-value="{attribute(row.training)}">{text(row.training)}</td>',
+            f'<td data-value="{corpus}">{corpus or "not stated"}</td></tr>',
+        ]
+    )
 
 
 def column_n(cells: Sequence[Cell | None]) -> int | None:
@@ -101,7 +115,8 @@ def section(which: str, rows: Sequence[Row]) -> str:
     title, note = SECTIONS[which]
     codes = [code for code in LANGUAGE_NAMES if any(code in row.cells for row in rows)]
     usual = {"": column_n([row.average for row in rows])} | {
-        code: column_n([row.cells.get(code) for row in rows]) for code in codes}
+        code: column_n([row.cells.get(code) for row in rows]) for code in codes
+    }
     heads = ['<th scope="col" class="model">Model</th>', '<th scope="col" class="number overall">Rank</th>']
     for code in ("", *codes):
         n = f"<small>n {usual[code]:,}</small>" if usual[code] else ""
@@ -110,16 +125,22 @@ def section(which: str, rows: Sequence[Row]) -> str:
         heads.append(f'<th scope="col" class="number score{more}><span>{name} {n}</span></th>')
     heads += ['<th scope="col" class="number">Size</th>', '<th scope="col">Training</th>', '<th scope="col">MMedC</th>']
     order = sorted(rows, key=lambda row: (row.average is None, -(row.average.accuracy if row.average else 0), row.key))
-    return (f'<section aria-labelledby="{which}"><h2 id="{which}">{title}</h2>{f"<p>{note}</p>" if note else ""}'
-            f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{which}"><table>\n'
-            f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>\n"
-            + "\n".join(table_row(row, codes, usual) for row in order) + "\n</tbody></table></div></section>")
+    return (
+        f'<section aria-labelledby="{which}"><h2 id="{which}">{title}</h2>{f"<p>{note}</p>" if note else ""}'
+        f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{which}"><table>\n'
+        f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>\n"
+        + "\n".join(table_row(row, codes, usual) for row in order)
+        + "\n</tbody></table></div></section>"
+    )
 
 
 def about(row: Row) -> str:
     """What a row rests on: source, ties, and for ours what a reader needs to repeat it."""
-    facts = {"kind": KINDS["check" if row.is_check else row.kind], "setting": row.setting,
-             "source": row.source.replace("*", "")}  # Markdown's emphasis
+    facts = {
+        "kind": KINDS["check" if row.is_check else row.kind],
+        "setting": row.setting,
+        "source": row.source.replace("*", ""),
+    }  # Markdown's emphasis
     if row.printed_average is not None:
         facts["average as printed"] = two(row.printed_average)
     if row.rank is not None:
@@ -139,14 +160,20 @@ def filters(rows: Sequence[Row]) -> str:
     """The form, hidden until the script works; only what occurs can be chosen."""
     bands, kinds = {band(row) for row in rows}, {"check" if row.is_check else row.kind for row in rows}
     spoken = {code for row in rows for code in row.cells}
-    return "".join([
-        '<form class="filters" hidden>',
-        choice("setting", "Setting", {key: key for key in ("fine-tuned", "zero-shot")
-                                      if any(row.setting == key for row in rows)}),
-        choice("size", "Size (parameters)", {key: words for key, (words, _) in BANDS.items() if key in bands}),
-        choice("kind", "Kind", {key: words for key, words in KINDS.items() if key in kinds}),
-        choice("language", "Language", {code: name for code, name in LANGUAGE_NAMES.items() if code in spoken}),
-        '<button type="reset">Show all</button><p class="shown" role="status"></p></form>'])
+    return "".join(
+        [
+            '<form class="filters" hidden>',
+            choice(
+                "setting",
+                "Setting",
+                {key: key for key in ("fine-tuned", "zero-shot") if any(row.setting == key for row in rows)},
+            ),
+            choice("size", "Size (parameters)", {key: words for key, (words, _) in BANDS.items() if key in bands}),
+            choice("kind", "Kind", {key: words for key, words in KINDS.items() if key in kinds}),
+            choice("language", "Language", {code: name for code, name in LANGUAGE_NAMES.items() if code in spoken}),
+            '<button type="reset">Show all</button><p class="shown" role="status"></p></form>',
+        ]
+    )
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -156,16 +183,26 @@ def page(rows: Sequence[Row]) -> str:
     def allowed(part: str) -> str:
         return "'sha256-" + base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() + "'"
 
-    policy = (f"default-src 'none'; style-src {allowed(style)}; script-src {allowed(script)}; img-src data:; "
-              "base-uri 'none'; form-action 'none'")
-    return "\n".join([
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">',
-        f"<title>MMedBench leaderboard</title>\n<style>{style}</style>\n</head>\n<body>",
-        "<h1>MMedBench leaderboard</h1>", INTRODUCTION, filters(rows), "<main>",
-        *(section(name, [row for row in rows if section_of(row) == name]) for name in SECTIONS),
-        f'<section aria-labelledby="notes"><h2 id="notes">How to read it</h2>{NOTES}</section>',
-        '<section aria-labelledby="about"><h2 id="about">About each row</h2>', *map(about, rows), "</section>",
-        f"</main>\n<script>{script}</script>\n</body>\n</html>\n"])
+    policy = (
+        f"default-src 'none'; style-src {allowed(style)}; script-src {allowed(script)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return "\n".join(
+        [
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="referrer" content="no-referrer">\n<link rel="icon" href="data:,">',
+            f"<title>MMedBench leaderboard</title>\n<style>{style}</style>\n</head>\n<body>",
+            "<h1>MMedBench leaderboard</h1>",
+            INTRODUCTION,
+            filters(rows),
+            "<main>",
+            *(section(name, [row for row in rows if section_of(row) == name]) for name in SECTIONS),
+            f'<section aria-labelledby="notes"><h2 id="notes">How to read it</h2>{NOTES}</section>',
+            '<section aria-labelledby="about"><h2 id="about">About each row</h2>',
+            *map(about, rows),
+            "</section>",
+            f"</main>\n<script>{script}</script>\n</body>\n</html>\n",
+        ]
+    )

@@ -54,12 +54,21 @@ def write_pictures(rows: Sequence[Row], folder: Path) -> list[str]:
             aside.write_bytes(content)
             aside.replace(path)
             written.append(path)
-    write_json(folder / RECORD, {"format_version": 1, "stage": "mmedbench/leaderboard.py render",
-                                 "drawn_sha256": drawn_sha256(rows), "files": describe_files(folder, written)})
+    write_json(
+        folder / RECORD,
+        {
+            "format_version": 1,
+            "stage": "mmedbench/leaderboard.py render",
+            "drawn_sha256": drawn_sha256(rows),
+            "files": describe_files(folder, written),
+        },
+    )
     notes.append(f"drew {len(written)} pictures in {folder}")
     if missing:
-        notes.append(f"boxes stand for {len(missing)} letters of models' names that no installed font holds: "
-                     f"{' '.join(sorted(missing))}; install fonts that do (such as the Noto fonts) and delete {RECORD}")
+        notes.append(
+            f"boxes stand for {len(missing)} letters of models' names that no installed font holds: "
+            f"{' '.join(sorted(missing))}; install fonts that do (such as the Noto fonts) and delete {RECORD}"
+        )
     return notes
 
 
@@ -89,22 +98,30 @@ def alt_text(name: str, data: dict) -> str:
     """What a picture says, for those who do not see it; one line, not escaped."""
     if name == "accuracy_by_language":
         best = data["rows"][0]["name"] + data["rows"][0]["more"]
-        return (f"Dots with 95 % intervals: accuracy of {len(data['rows'])} models, the average and each of "
-                f"{len(data['panels']) - 1} languages, fine-tuned and zero-shot apart. First in the list: {best}.")
+        return (
+            f"Dots with 95 % intervals: accuracy of {len(data['rows'])} models, the average and each of "
+            f"{len(data['panels']) - 1} languages, fine-tuned and zero-shot apart. First in the list: {best}."
+        )
     if name == "gain_over_base":
         first = ((panel["title"], *panel["gains"][0][1]) for panel in data["panels"])
         said = "; ".join(f"{title}: {gain:+.1f} ({low:+.1f} to {high:+.1f})" for title, gain, low, high in first)
         return f"Dots with 95 % intervals: points gained over the base model, on average. {said}."
-    return (f"Dots with 95 % intervals: average accuracy of {len(data['points'])} models against their size, "
-            "by setting and by whether they saw MMedC.")
+    return (
+        f"Dots with 95 % intervals: average accuracy of {len(data['points'])} models against their size, "
+        "by setting and by whether they saw MMedC."
+    )
 
 
 def picture_lines(rows: Sequence[Row], folder: Path, page: Path) -> list[str]:
     """The Markdown section that embeds the pictures (SVG, linked to the PNG); folder relative to the page's."""
     where = quote(Path(os.path.relpath(folder.resolve(), page.resolve().parent)).as_posix())
-    lines = ["## Pictures", "",
-             "The same figures as in the tables, without the checks of the machinery. Hollow marks: reported by",
-             "others; filled: reproduced here. A click on a picture gives its PNG.", ""]
+    lines = [
+        "## Pictures",
+        "",
+        "The same figures as in the tables, without the checks of the machinery. Hollow marks: reported by",
+        "others; filled: reproduced here. A click on a picture gives its PNG.",
+        "",
+    ]
     for name, data in picture_data(rows).items():
         lines += [f"[![{escape(alt_text(name, data))}]({where}/{name}.svg)]({where}/{name}.png)", ""]
     return lines

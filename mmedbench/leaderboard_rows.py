@@ -1,7 +1,7 @@
 """Rows of the leaderboard: reported and reproduced accuracies in one form, for tables, pictures and the HTML page.
 
-    for row in accuracy_rows(read_results(Path("mmedbench/results"))):
-        print(row.rank, row.model, row.average.accuracy, row.average.low, row.average.high)
+for row in accuracy_rows(read_results(Path("mmedbench/results"))):
+    print(row.rank, row.model, row.average.accuracy, row.average.low, row.average.high)
 """
 
 import re
@@ -81,8 +81,12 @@ def mean_cell(cells: list[Cell]) -> Cell | None:
     """The plain mean with its interval; n is the questions of all. None of nothing."""
     if not cells:
         return None
-    return Cell(*macro_percent([(cell.accuracy, cell.n) for cell in cells]), sum(cell.n for cell in cells),
-                all(cell.exact for cell in cells), all(cell.comparable for cell in cells))
+    return Cell(
+        *macro_percent([(cell.accuracy, cell.n) for cell in cells]),
+        sum(cell.n for cell in cells),
+        all(cell.exact for cell in cells),
+        all(cell.comparable for cell in cells),
+    )
 
 
 def reported_rows() -> list[Row]:
@@ -95,32 +99,56 @@ def reported_rows() -> list[Row]:
             cells[code] = Cell(accuracy, *wilson_percent(accuracy, n), n, is_share(accuracy, n))
         setting = {"trainset": "fine-tuned"}.get(line["setting"], line["setting"])
         slug = re.sub(r"[^a-z0-9.]+", "-", f"{line['model']} {line['size']}".lower()).strip("-")
-        rows.append(Row(
-            f"reported-{slug}-{setting}", "reported", line["model"], billions(line["size"]), None,
-            "not stated" if setting == "fine-tuned" else "none", setting, line["pretrained_on_mmedc"] == "yes", cells,
-            mean_cell(list(cells.values())), printed_average=number(line["avg_as_printed"]), source=README,
-            details={"year": line["year"]} if line["year"] else {}))
+        rows.append(
+            Row(
+                f"reported-{slug}-{setting}",
+                "reported",
+                line["model"],
+                billions(line["size"]),
+                None,
+                "not stated" if setting == "fine-tuned" else "none",
+                setting,
+                line["pretrained_on_mmedc"] == "yes",
+                cells,
+                mean_cell(list(cells.values())),
+                printed_average=number(line["avg_as_printed"]),
+                source=README,
+                details={"year": line["year"]} if line["year"] else {},
+            )
+        )
     return rows
 
 
 def is_comparable(key: str, result: dict) -> bool:
     """True when a score is on the released test split of its language: said by the benchmark, and of its size."""
-    return (result["data"]["released_split"].get(key) is True
-            and result["scores"][key]["n"] == test_sizes().get(key))
+    return result["data"]["released_split"].get(key) is True and result["scores"][key]["n"] == test_sizes().get(key)
 
 
 def reproduced_row(result: dict) -> Row:
     """The row of one checked result of ours, without rank. Scores in the order of LANGUAGE_FILES."""
     scores, model = result["scores"], result["model"]
-    cells = {code: share_cell(scores[code]["right"], scores[code]["n"], is_comparable(code, result))
-             for code in LANGUAGE_FILES if code in scores}
+    cells = {
+        code: share_cell(scores[code]["right"], scores[code]["n"], is_comparable(code, result))
+        for code in LANGUAGE_FILES
+        if code in scores
+    }
     six = [cells[code] for code in LANGUAGES if code in cells and cells[code].comparable]
     parameters = model["parameters"]
     return Row(
-        file_name(result).removesuffix(".json"), "reproduced", model["name"],
-        None if parameters is None else parameters / 1e9, model.get("base"), model["training"], result["setting"],
-        None, cells, mean_cell(six if len(six) == len(LANGUAGES) else list(cells.values())),
-        is_check=result["leaderboard"]["machinery_check"], source="inference/eval.py", details=details_of(result))
+        file_name(result).removesuffix(".json"),
+        "reproduced",
+        model["name"],
+        None if parameters is None else parameters / 1e9,
+        model.get("base"),
+        model["training"],
+        result["setting"],
+        None,
+        cells,
+        mean_cell(six if len(six) == len(LANGUAGES) else list(cells.values())),
+        is_check=result["leaderboard"]["machinery_check"],
+        source="inference/eval.py",
+        details=details_of(result),
+    )
 
 
 def details_of(result: dict) -> dict[str, str]:
@@ -138,15 +166,22 @@ def details_of(result: dict) -> dict[str, str]:
         "prompt": f"{prompt['name']} {prompt['version']}, {prompt['form']}, {prompt['sha256'][:12]}",
         "metric version": str(result["metric_version"]),
         "n": str(sum(score["n"] for score in scores)),
-        "unparsed": str(sum(score["unparsed"] for score in scores)) + (
-            f" ({unanswered} never answered)" if unanswered else ""),
+        "unparsed": str(sum(score["unparsed"] for score in scores))
+        + (f" ({unanswered} never answered)" if unanswered else ""),
         "clean accuracy": clean_text(result),
         "commit": short_commit(made["commit"]),
         "date": made["finished_at"][:10],
         "machine": made["machine"],
         "command": made["command"],
-    } | ({"asked by": asked["command"], "asked at": asked["finished_at"][:10],
-          "asked with": short_commit(asked["commit"])} if asked else {})
+    } | (
+        {
+            "asked by": asked["command"],
+            "asked at": asked["finished_at"][:10],
+            "asked with": short_commit(asked["commit"]),
+        }
+        if asked
+        else {}
+    )
 
 
 def short_commit(commit: str) -> str:
@@ -163,8 +198,7 @@ def clean_text(result: dict) -> str:
     if not shares:
         return "no question is clean"
     mean, low, high = macro_percent(shares)
-    return (f"{with_interval(mean, low, high)}, n={sum(n for _, n in shares)}, "
-            f"coverage under {clean['coverage']:g}")
+    return f"{with_interval(mean, low, high)}, n={sum(n for _, n in shares)}, coverage under {clean['coverage']:g}"
 
 
 def accuracy_rows(results: list[dict]) -> list[Row]:
@@ -184,8 +218,10 @@ def accuracy_rows(results: list[dict]) -> list[Row]:
         if len(places) == 1:  # nobody else answered these questions
             continue
         used = [_used_cells(rows[place][0]) for place in places]
-        right = [rows[place][2] and {q: hit for q, hit in rows[place][2].items() if q[0] in cells}
-                 for place, cells in zip(places, used, strict=True)]
+        right = [
+            rows[place][2] and {q: hit for q, hit in rows[place][2].items() if q[0] in cells}
+            for place, cells in zip(places, used, strict=True)
+        ]
         for place, (rank, how, ties) in zip(places, rank_rows(list(zip(used, right, strict=True))), strict=True):
             names = tuple(rows[places[other]][0].label for other in ties)
             ranked[place] = replace(rows[place][0], rank=rank, rank_how=how, ties=names)

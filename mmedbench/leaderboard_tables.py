@@ -32,10 +32,13 @@ rows have predictions on the same questions the test is paired: McNemar's, taken
 it is a z-test on the two averages as independent binomials, marked *unpaired*: conservative, because both models
 answered the same questions. Ours are ranked together with the reported rows where they answered the released split.
 """
-DENOMINATOR = ("‡ No k of n gives this figure: its denominator is unknown, and its interval is computed as if it\n"
-               "were n.")
-OTHER_SPLIT = ("† Not the released test split (another size, or a split made here, as for Japanese, which has no\n"
-               "official one): shown, but in no average or rank that is compared with the reported rows.")
+DENOMINATOR = (
+    "‡ No k of n gives this figure: its denominator is unknown, and its interval is computed as if it\nwere n."
+)
+OTHER_SPLIT = (
+    "† Not the released test split (another size, or a split made here, as for Japanese, which has no\n"
+    "official one): shown, but in no average or rank that is compared with the reported rows."
+)
 SETTINGS = {"fine-tuned": "Fine-tuned on MMedBench's train split", "zero-shot": "Zero-shot"}
 
 
@@ -57,35 +60,78 @@ def rank_text(row: Row) -> str:
 def reported_accuracy(rows: list[Row]) -> list[str]:
     """The published rows, fine-tuned and zero-shot apart, the best recomputed average first."""
     sizes, lines = test_sizes(), []
-    header = ["rank", "model (reported)", "size", "training", "MMedC", *(f"{c} (n={sizes[c]})" for c in LANGUAGES),
-              f"average (n={sum(sizes.values())})", DIFFERS, "not told apart from"]
+    header = [
+        "rank",
+        "model (reported)",
+        "size",
+        "training",
+        "MMedC",
+        *(f"{c} (n={sizes[c]})" for c in LANGUAGES),
+        f"average (n={sum(sizes.values())})",
+        DIFFERS,
+        "not told apart from",
+    ]
     for setting, title in SETTINGS.items():
         cells = []
         for row in (r for r in rows if r.kind == "reported" and r.setting == setting):
             differs = row.printed_average is not None and abs(row.average.accuracy - row.printed_average) >= 0.011
-            cells.append([rank_text(row), escape(row.model), size_text(row.size_billion), escape(row.training),
-                          "yes" if row.mmedc else "no", *(cell_text(row.cells[code]) for code in LANGUAGES),
-                          with_interval(row.average.accuracy, row.average.low, row.average.high),
-                          two(row.printed_average) if differs else "-", escape("; ".join(row.ties))])
+            cells.append(
+                [
+                    rank_text(row),
+                    escape(row.model),
+                    size_text(row.size_billion),
+                    escape(row.training),
+                    "yes" if row.mmedc else "no",
+                    *(cell_text(row.cells[code]) for code in LANGUAGES),
+                    with_interval(row.average.accuracy, row.average.low, row.average.high),
+                    two(row.printed_average) if differs else "-",
+                    escape("; ".join(row.ties)),
+                ]
+            )
         lines += [f"### {title} (reported)", "", f"Reported; source: {README}.", "", *table(header, cells)]
-    return [*lines, DENOMINATOR, "",
-            "*Training* is full or lora; of the reported rows the figures at hand do not say which.",
-            "GPT-3.5's average is printed as 51.47 in one place and as 51.82 in another.", ""]
+    return [
+        *lines,
+        DENOMINATOR,
+        "",
+        "*Training* is full or lora; of the reported rows the figures at hand do not say which.",
+        "GPT-3.5's average is printed as 51.47 in one place and as 51.82 in another.",
+        "",
+    ]
 
 
 def reproduced_accuracy(rows: list[Row], mark: str) -> list[str]:
     """Our rows of one kind: by language, each with its n."""
     lines = []
     for setting in SETTINGS:
-        cells = [[rank_text(row), escape(row.model), size_text(row.size_billion), escape(row.training),
-                  *(cell_text(row.cells.get(code), True) for code in LANGUAGE_FILES),
-                  with_interval(row.average.accuracy, row.average.low, row.average.high) + f", n={row.average.n}",
-                  f"{len(row.cells)}" if not _is_six(row) else "the released 6", escape(row.details["unparsed"]),
-                  escape(row.details["clean accuracy"]), escape("; ".join(row.ties))]
-                 for row in rows if row.setting == setting]
+        cells = [
+            [
+                rank_text(row),
+                escape(row.model),
+                size_text(row.size_billion),
+                escape(row.training),
+                *(cell_text(row.cells.get(code), True) for code in LANGUAGE_FILES),
+                with_interval(row.average.accuracy, row.average.low, row.average.high) + f", n={row.average.n}",
+                f"{len(row.cells)}" if not _is_six(row) else "the released 6",
+                escape(row.details["unparsed"]),
+                escape(row.details["clean accuracy"]),
+                escape("; ".join(row.ties)),
+            ]
+            for row in rows
+            if row.setting == setting
+        ]
         if cells:
-            header = ["rank", f"model ({mark})", "size", "training", *LANGUAGE_FILES, "average", "languages in it",
-                      "unparsed", "average where clean", "not told apart from"]
+            header = [
+                "rank",
+                f"model ({mark})",
+                "size",
+                "training",
+                *LANGUAGE_FILES,
+                "average",
+                "languages in it",
+                "unparsed",
+                "average where clean",
+                "not told apart from",
+            ]
             lines += [f"### {SETTINGS[setting]} ({mark})", "", *table(header, cells)]
     if any(not cell.comparable for row in rows for cell in row.cells.values()):
         lines += [OTHER_SPLIT, ""]
@@ -98,8 +144,14 @@ def _is_six(row: Row) -> bool:
 
 def our_tables(results: list[dict], rows: list[Row], mark: str = "reproduced") -> list[str]:
     """All tables of some of our results, whose rows are given; mark: what each table's title says they are."""
-    return [*reproduced_accuracy(rows, mark), *our_rationale_table(results, mark), *benchmark_table(results, mark),
-            *version_table(results, mark), *answer_table(results, mark), *making_table(results, mark)]
+    return [
+        *reproduced_accuracy(rows, mark),
+        *our_rationale_table(results, mark),
+        *benchmark_table(results, mark),
+        *version_table(results, mark),
+        *answer_table(results, mark),
+        *making_table(results, mark),
+    ]
 
 
 def render(results: list[dict], pictures: list[str] | None = None) -> str:
@@ -108,14 +160,31 @@ def render(results: list[dict], pictures: list[str] | None = None) -> str:
     ours = [row for row in rows if row.kind == "reproduced"]
     claims = [result for result in results if not result["leaderboard"]["machinery_check"]]
     checks = [result for result in results if result["leaderboard"]["machinery_check"]]
-    lines = [INTRODUCTION, *(pictures or []), "## Reported: accuracy", "", *reported_accuracy(rows),
-             *rationale_tables(), *english_tables(), *ablation_table(), *sizes_table(), "## Reproduced", ""]
+    lines = [
+        INTRODUCTION,
+        *(pictures or []),
+        "## Reported: accuracy",
+        "",
+        *reported_accuracy(rows),
+        *rationale_tables(),
+        *english_tables(),
+        *ablation_table(),
+        *sizes_table(),
+        "## Reproduced",
+        "",
+    ]
     lines += our_tables(claims, [r for r in ours if not r.is_check]) or [
-        "No model of useful size has been scored yet.", ""]
+        "No model of useful size has been scored yet.",
+        "",
+    ]
     if checks:
-        lines += ["## Check of the machinery", "",
-                  "A model of a few million parameters, trained for minutes on the project's own sample, guesses. Its",
-                  "row shows that the pipeline runs from PDFs to this page; **it is no claim about medicine**, has no",
-                  "rank, and is compared with nothing.", "",
-                  *our_tables(checks, [r for r in ours if r.is_check], "check of the machinery")]
+        lines += [
+            "## Check of the machinery",
+            "",
+            "A model of a few million parameters, trained for minutes on the project's own sample, guesses. Its",
+            "row shows that the pipeline runs from PDFs to this page; **it is no claim about medicine**, has no",
+            "rank, and is compared with nothing.",
+            "",
+            *our_tables(checks, [r for r in ours if r.is_check], "check of the machinery"),
+        ]
     return "\n".join(lines).rstrip() + "\n"

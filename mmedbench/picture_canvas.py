@@ -10,15 +10,27 @@ import re
 import warnings
 from collections.abc import Callable
 
-FONTS = ("DejaVu Sans", "WenQuanYi Zen Hei", "IPAPMincho", "IPAMincho", "Noto Sans CJK JP", "Noto Sans CJK SC",
-         "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Hebrew", "Noto Sans Thai")
+FONTS = (
+    "DejaVu Sans",
+    "WenQuanYi Zen Hei",
+    "IPAPMincho",
+    "IPAMincho",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "Noto Sans Hebrew",
+    "Noto Sans Thai",
+)
 WIDTH, LEFT, RIGHT = 390 / 96, 1.55, 0.14  # inches; a browser shows 96 of an SVG's pixels as one
 ROW, TITLE, AXIS, HEAD_LINE = 0.165, 0.34, 0.27, 0.155  # heights in inches
 TEXT, SMALL = 8.2, 7.4  # points
-STYLES = {"mmedc": ("#0072B2", "o", "fine-tuned, further pretrained on MMedC"),
-          "plain": ("#D55E00", "s", "fine-tuned, no MMedC"),
-          "unstated": ("#CC79A7", "D", "fine-tuned, corpus not stated"),
-          "zero-shot": ("#009E73", "^", "zero-shot (no fine-tuning): another setting")}
+STYLES = {
+    "mmedc": ("#0072B2", "o", "fine-tuned, further pretrained on MMedC"),
+    "plain": ("#D55E00", "s", "fine-tuned, no MMedC"),
+    "unstated": ("#CC79A7", "D", "fine-tuned, corpus not stated"),
+    "zero-shot": ("#009E73", "^", "zero-shot (no fine-tuning): another setting"),
+}
 GREY, PALE = "#555555", "#F0F0F0"
 
 
@@ -31,8 +43,13 @@ def paper(height_in: float):
     from matplotlib.figure import Figure
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
-    settings = {"font.family": [name for name in FONTS if name in installed], "font.size": TEXT,
-                "svg.hashsalt": "mmedbench", "svg.fonttype": "path", "axes.linewidth": 0.6}
+    settings = {
+        "font.family": [name for name in FONTS if name in installed],
+        "font.size": TEXT,
+        "svg.hashsalt": "mmedbench",
+        "svg.fonttype": "path",
+        "axes.linewidth": 0.6,
+    }
     logger = logging.getLogger("matplotlib.font_manager")
     level = logger.level
     logger.setLevel(logging.ERROR)  # no line for a font without a face of the wanted weight: its only face is taken
@@ -92,8 +109,9 @@ def fitted(figure, words: str, width_in: float, end: str = "", **more) -> str:
 def plain_axes(figure, top_in: float, height_in: float, left_in: float = LEFT, right_in: float = RIGHT):
     """Axes at a distance from the figure's top, all lengths in inches."""
     whole = figure.get_figheight()
-    axes = figure.add_axes([left_in / WIDTH, 1 - (top_in + height_in) / whole, (WIDTH - left_in - right_in) / WIDTH,
-                            height_in / whole])  # fmt: skip
+    axes = figure.add_axes(
+        [left_in / WIDTH, 1 - (top_in + height_in) / whole, (WIDTH - left_in - right_in) / WIDTH, height_in / whole]
+    )
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(labelsize=SMALL, length=2.5, width=0.6, pad=2)
     return axes

@@ -47,13 +47,18 @@ from raw_files import field, json_lines
 
 FORMAT_VERSION = 1
 READERS = {
-    "medqa": source_exams.read_medqa, "igakuqa": source_exams.read_igakuqa,
-    "frenchmedmcqa": source_exams.read_frenchmedmcqa, "rumeddanet": source_exams.read_rumeddanet,
-    "headqa": source_exams.read_headqa, "layout": source_exams.read_layout,
-    "medmcqa": english_benchmarks.read_medmcqa, "pubmedqa": english_benchmarks.read_pubmedqa,
-    "mmlu": english_benchmarks.read_mmlu, "benchmark": source_exams.read_layout,
+    "medqa": source_exams.read_medqa,
+    "igakuqa": source_exams.read_igakuqa,
+    "frenchmedmcqa": source_exams.read_frenchmedmcqa,
+    "rumeddanet": source_exams.read_rumeddanet,
+    "headqa": source_exams.read_headqa,
+    "layout": source_exams.read_layout,
+    "medmcqa": english_benchmarks.read_medmcqa,
+    "pubmedqa": english_benchmarks.read_pubmedqa,
+    "mmlu": english_benchmarks.read_mmlu,
+    "benchmark": source_exams.read_layout,
     "generic": generic_source.read_generic,
-}  # fmt: skip
+}
 
 
 def read_entries(files: list[SourceFile]) -> list[Entry]:
@@ -103,11 +108,15 @@ def join_rationales(paths: list[Path], entries: list[Entry]) -> tuple[dict, list
 
 def written_record(entry: Entry) -> dict:
     """The record as it is written: FORMAT.md's fields in their order."""
-    record = {"id": question_id(entry.record), "language": entry.language, "source": entry.source,
-              **{name: entry.record[name] for name in ("question", "options", "answer_idx")},
-              "rationale": entry.origin.get("rationale", ""),
-              "human_checked": entry.origin.get("human_checked", False),
-              "human_check_passed": entry.origin.get("human_check_passed", False)}
+    record = {
+        "id": question_id(entry.record),
+        "language": entry.language,
+        "source": entry.source,
+        **{name: entry.record[name] for name in ("question", "options", "answer_idx")},
+        "rationale": entry.origin.get("rationale", ""),
+        "human_checked": entry.origin.get("human_checked", False),
+        "human_check_passed": entry.origin.get("human_check_passed", False),
+    }
     if entry.record.get("context"):
         record["context"] = entry.record["context"]
     return record
@@ -143,8 +152,9 @@ class Prepared:
     manifest: dict
 
 
-def build(options: argparse.Namespace, root: Path, sources: list[SourceFile],
-          known: list[tuple[Path, list[dict]]]) -> Prepared:
+def build(
+    options: argparse.Namespace, root: Path, sources: list[SourceFile], known: list[tuple[Path, list[dict]]]
+) -> Prepared:
     """Read, split, clean and count; writes nothing. Errors: InputError from the readers."""
     entries = read_entries(sources)
     keys = {content_key(record) for _, records in known for record in records}
@@ -164,65 +174,138 @@ def build(options: argparse.Namespace, root: Path, sources: list[SourceFile],
         raise InputError(f"not one question of {root} could be kept, {why}; nothing to write")
     counts, released = benchmark_report.compare_counts(entries)
     strip = f"{root}/"
-    excluded = [{"source": e.source, "language": e.language, "split": e.split, "where": e.where.removeprefix(strip),
-                 "reason": e.excluded, "detail": e.detail} for e in entries if e.excluded]
+    excluded = [
+        {
+            "source": e.source,
+            "language": e.language,
+            "split": e.split,
+            "where": e.where.removeprefix(strip),
+            "reason": e.excluded,
+            "detail": e.detail,
+        }
+        for e in entries
+        if e.excluded
+    ]
     for row in copies:
         for place in row["places"]:
             place["where"] = place["where"].removeprefix(strip)
     manifest = {
-        "format_version": FORMAT_VERSION, "stage": "mmedbench/prepare.py",
-        "counts": counts, "released_split": released, "sources": benchmark_report.source_counts(entries),
+        "format_version": FORMAT_VERSION,
+        "stage": "mmedbench/prepare.py",
+        "counts": counts,
+        "released_split": released,
+        "sources": benchmark_report.source_counts(entries),
         "file_notes": benchmark_report.file_notes(root, [file.path for file in sources]),
         "excluded_reasons": {r: REASONS[r] for r in sorted({e.excluded for e in entries if e.excluded})},
         "duplicates": {"groups": copy_counts, "removed": removed},
-        "known_test": {"questions": len(keys), "moved_to_test": moved, "taken_out": taken_out,
-                       "reproduced": benchmark_report.known_report(known, entries)},
+        "known_test": {
+            "questions": len(keys),
+            "moved_to_test": moved,
+            "taken_out": taken_out,
+            "reproduced": benchmark_report.known_report(known, entries),
+        },
         "rationales": rationales,
         "english_benchmarks": {name: len(r) for name, r in files.items() if name.startswith("English_benchmarks/")},
-    }  # fmt: skip
-    notes = [f"{row['language']} {row['split']}: {row['found']} questions, {row['published']} published ({row['note']})"
-             for row in counts if row["published"] is not None]
+    }
+    notes = [
+        f"{row['language']} {row['split']}: {row['found']} questions, {row['published']} published ({row['note']})"
+        for row in counts
+        if row["published"] is not None
+    ]
     languages = {entry.source: entry.language for entry in entries if entry.record}
-    texts = {"README.md": benchmark_card.write_card(files, languages, notes), "excluded.jsonl": as_lines(excluded),
-             "duplicates.jsonl": as_lines(copies), "left_out_contexts.jsonl": as_lines(left_out_contexts(entries)),
-             "unmatched_rationales.jsonl": as_lines(unmatched)}
+    texts = {
+        "README.md": benchmark_card.write_card(files, languages, notes),
+        "excluded.jsonl": as_lines(excluded),
+        "duplicates.jsonl": as_lines(copies),
+        "left_out_contexts.jsonl": as_lines(left_out_contexts(entries)),
+        "unmatched_rationales.jsonl": as_lines(unmatched),
+    }
     return Prepared(files, texts, manifest)
 
 
 def copy_rows(groups: list[list[Entry]]) -> list[dict]:
     """One line of duplicates.jsonl a group: where its copies stand and whether their answers agree."""
-    return [{"language": group[0].language,
-             "same_answer": len({question_splits.right_texts(e.record) for e in group}) == 1,
-             "places": [{"split": e.split, "source": e.source, "id": question_id(e.record),
-                         "answer_idx": e.record["answer_idx"], "where": e.where} for e in group]} for group in groups]
+    return [
+        {
+            "language": group[0].language,
+            "same_answer": len({question_splits.right_texts(e.record) for e in group}) == 1,
+            "places": [
+                {
+                    "split": e.split,
+                    "source": e.source,
+                    "id": question_id(e.record),
+                    "answer_idx": e.record["answer_idx"],
+                    "where": e.where,
+                }
+                for e in group
+            ],
+        }
+        for group in groups
+    ]
 
 
 def left_out_contexts(entries: list[Entry]) -> list[dict]:
     """The lines of left_out_contexts.jsonl: of each question that is kept, the context that its record goes without."""
-    return [{"id": question_id(e.record), "language": e.language, "split": e.split, "source": e.source, **e.left_out}
-            for e in entries if e.record and e.left_out]
+    return [
+        {"id": question_id(e.record), "language": e.language, "split": e.split, "source": e.source, **e.left_out}
+        for e in entries
+        if e.record and e.left_out
+    ]
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("sources", type=Path, nargs="?", metavar="SOURCES",
-                        help="folder or zip of exams (raw formats, tables, the released layout), or one such file")
-    parser.add_argument("--hub", metavar="NAME", help="a dataset of the Hugging Face hub in place of SOURCES, such as "
-                        "Henrychur/MMedBench, the released files")
-    parser.add_argument("--revision", default="main", metavar="REV",
-                        help="branch, tag or, to be sure of the bytes, commit of --hub (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("data/MMedBench"),
-                        help="folder to make (default: %(default)s)")
+    parser.add_argument(
+        "sources",
+        type=Path,
+        nargs="?",
+        metavar="SOURCES",
+        help="folder or zip of exams (raw formats, tables, the released layout), or one such file",
+    )
+    parser.add_argument(
+        "--hub",
+        metavar="NAME",
+        help="a dataset of the Hugging Face hub in place of SOURCES, such as Henrychur/MMedBench, the released files",
+    )
+    parser.add_argument(
+        "--revision",
+        default="main",
+        metavar="REV",
+        help="branch, tag or, to be sure of the bytes, commit of --hub (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/MMedBench"), help="folder to make (default: %(default)s)"
+    )
     parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
-    parser.add_argument("--known-test", type=Path, action="append", default=[], metavar="DIR",
-                        help="folder of questions that must end in Test and never in Train (repeatable)")
-    parser.add_argument("--rationales", type=Path, action="append", default=[], metavar="FILE",
-                        help="JSONL of {id, rationale} to join (repeatable)")
-    parser.add_argument("--english-benchmarks", action=argparse.BooleanOptionalAction, default=False,
-                        help="also write English_benchmarks/: MedQA, MedMCQA, PubMedQA, MMLU (default: no)")
-    parser.add_argument("--remove-duplicates", action=argparse.BooleanOptionalAction, default=False,
-                        help="keep one copy of each question, Test before Dev before Train (default: report only, "
-                             "which keeps the published counts)")
+    parser.add_argument(
+        "--known-test",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of questions that must end in Test and never in Train (repeatable)",
+    )
+    parser.add_argument(
+        "--rationales",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="JSONL of {id, rationale} to join (repeatable)",
+    )
+    parser.add_argument(
+        "--english-benchmarks",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="also write English_benchmarks/: MedQA, MedMCQA, PubMedQA, MMLU (default: no)",
+    )
+    parser.add_argument(
+        "--remove-duplicates",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="keep one copy of each question, Test before Dev before Train (default: report only, "
+        "which keeps the published counts)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and check everything, print, write nothing")
     return parser
 
@@ -235,10 +318,15 @@ def described_inputs(options: argparse.Namespace, opened: Opened, files: list[So
         if not path.is_file():
             raise InputError(f"{path} is missing")
     known = [describe_files(folder, sorted(folder.rglob("*.jsonl"))) for folder in options.known_test]
-    rationales = [{path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}}
-                  for path in options.rationales]
-    return {"sources": describe_files(opened.root, paths), "known_test": known, "rationales": rationales,
-            **opened.origin}
+    rationales = [
+        {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}} for path in options.rationales
+    ]
+    return {
+        "sources": describe_files(opened.root, paths),
+        "known_test": known,
+        "rationales": rationales,
+        **opened.origin,
+    }
 
 
 def check_output(options: argparse.Namespace, arguments: dict, inputs: dict) -> bool:
@@ -282,8 +370,11 @@ def as_lines(rows: list[dict]) -> str:
 def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(build_parser(), argv)
     options.command_line = sys.argv[1:] if argv is None else argv
-    shown = {name: " ".join(map(str, value)) if isinstance(value, list) else value
-             for name, value in vars(options).items() if name != "command_line"}
+    shown = {
+        name: " ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in vars(options).items()
+        if name != "command_line"
+    }
     print("arguments: " + ", ".join(f"{name}={value}" for name, value in shown.items()))
     if (options.sources is None) == (options.hub is None):
         raise InputError("give SOURCES (a folder, a zip or a file) or --hub NAME, one of the two")
@@ -324,8 +415,10 @@ def exit_code(manifest: dict) -> int:
     """3 when records came damaged and were left out, else 0."""
     damaged = sum(row["excluded"].get(reason, 0) for row in manifest["sources"].values() for reason in DAMAGED)
     if damaged:
-        print(f"{damaged} records came damaged and were left out; excluded.jsonl lists them with file and line",
-              file=sys.stderr)
+        print(
+            f"{damaged} records came damaged and were left out; excluded.jsonl lists them with file and line",
+            file=sys.stderr,
+        )
     return 3 if damaged else 0
 
 

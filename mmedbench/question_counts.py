@@ -26,8 +26,10 @@ def length_units(tokenizer: str | None, count: Callable[[list[str]], list[int]] 
     """Tokens of the tokenizer named, or characters and words where there is none."""
     if count:
         return [Length(f"tokens of {tokenizer}", count)]
-    return [Length("characters", lambda texts: [len(text) for text in texts]),
-            Length("words between spaces", lambda texts: [len(text.split()) for text in texts], True)]  # fmt: skip
+    return [
+        Length("characters", lambda texts: [len(text) for text in texts]),
+        Length("words between spaces", lambda texts: [len(text.split()) for text in texts], True),
+    ]
 
 
 def mean(values: list[int]) -> float | None:
@@ -43,20 +45,36 @@ def count_rows(groups: dict[tuple[str, str], list[dict]], units: list[Length], p
     rows = []
     order = list(LANGUAGE_FILES)
     for (language, split), records in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
-        texts = {"question": [record["question"] for record in records],
-                 "option": [text for record in records for text in record["options"].values()],
-                 "rationale": [record["rationale"] for record in records if record.get("rationale")]}  # fmt: skip
+        texts = {
+            "question": [record["question"] for record in records],
+            "option": [text for record in records for text in record["options"].values()],
+            "rationale": [record["rationale"] for record in records if record.get("rationale")],
+        }
         options = [len(record["options"]) for record in records]
         multiple = sum(len(answer_letters(record)) > 1 for record in records)
-        rows.append({
-            "language": language, "split": split, "questions": len(records),
-            "published": published.get(language, {}).get(split),
-            "single": len(records) - multiple, "multiple": multiple,
-            "options_mean": mean(options), "options_least": min(options), "options_most": max(options),
-            "with_rationale": len(texts["rationale"]),
-            "lengths": {unit.name: {part: None if (unit.spaced_only and language in UNSPACED) or not texts[part]
-                                    else mean(unit.measure(texts[part])) for part in PARTS} for unit in units},
-        })  # fmt: skip
+        rows.append(
+            {
+                "language": language,
+                "split": split,
+                "questions": len(records),
+                "published": published.get(language, {}).get(split),
+                "single": len(records) - multiple,
+                "multiple": multiple,
+                "options_mean": mean(options),
+                "options_least": min(options),
+                "options_most": max(options),
+                "with_rationale": len(texts["rationale"]),
+                "lengths": {
+                    unit.name: {
+                        part: None
+                        if (unit.spaced_only and language in UNSPACED) or not texts[part]
+                        else mean(unit.measure(texts[part]))
+                        for part in PARTS
+                    }
+                    for unit in units
+                },
+            }
+        )
     return rows
 
 
@@ -95,11 +113,13 @@ def topic_rows(groups: dict[tuple[str, str], list[dict]], topics: dict[str, dict
     """
     rows = []
     for language in [code for code in LANGUAGE_FILES if topics and any(key[0] == code for key in groups)]:
-        patterns = {topic: topic_pattern(words[language], language) for topic, words in topics.items()
-                    if words.get(language)}  # fmt: skip
+        patterns = {
+            topic: topic_pattern(words[language], language) for topic, words in topics.items() if words.get(language)
+        }
         counts = dict.fromkeys([*topics, "none of these"], 0)
-        for record in (record for key, records in groups.items()
-                       if key[0] == language and key[1] in SPLITS for record in records):  # fmt: skip
+        for record in (
+            record for key, records in groups.items() if key[0] == language and key[1] in SPLITS for record in records
+        ):
             text = normalise("\n".join([record["question"], *record["options"].values()]))
             found = [topic for topic, pattern in patterns.items() if pattern.search(text)]
             for topic in found or ["none of these"]:
@@ -110,34 +130,77 @@ def topic_rows(groups: dict[tuple[str, str], list[dict]], topics: dict[str, dict
 
 def statistics_markdown(rows: list[dict], units: list[Length], topics: list[dict], published: dict) -> str:
     """The tables of statistics.md."""
-    lines = ["# Statistics of the benchmark", "", "Published: reported/mmedbench_counts.csv. Options: mean (least to "
-             "most). An option's length is that of one option; a rationale's is over the questions that have one.",
-             ""]  # fmt: skip
-    heads = ["language", "split", "questions", "published", "single", "multiple", "multiple %", "options",
-             "with rationale"]  # fmt: skip
-    lines += table(heads, [[
-        row["language"], row["split"], row["questions"], _shown(row["published"]), row["single"], row["multiple"],
-        f"{100 * row['multiple'] / row['questions']:.1f}",
-        f"{row['options_mean']:.2f} ({row['options_least']} to {row['options_most']})", row["with_rationale"],
-    ] for row in rows])  # fmt: skip
+    lines = [
+        "# Statistics of the benchmark",
+        "",
+        "Published: reported/mmedbench_counts.csv. Options: mean (least to "
+        "most). An option's length is that of one option; a rationale's is over the questions that have one.",
+        "",
+    ]
+    heads = [
+        "language",
+        "split",
+        "questions",
+        "published",
+        "single",
+        "multiple",
+        "multiple %",
+        "options",
+        "with rationale",
+    ]
+    lines += table(
+        heads,
+        [
+            [
+                row["language"],
+                row["split"],
+                row["questions"],
+                _shown(row["published"]),
+                row["single"],
+                row["multiple"],
+                f"{100 * row['multiple'] / row['questions']:.1f}",
+                f"{row['options_mean']:.2f} ({row['options_least']} to {row['options_most']})",
+                row["with_rationale"],
+            ]
+            for row in rows
+        ],
+    )
     here = {(row["language"], row["split"]) for row in rows}
-    absent = [f"{language} {split} {number}" for language, splits in published.items()
-              for split, number in splits.items() if (language, split) not in here]  # fmt: skip
+    absent = [
+        f"{language} {split} {number}"
+        for language, splits in published.items()
+        for split, number in splits.items()
+        if (language, split) not in here
+    ]
     if absent:
         lines += ["", f"Published, but not here: {', '.join(absent)}."]
     for unit in units:
         lines += ["", f"## Mean lengths in {unit.name}", ""]
-        lines += table(["language", "split", *PARTS], [
-            [row["language"], row["split"], *(_shown(row["lengths"][unit.name][part]) for part in PARTS)]
-            for row in rows])  # fmt: skip
+        lines += table(
+            ["language", "split", *PARTS],
+            [
+                [row["language"], row["split"], *(_shown(row["lengths"][unit.name][part]) for part in PARTS)]
+                for row in rows
+            ],
+        )
     if topics:
         languages = list(dict.fromkeys(row["language"] for row in topics))
         number = {(row["topic"], row["language"]): row["questions"] for row in topics}
-        lines += ["", "## Topics by keywords", "", "Questions of Train, Dev and Test whose text or options hold a "
-                  "keyword; a question may have several topics.", ""]  # fmt: skip
-        lines += table(["topic", *languages], [
-            [topic, *(number[topic, language] for language in languages)]
-            for topic in dict.fromkeys(row["topic"] for row in topics)])  # fmt: skip
+        lines += [
+            "",
+            "## Topics by keywords",
+            "",
+            "Questions of Train, Dev and Test whose text or options hold a "
+            "keyword; a question may have several topics.",
+            "",
+        ]
+        lines += table(
+            ["topic", *languages],
+            [
+                [topic, *(number[topic, language] for language in languages)]
+                for topic in dict.fromkeys(row["topic"] for row in topics)
+            ],
+        )
     return "\n".join(lines) + "\n"
 
 

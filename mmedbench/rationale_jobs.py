@@ -45,8 +45,9 @@ def read_questions(options: argparse.Namespace) -> list[dict]:
     return sorted(records, key=lambda record: list(LANGUAGE_FILES).index(record["language"]))
 
 
-def plan_jobs(options: argparse.Namespace, records: list[dict],
-              prompt: RationalePrompt) -> tuple[list[Job], list[dict]]:
+def plan_jobs(
+    options: argparse.Namespace, records: list[dict], prompt: RationalePrompt
+) -> tuple[list[Job], list[dict]]:
     """(one job for each question to explain, failures): copies are asked once, contradicting copies not at all."""
     answers, jobs, taken = defaultdict(set), {}, Counter()
     for record in records:
@@ -92,7 +93,11 @@ def print_estimate(options: argparse.Namespace, jobs: list[Job], ledger: Ledger 
     for name, (taken, written) in (("likely", likely), ("at most", most)):
         cost = budget.cost(taken, written)
         price = "no prices given" if cost is None else f"{cost:.4f} US dollars"
-        print(f"estimate, {name}: {len(jobs)} requests without retries, {taken} input and {written} output tokens, "
-              f"{price}")
-    print(f"(likely: {LIKELY_BYTES_A_TOKEN} bytes a token; {output} tokens an answer, "
-          f"{'the mean of the ledger' if given else 'a guess'})")
+        print(
+            f"estimate, {name}: {len(jobs)} requests without retries, {taken} input and {written} output tokens, "
+            f"{price}"
+        )
+    print(
+        f"(likely: {LIKELY_BYTES_A_TOKEN} bytes a token; {output} tokens an answer, "
+        f"{'the mean of the ledger' if given else 'a guess'})"
+    )

@@ -83,8 +83,9 @@ class Ledger:
         self._copy = tempfile.TemporaryDirectory() if read_only else None
         self._lock_file = None if read_only else self._locked(path)
         try:
-            self._base = sqlite3.connect(self._copied(path) if read_only else path, check_same_thread=False,
-                                         isolation_level=None)  # fmt: skip
+            self._base = sqlite3.connect(
+                self._copied(path) if read_only else path, check_same_thread=False, isolation_level=None
+            )
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
             self._base.executescript(TABLES)
@@ -127,7 +128,8 @@ class Ledger:
         rows = self._all("SELECT input_tokens, output_tokens, cost, paid FROM requests")
         return len(rows), sum(
             cost if cost is not None else 0.0 if paid == "no" else self.budget.cost(taken, given) or 0.0
-            for taken, given, cost, paid in rows)  # fmt: skip
+            for taken, given, cost, paid in rows
+        )
 
     def begin(self, key: str, model: str, input_tokens: int, output_tokens: int) -> int | None:
         """Write down that a request goes out now; returns its number, or None when the budget does not allow it.
@@ -147,7 +149,8 @@ class Ledger:
             cost = self.budget.cost(input_tokens, output_tokens)
             cursor = self._base.execute(
                 "INSERT INTO requests (key, model, input_tokens, output_tokens, cost) VALUES (?, ?, ?, ?, ?)",
-                (key, model, input_tokens, output_tokens, cost))  # fmt: skip
+                (key, model, input_tokens, output_tokens, cost),
+            )
             self._count += 1
             self._reserved[cursor.lastrowid] = most
             return cursor.lastrowid
@@ -164,18 +167,30 @@ class Ledger:
             self._spent += cost
             try:
                 self._base.execute("BEGIN IMMEDIATE")
-                self._base.execute("UPDATE requests SET outcome=?, paid=?, detail=? WHERE number=?",
-                                   (outcome, paid, detail, number))  # fmt: skip
+                self._base.execute(
+                    "UPDATE requests SET outcome=?, paid=?, detail=? WHERE number=?", (outcome, paid, detail, number)
+                )
                 if answer:
                     known = self.budget.cost(0, 0) is not None
-                    self._base.execute("UPDATE requests SET input_tokens=?, output_tokens=?, cost=? WHERE number=?",
-                                       (answer.input_tokens, answer.output_tokens, cost if known else None, number))
-                    self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                                       (key, answer.rationale, answer.unusable, answer.served_model,
-                                        answer.input_tokens, answer.output_tokens))  # fmt: skip
+                    self._base.execute(
+                        "UPDATE requests SET input_tokens=?, output_tokens=?, cost=? WHERE number=?",
+                        (answer.input_tokens, answer.output_tokens, cost if known else None, number),
+                    )
+                    self._base.execute(
+                        "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                        (
+                            key,
+                            answer.rationale,
+                            answer.unusable,
+                            answer.served_model,
+                            answer.input_tokens,
+                            answer.output_tokens,
+                        ),
+                    )
                 elif paid == "no":
-                    self._base.execute("UPDATE requests SET input_tokens=0, output_tokens=0, cost=0 WHERE number=?",
-                                       (number,))
+                    self._base.execute(
+                        "UPDATE requests SET input_tokens=0, output_tokens=0, cost=0 WHERE number=?", (number,)
+                    )
                 self._base.execute("COMMIT")
             except BaseException:
                 if self._base.in_transaction:
@@ -198,8 +213,10 @@ class Ledger:
 
     def left_open(self) -> dict[str, str]:
         """{key: outcome} of requests that we left before an answer came and that no answer has followed."""
-        query = ("SELECT key, outcome FROM requests WHERE outcome IN (?, ?) AND key NOT IN (SELECT key FROM answers) "
-                 "ORDER BY number")  # fmt: skip
+        query = (
+            "SELECT key, outcome FROM requests WHERE outcome IN (?, ?) AND key NOT IN (SELECT key FROM answers) "
+            "ORDER BY number"
+        )
         return dict(self._all(query, LEFT_OPEN))
 
     def outcomes(self, after: int = 0) -> dict[str, int]:
@@ -211,8 +228,11 @@ class Ledger:
         """(input, output, US dollars or None) of the requests above `after`; those without an answer at their most."""
         rows = self._all("SELECT input_tokens, output_tokens, cost FROM requests WHERE number > ?", (after,))
         priced = all(cost is not None for *_, cost in rows) and self.budget.cost(0, 0) is not None
-        return (sum(row[0] for row in rows), sum(row[1] for row in rows),
-                sum(cost for *_, cost in rows) if priced else None)  # fmt: skip
+        return (
+            sum(row[0] for row in rows),
+            sum(row[1] for row in rows),
+            sum(cost for *_, cost in rows) if priced else None,
+        )
 
     def last_number(self) -> int:
         return self._all("SELECT COALESCE(MAX(number), 0) FROM requests")[0][0]

@@ -17,9 +17,12 @@ PROMPT = Path(__file__).resolve().parent / "prompts" / "rationale.jinja"
 # Letters of the scripts that a language is written in. Of the languages in Latin letters one cannot be told from
 # another by script; that is left to the two reviewers.
 SCRIPTS = {
-    "zh": r"[\u3400-\u9fff]", "ja": r"[\u3040-\u30ff\u3400-\u9fff]", "ru": r"[\u0400-\u04ff]", "ar": r"[\u0600-\u06ff]",
+    "zh": r"[\u3400-\u9fff]",
+    "ja": r"[\u3040-\u30ff\u3400-\u9fff]",
+    "ru": r"[\u0400-\u04ff]",
+    "ar": r"[\u0600-\u06ff]",
     **dict.fromkeys(("en", "fr", "es", "de"), r"[A-Za-z\u00c0-\u024f]"),
-}  # fmt: skip
+}
 SCRIPT_SHARE = 0.4  # of all letters: names of drugs and genes stay in Latin letters in every language
 UNUSABLE = {
     "empty_text": "the answer holds no text",
@@ -56,9 +59,13 @@ class RationalePrompt:
         language = record["language"]
         try:
             text = self._template.render(
-                question=record["question"], options=record["options"], answer=answer_letters(record),
-                context=record.get("context") or "", language=language,
-                language_name=LANGUAGE_FILES[language].removesuffix(".jsonl"))  # fmt: skip
+                question=record["question"],
+                options=record["options"],
+                answer=answer_letters(record),
+                context=record.get("context") or "",
+                language=language,
+                language_name=LANGUAGE_FILES[language].removesuffix(".jsonl"),
+            )
         except (TemplateError, TypeError, ValueError) as error:
             raise InputError(f"--prompt {self.path}: does not fit question {record['id']} ({error})") from None
         return [{"role": "user", "content": text}]

@@ -115,7 +115,8 @@ class Endpoint:
         openai = self._openai
         try:
             raw = self._client.chat.completions.with_raw_response.create(
-                messages=job.messages, extra_headers={"Idempotency-Key": job.key}, **self._settings)  # fmt: skip
+                messages=job.messages, extra_headers={"Idempotency-Key": job.key}, **self._settings
+            )
             return self._read(raw.http_response.text)
         except openai.APIStatusError as error:
             wait = retry_after_seconds(error.response.headers, time.time())
@@ -149,8 +150,13 @@ class Endpoint:
                 raise TypeError("content is no text")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             return Exchange("broken", f"no chat completion ({type(error).__name__}): {self._shown(body[:120])}")
-        return Exchange("answered", text=text, finish_reason=str(choice.get("finish_reason") or ""),
-                        served_model=str(value.get("model") or ""), usage=tuple(counts) if known else None)  # fmt: skip
+        return Exchange(
+            "answered",
+            text=text,
+            finish_reason=str(choice.get("finish_reason") or ""),
+            served_model=str(value.get("model") or ""),
+            usage=tuple(counts) if known else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -162,8 +168,9 @@ class Patience:
     longest_wait_s: float
 
 
-def explain(job: Job, endpoint: Endpoint, ledger: Ledger, gate: Gate, patience: Patience, model: str,
-            max_tokens: int) -> tuple[Answer | None, str, str]:
+def explain(
+    job: Job, endpoint: Endpoint, ledger: Ledger, gate: Gate, patience: Patience, model: str, max_tokens: int
+) -> tuple[Answer | None, str, str]:
     """Get one answer, trying as often as is allowed: (answer, "", ""), or (None, reason of FAILURES, detail).
 
     Errors: Stopped when the run ends before an answer came.

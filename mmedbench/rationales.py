@@ -58,35 +58,76 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", type=Path, help="flat YAML file of these flags")
     add("--model", required=True, help="the model's name at the endpoint")
     add("--base-url", help="the endpoint, such as http://127.0.0.1:8000/v1 (default: OPENAI_BASE_URL, else OpenAI's)")
-    add("--key-variable", default="OPENAI_API_KEY", metavar="NAME",
-        help="environment variable that holds the key; keys are read from nowhere else (default: %(default)s)")
+    add(
+        "--key-variable",
+        default="OPENAI_API_KEY",
+        metavar="NAME",
+        help="environment variable that holds the key; keys are read from nowhere else (default: %(default)s)",
+    )
     add("--prompt", type=Path, default=PROMPT, help="Jinja file (default: mmedbench/prompts/rationale.jinja)")
     add("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: all there are")
     add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes (default: all there are)")
     add("--limit", type=whole_number, metavar="N", help="questions per language at most, the first ones")
-    add("--rewrite", action=argparse.BooleanOptionalAction, default=False,
-        help="also explain questions that have a rationale (default: no)")
-    add("--ask-again", nargs="+", choices=ASK_AGAIN, default=[],
+    add(
+        "--rewrite",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="also explain questions that have a rationale (default: no)",
+    )
+    add(
+        "--ask-again",
+        nargs="+",
+        choices=ASK_AGAIN,
+        default=[],
         help="ask again, though it may be paid twice: `unanswered` (timed out, or killed on its way), `unusable` "
-             "(empty, cut off, in another language)")
-    add("--max-requests", type=whole_number, metavar="N",
-        help="requests in all, retries and earlier runs with this ledger included")
+        "(empty, cut off, in another language)",
+    )
+    add(
+        "--max-requests",
+        type=whole_number,
+        metavar="N",
+        help="requests in all, retries and earlier runs with this ledger included",
+    )
     add("--max-cost", type=amount, metavar="USD", help="US dollars in all, in the same way; needs both prices")
     add("--price-input", type=amount, metavar="USD", help="US dollars for a million input tokens")
     add("--price-output", type=amount, metavar="USD", help="US dollars for a million output tokens")
     add("--concurrency", type=whole_number, default=4, metavar="N", help="requests at a time (default: %(default)s)")
-    add("--max-tokens", type=whole_number, default=1024, metavar="N",
-        help="tokens of an answer at most (default: %(default)s)")
-    add("--token-limit-field", choices=("max_tokens", "max_completion_tokens"), default="max_tokens",
-        help="what the endpoint calls that limit (default: %(default)s)")
+    add(
+        "--max-tokens",
+        type=whole_number,
+        default=1024,
+        metavar="N",
+        help="tokens of an answer at most (default: %(default)s)",
+    )
+    add(
+        "--token-limit-field",
+        choices=("max_tokens", "max_completion_tokens"),
+        default="max_tokens",
+        help="what the endpoint calls that limit (default: %(default)s)",
+    )
     add("--temperature", type=amount, help="default: the server's")
-    add("--timeout", type=amount, default=600.0, metavar="S",
-        help="seconds to wait for an answer (default: %(default)s)")
+    add(
+        "--timeout",
+        type=amount,
+        default=600.0,
+        metavar="S",
+        help="seconds to wait for an answer (default: %(default)s)",
+    )
     add("--retries", type=count, default=5, metavar="N", help="tries after the first (default: %(default)s)")
-    add("--backoff", type=amount, default=1.0, metavar="S",
-        help="seconds before the first retry, doubled each time (default: %(default)s)")
-    add("--longest-wait", type=amount, default=600.0, metavar="S",
-        help="a Retry-After beyond so many seconds ends the run (default: %(default)s)")
+    add(
+        "--backoff",
+        type=amount,
+        default=1.0,
+        metavar="S",
+        help="seconds before the first retry, doubled each time (default: %(default)s)",
+    )
+    add(
+        "--longest-wait",
+        type=amount,
+        default=600.0,
+        metavar="S",
+        help="a Retry-After beyond so many seconds ends the run (default: %(default)s)",
+    )
     add("--cache", type=Path, metavar="FILE", help="the ledger (default: OUT/ledger.sqlite)")
     add("--dry-run", action="store_true", help="read, count, estimate, print one prompt; ask and write nothing")
     return parser
@@ -142,8 +183,10 @@ def ask_all(options: argparse.Namespace, jobs: list[Job], ledger: Ledger) -> tup
     answers, failures = {}, []
     said = time.monotonic()
     with ThreadPoolExecutor(options.concurrency) as pool, tqdm(total=len(jobs), unit="question", disable=None) as bar:
-        running = {pool.submit(explain, job, endpoint, ledger, gate, patience, options.model, options.max_tokens): job
-                   for job in jobs}  # fmt: skip
+        running = {
+            pool.submit(explain, job, endpoint, ledger, gate, patience, options.model, options.max_tokens): job
+            for job in jobs
+        }
         try:
             for done in as_completed(running):
                 job = running[done]
@@ -164,8 +207,10 @@ def ask_all(options: argparse.Namespace, jobs: list[Job], ledger: Ledger) -> tup
             gate.stop("interrupted")
             raise
     if gate.reason.startswith("denied"):
-        raise InputError(f"{gate.reason}; correct --model, --base-url or the key in {options.key_variable}. What was "
-                         "answered before is kept")
+        raise InputError(
+            f"{gate.reason}; correct --model, --base-url or the key in {options.key_variable}. What was "
+            "answered before is kept"
+        )
     return answers, failures, gate.reason
 
 
@@ -183,20 +228,31 @@ def read_key(variable: str) -> str:
     """The key. Errors: InputError when the variable is unset or cannot be sent in a header."""
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise InputError(f"the environment variable {variable} is not set; put the endpoint's key there (any text for "
-                         "a server of your own that asks for none)")
+        raise InputError(
+            f"the environment variable {variable} is not set; put the endpoint's key there (any text for "
+            "a server of your own that asks for none)"
+        )
     if not key.isascii() or not key.isprintable():
         raise InputError(f"the key in {variable} holds characters that no HTTP header can carry")
     return key
 
 
-def write_outputs(options: argparse.Namespace, jobs: list[Job], answers: dict[str, Answer], failures: list[dict],
-                  record: dict) -> None:
+def write_outputs(
+    options: argparse.Namespace, jobs: list[Job], answers: dict[str, Answer], failures: list[dict], record: dict
+) -> None:
     """rationales.jsonl and failures.jsonl in the benchmark's order, manifest.json last."""
     out = options.out
     (out / "manifest.json").unlink(missing_ok=True)
-    lines = [{"id": job.question_id, "language": job.language, "rationale": answers[job.key].rationale,
-              "model": answers[job.key].served_model or options.model} for job in jobs if job.key in answers]
+    lines = [
+        {
+            "id": job.question_id,
+            "language": job.language,
+            "rationale": answers[job.key].rationale,
+            "model": answers[job.key].served_model or options.model,
+        }
+        for job in jobs
+        if job.key in answers
+    ]
     for name, rows in (("rationales.jsonl", lines), ("failures.jsonl", failures)):
         write_text(out / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     record["files"] = describe_files(out, [out / "rationales.jsonl", out / "failures.jsonl"])
@@ -211,8 +267,10 @@ def check_output(out: Path, arguments: dict) -> None:
         had = read_json(out / "manifest.json").get("arguments") or {}
         other = sorted(name for name in arguments if had.get(name) != arguments[name])
         if other:
-            raise InputError(f"{out} holds rationales of another making ({', '.join(other)}); give another --out (and "
-                             "--cache, to share a ledger)")
+            raise InputError(
+                f"{out} holds rationales of another making ({', '.join(other)}); give another --out (and "
+                "--cache, to share a ledger)"
+            )
     elif out.is_dir():
         ours = ("rationales.jsonl", "failures.jsonl")
         others = [p.name for p in out.iterdir() if p.name not in ours and not p.name.startswith((".", "ledger.sqlite"))]
@@ -232,8 +290,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{language}: {n} questions to explain of {sum(r['language'] == language for r in records)}")
     if not jobs and not clashes:
         raise InputError(f"no question of {options.data} lacks a rationale (--rewrite explains them all the same)")
-    arguments = {"model": options.model, "temperature": options.temperature, "prompt_sha256": prompt.sha256,
-                 "rewrite": options.rewrite}  # fmt: skip
+    arguments = {
+        "model": options.model,
+        "temperature": options.temperature,
+        "prompt_sha256": prompt.sha256,
+        "rewrite": options.rewrite,
+    }
     check_output(options.out, arguments)
     budget = Budget(options.max_requests, options.max_cost, options.price_input, options.price_output)
     cache = options.cache or options.out / "ledger.sqlite"
@@ -247,8 +309,10 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         return run(options, jobs, clashes, ledger, arguments)
     except sqlite3.Error as error:
-        raise InputError(f"the ledger {cache} cannot be written ({error}); see to the disk and run the same command "
-                         "again: what was answered before is kept") from None
+        raise InputError(
+            f"the ledger {cache} cannot be written ({error}); see to the disk and run the same command "
+            "again: what was answered before is kept"
+        ) from None
     finally:
         ledger.close()
 
@@ -284,18 +348,27 @@ def run(options: argparse.Namespace, jobs: list[Job], clashes: list[dict], ledge
     manifest = options.data / "manifest.json"
     record = {
         "arguments": arguments,
-        "inputs": {"questions": describe_files(options.data, sorted(
-            path for split in options.splits for path in (options.data / split).glob("*.jsonl")))},
+        "inputs": {
+            "questions": describe_files(
+                options.data,
+                sorted(path for split in options.splits for path in (options.data / split).glob("*.jsonl")),
+            )
+        },
         "counts": {"rationales": dict(written_for), "failures": reasons},
         "requests": {"this_run": ledger.outcomes(before), "ledger": ledger.outcomes()},
-        "tokens": {"this_run": {"input": taken, "output": written, "us_dollars": cost},
-                   "ledger": {"input": all_taken, "output": all_written, "us_dollars": all_cost}},
-        "stopped": stopped, "parent": sha256_of_file(manifest) if manifest.is_file() else None,
+        "tokens": {
+            "this_run": {"input": taken, "output": written, "us_dollars": cost},
+            "ledger": {"input": all_taken, "output": all_written, "us_dollars": all_cost},
+        },
+        "stopped": stopped,
+        "parent": sha256_of_file(manifest) if manifest.is_file() else None,
         "provenance": provenance(options.command_line),
-    }  # fmt: skip
+    }
     write_outputs(options, jobs, usable, failures, record)
-    print(f"requests: {json.dumps(record['requests']['this_run'])}; with earlier runs "
-          f"{json.dumps(record['requests']['ledger'])}")
+    print(
+        f"requests: {json.dumps(record['requests']['this_run'])}; with earlier runs "
+        f"{json.dumps(record['requests']['ledger'])}"
+    )
     for name, row in record["tokens"].items():
         price = "no prices given" if row["us_dollars"] is None else f"{row['us_dollars']:.4f} US dollars"
         print(f"{name.replace('_', ' ')}: {row['input']} input and {row['output']} output tokens, {price}")

@@ -99,8 +99,9 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: not UTF-8 (byte {data[error.start]:#04x}); convert the file and run again"
-                         ) from None
+        raise InputError(
+            f"{path}:{line}: not UTF-8 (byte {data[error.start]:#04x}); convert the file and run again"
+        ) from None
 
 
 def json_lines(path: Path, mark_damage: bool = False) -> Iterator[tuple[str, dict]]:
@@ -149,8 +150,7 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[str, list[str]]
         raise InputError(f"{path}:{reader.line_num}: not CSV ({error}); repair the row") from None
 
 
-KINDS = {str: "a text", list: "a list", dict: "an object", int: "a whole number",
-         (str, list): "a text or a list"}
+KINDS = {str: "a text", list: "a list", dict: "an object", int: "a whole number", (str, list): "a text or a list"}
 
 
 def field(record: object, name: str, kind: type | tuple[type, ...], where: str):

@@ -7,8 +7,10 @@ from benchmark_record import InputError
 
 REPORTED = Path(__file__).resolve().parent / "reported"
 LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es")  # of the released MMedBench, in the papers' order
-PAPER = ("Qiu et al., *Towards building multilingual language model for medicine*, Nature Communications 15:8384 "
-         "(2024), arXiv 2402.13963")
+PAPER = (
+    "Qiu et al., *Towards building multilingual language model for medicine*, Nature Communications 15:8384 "
+    "(2024), arXiv 2402.13963"
+)
 README = f"{PAPER}, and its public README"
 
 
@@ -22,15 +24,17 @@ def read_reported(name: str) -> list[dict[str, str]]:
         raise InputError(f"cannot read {path} ({error}); take the file from the repository again") from None
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise InputError(f"{path}:{number}: more or fewer cells than the header has; take the file from the "
-                             "repository again")
+            raise InputError(
+                f"{path}:{number}: more or fewer cells than the header has; take the file from the repository again"
+            )
     return rows
 
 
 def test_sizes() -> dict[str, int]:
     """{"en": 1273, ...}: questions of the released test split."""
-    return {row["language"]: int(row["test"]) for row in read_reported("mmedbench_counts")
-            if row["language"] in LANGUAGES}
+    return {
+        row["language"]: int(row["test"]) for row in read_reported("mmedbench_counts") if row["language"] in LANGUAGES
+    }
 
 
 def number(text: str) -> float | None:

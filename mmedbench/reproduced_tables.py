@@ -38,16 +38,36 @@ def our_rationale_table(results: list[dict], mark: str) -> list[str]:
     for result in (r for r in newest(results) if r.get("rationales")):
         found = result["rationales"]
         for metric in SHOWN_METRICS:
-            cells = [f"{two(s[metric])}, n={s['n']}" if (s := found["scores"].get(code)) and s.get(metric) is not None
-                     else "-" for code in LANGUAGE_FILES]
+            cells = [
+                f"{two(s[metric])}, n={s['n']}"
+                if (s := found["scores"].get(code)) and s.get(metric) is not None
+                else "-"
+                for code in LANGUAGE_FILES
+            ]
             mean = found["macro"].get(metric)
             on = " and ".join(sorted({str(s.get("on", "?")) for s in found["scores"].values()}))
-            rows.append([escape(result["model"]["name"]), escape(result["setting"]), metric, *cells,
-                         "-" if mean is None else two(mean), escape(on),
-                         str(sum(s.get("empty", 0) for s in found["scores"].values())),
-                         f"{found['metric_version']}, {escape(found.get('mode', '-'))}"])
-    header = [f"model ({mark})", "setting", "metric", *LANGUAGE_FILES, "average", "rationales", "empty",
-              "metric version, mode"]
+            rows.append(
+                [
+                    escape(result["model"]["name"]),
+                    escape(result["setting"]),
+                    metric,
+                    *cells,
+                    "-" if mean is None else two(mean),
+                    escape(on),
+                    str(sum(s.get("empty", 0) for s in found["scores"].values())),
+                    f"{found['metric_version']}, {escape(found.get('mode', '-'))}",
+                ]
+            )
+    header = [
+        f"model ({mark})",
+        "setting",
+        "metric",
+        *LANGUAGE_FILES,
+        "average",
+        "rationales",
+        "empty",
+        "metric version, mode",
+    ]
     return [f"### Rationale similarity ({mark})", "", *table(header, rows)] if rows else []
 
 
@@ -57,10 +77,12 @@ def benchmark_table(results: list[dict], mark: str) -> list[str]:
     for result in (r for r in newest(results) if is_benchmark(r)):
         first = [escape(result["model"]["name"]), escape(result["setting"]), escape(result["model"]["training"])]
         scores = result["scores"]
-        rows += [[*first, escape(key), score_text(scores[key]), str(scores[key]["unparsed"])]
-                 for key in in_order(scores)]
-        rows.append([*first, f"average of {len(scores)}", mean_text(scores),
-                     str(sum(s["unparsed"] for s in scores.values()))])
+        rows += [
+            [*first, escape(key), score_text(scores[key]), str(scores[key]["unparsed"])] for key in in_order(scores)
+        ]
+        rows.append(
+            [*first, f"average of {len(scores)}", mean_text(scores), str(sum(s["unparsed"] for s in scores.values()))]
+        )
     header = [f"model ({mark})", "setting", "training", "benchmark", "accuracy", "unparsed"]
     return [f"### English benchmarks ({mark})", "", *table(header, rows)] if rows else []
 
@@ -87,10 +109,13 @@ def version_table(results: list[dict], mark: str) -> list[str]:
                     cells.append(score_text(scores[key]) if key in scores else "-")
             lines.append([escape(name), escape(setting), "average" if key is None else escape(key), *cells])
     header = [f"model ({mark})", "setting", "language", *(f"metric version {version}" for version in versions)]
-    return [f"### The same rows by older metric versions ({mark})", "",
-            "A corrected metric makes a new version; what an older one gave stays. The tables above hold the newest.",
-            "",
-            *table(header, lines)]
+    return [
+        f"### The same rows by older metric versions ({mark})",
+        "",
+        "A corrected metric makes a new version; what an older one gave stays. The tables above hold the newest.",
+        "",
+        *table(header, lines),
+    ]
 
 
 def answer_table(results: list[dict], mark: str) -> list[str]:
@@ -105,15 +130,40 @@ def answer_table(results: list[dict], mark: str) -> list[str]:
             most = max(sorted(letters), key=letters.get, default=None)
             share = f"{escape(most)} {100 * letters[most] / total:.1f} %" if total else "-"
             known = clean.get(key)
-            rows.append([escape(result["model"]["name"]), escape(result["setting"]), escape(key), str(score["n"]),
-                         str(score["right"]), str(score["unparsed"]), share,
-                         "not known" if known is None else score_text(known) if known["n"] else "no question is clean"])
-    header = [f"model ({mark})", "setting", "language", "n", "right", "unparsed", "most predicted letter",
-              "accuracy where clean"]
-    return [f"### How they answered ({mark})", "",
+            rows.append(
+                [
+                    escape(result["model"]["name"]),
+                    escape(result["setting"]),
+                    escape(key),
+                    str(score["n"]),
+                    str(score["right"]),
+                    str(score["unparsed"]),
+                    share,
+                    "not known" if known is None else score_text(known) if known["n"] else "no question is clean",
+                ]
+            )
+    header = [
+        f"model ({mark})",
+        "setting",
+        "language",
+        "n",
+        "right",
+        "unparsed",
+        "most predicted letter",
+        "accuracy where clean",
+    ]
+    return (
+        [
+            f"### How they answered ({mark})",
+            "",
             "An unparsed answer did not keep the prompt's format and counts as wrong. *Clean* are questions that were",
-            "not found in the training corpus; known where a contamination report was given.", "",
-            *table(header, rows)] if rows else []
+            "not found in the training corpus; known where a contamination report was given.",
+            "",
+            *table(header, rows),
+        ]
+        if rows
+        else []
+    )
 
 
 def making_table(results: list[dict], mark: str) -> list[str]:
@@ -124,11 +174,14 @@ def making_table(results: list[dict], mark: str) -> list[str]:
         names = [name for name in details if name not in ("setting", "clean accuracy") and not name.startswith("asked")]
         kind = "English benchmarks" if is_benchmark(result) else "MMedBench"
         kept = "yes" if result.get("predictions") else "no"
-        cells = [f"<code>{escape(details[name])}</code>" if name == "command" else escape(details[name])
-                 for name in names]
+        cells = [
+            f"<code>{escape(details[name])}</code>" if name == "command" else escape(details[name]) for name in names
+        ]
         if "asked by" in details:
-            cells[-1] += (f", answers asked for {escape(details['asked at'])} at {escape(details['asked with'])} by "
-                          f"<code>{escape(details['asked by'])}</code>")
+            cells[-1] += (
+                f", answers asked for {escape(details['asked at'])} at {escape(details['asked with'])} by "
+                f"<code>{escape(details['asked by'])}</code>"
+            )
         rows.append([escape(result["model"]["name"]), escape(result["setting"]), kind, *cells, kept])
     header = [f"model ({mark})", "setting", "questions", *names, "predictions kept"]
     return [f"### What made them ({mark})", "", *table(header, rows)] if rows else []

@@ -2,17 +2,61 @@
 
 from benchmark_record import InputError
 
-SCORE = ("n", "right", "accuracy", "ci95", "unparsed", "refused", "not_an_option", "predicted_letters", "single",
-         "multiple", "by_options", "circular")
+SCORE = (
+    "n",
+    "right",
+    "accuracy",
+    "ci95",
+    "unparsed",
+    "refused",
+    "not_an_option",
+    "predicted_letters",
+    "single",
+    "multiple",
+    "by_options",
+    "circular",
+)
 MEAN = ("languages", "accuracy", "ci95")
 POT = ("n", "right", "accuracy", "ci95")
-METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L", "BERTScore-P", "BERTScore-R",
-           "BERTScore-F1")
+METRICS = (
+    "BLEU-1",
+    "BLEU-2",
+    "BLEU-3",
+    "BLEU-4",
+    "ROUGE-1",
+    "ROUGE-2",
+    "ROUGE-L",
+    "BERTScore-P",
+    "BERTScore-R",
+    "BERTScore-F1",
+)
 # By path, "*" for any name; what stands under a path that is not named here is free.
 KNOWN: dict[str, tuple[str, ...]] = {
-    "": ("format_version", "stage", "model", "setting", "endpoint", "asked", "metric_version", "scores", "macro",
-         "micro", "groups", "clean", "rationales", "prompts_shortened", "mode", "prompt", "scoring", "data",
-         "arguments", "inputs", "files", "provenance", "leaderboard"),
+    "": (
+        "format_version",
+        "stage",
+        "model",
+        "setting",
+        "endpoint",
+        "asked",
+        "metric_version",
+        "scores",
+        "macro",
+        "micro",
+        "groups",
+        "clean",
+        "rationales",
+        "prompts_shortened",
+        "mode",
+        "prompt",
+        "scoring",
+        "data",
+        "arguments",
+        "inputs",
+        "files",
+        "provenance",
+        "leaderboard",
+    ),
     "model": ("name", "path", "parameters", "base", "training"),
     "endpoint": ("base", "api_mode", "reported_models", "fingerprints", "sampling", "outcomes", "unanswered", "usage"),
     "asked": ("command", "commit", "versions", "machine", "finished_at"),
@@ -25,8 +69,16 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "clean.macro": MEAN,
     "clean.micro": POT,
     "rationales": ("metric_version", "mode", "metrics", "bert_score", "scores", "macro"),
-    "rationales.scores.*": ("on", "questions", "n", "empty", "no_reference", "tokenizer", "bertscore_shortened",
-                            *METRICS),
+    "rationales.scores.*": (
+        "on",
+        "questions",
+        "n",
+        "empty",
+        "no_reference",
+        "tokenizer",
+        "bertscore_shortened",
+        *METRICS,
+    ),
     "rationales.macro": METRICS,
     "prompt": ("name", "version", "sha256", "form", "path"),
     "scoring": ("parse", "rationale_mode", "bert_score", "contamination"),
@@ -41,13 +93,20 @@ def check_fields(result: dict, where: object) -> None:
     for path, known in KNOWN.items():
         found = [("", result)]
         for step in path.split(".") if path else []:
-            found = [(f"{name}.{key}".lstrip("."), inner) for name, value in found if isinstance(value, dict)
-                     for key, inner in value.items() if step in ("*", key)]
+            found = [
+                (f"{name}.{key}".lstrip("."), inner)
+                for name, value in found
+                if isinstance(value, dict)
+                for key, inner in value.items()
+                if step in ("*", key)
+            ]
         for name, value in found:
             for key in value if isinstance(value, dict) else ():
                 if key not in known:
-                    raise InputError(f"{where}: {f'{name}.{key}'.lstrip('.')[:80]!r} is no field of a result; known "
-                                     f"are {', '.join(known)}")
+                    raise InputError(
+                        f"{where}: {f'{name}.{key}'.lstrip('.')[:80]!r} is no field of a result; known "
+                        f"are {', '.join(known)}"
+                    )
 
 
 def need(value: object, path: str, kind: type | tuple[type, ...], where: object):

@@ -77,8 +77,9 @@ def _prediction(number: int, row: object) -> Prediction:
         raise ValueError("key and id are texts, gold is not empty")
     if not (contaminated is None or isinstance(contaminated, bool)):
         raise ValueError("contaminated: expected true or false")
-    return Prediction(number, row["key"], row["id"], tuple(gold), None if letters is None else tuple(letters),
-                      contaminated)
+    return Prediction(
+        number, row["key"], row["id"], tuple(gold), None if letters is None else tuple(letters), contaminated
+    )
 
 
 def packed(rows: list[Prediction]) -> bytes:
@@ -86,8 +87,14 @@ def packed(rows: list[Prediction]) -> bytes:
     lines = []
     for row in rows:
         line = {"key": row.key, "id": row.id, "gold": row.gold, "letters": row.letters}
-        lines.append(json.dumps(line | ({} if row.contaminated is None else {"contaminated": row.contaminated}),
-                                ensure_ascii=False, separators=(",", ":")) + "\n")
+        lines.append(
+            json.dumps(
+                line | ({} if row.contaminated is None else {"contaminated": row.contaminated}),
+                ensure_ascii=False,
+                separators=(",", ":"),
+            )
+            + "\n"
+        )
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0) as file:
         file.write("".join(lines).encode())
@@ -110,8 +117,11 @@ def differences(result: dict, result_path: Path, rows: list[Prediction], path: P
     by_key: dict[str, list[Prediction]] = {}
     for row in rows:
         by_key.setdefault(row.key, []).append(row)
-    problems = [f"{path}:{mine[0].line}: {key!r:.40} is no language of {result_path}"
-                for key, mine in by_key.items() if key not in result["scores"]]
+    problems = [
+        f"{path}:{mine[0].line}: {key!r:.40} is no language of {result_path}"
+        for key, mine in by_key.items()
+        if key not in result["scores"]
+    ]
     for key, score in result["scores"].items():
         mine = by_key.get(key, [])
         if not mine:
@@ -122,9 +132,12 @@ def differences(result: dict, result_path: Path, rows: list[Prediction], path: P
         if clean and all(row.contaminated is not None for row in mine):
             counted = _count([row for row in mine if not row.contaminated])
             fields |= {f"clean.scores.{key}.{name}": (clean[name], counted[name]) for name in ("n", "right")}
-        problems += [f"{result_path}:{line_of(text, field)}: {field}: {stated}, but {path}:{mine[0].line} to "
-                     f"{mine[-1].line} give {counted}"
-                     for field, (stated, counted) in fields.items() if stated != counted]
+        problems += [
+            f"{result_path}:{line_of(text, field)}: {field}: {stated}, but {path}:{mine[0].line} to "
+            f"{mine[-1].line} give {counted}"
+            for field, (stated, counted) in fields.items()
+            if stated != counted
+        ]
     return problems
 
 
@@ -132,8 +145,13 @@ def _count(rows: list[Prediction]) -> dict:
     """n, right, unparsed, accuracy and letters of answers, as a result states them."""
     n, right = len(rows), sum(row.letters == row.gold for row in rows)
     letters = Counter(letter for row in rows for letter in row.letters or ())
-    return {"n": n, "right": right, "unparsed": sum(row.letters is None for row in rows),
-            "accuracy": round(100 * right / n, 2) if n else None, "predicted_letters": dict(sorted(letters.items()))}
+    return {
+        "n": n,
+        "right": right,
+        "unparsed": sum(row.letters is None for row in rows),
+        "accuracy": round(100 * right / n, 2) if n else None,
+        "predicted_letters": dict(sorted(letters.items())),
+    }
 
 
 def line_of(text: str, path: str) -> int:

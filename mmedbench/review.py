@@ -39,8 +39,13 @@ def make_review(options: argparse.Namespace) -> int:
     review_sample.check_benchmark(options.benchmark)
     splits = sorted(set(options.split), key=list(SPLITS).index)
     items, counts = review_sample.sample_rationales(options.benchmark, splits, options.sample, options.seed)
-    arguments = {"sample": options.sample, "seed": options.seed, "split": splits, "reviewers": options.reviewers,
-                 "referee": options.referee}  # fmt: skip
+    arguments = {
+        "sample": options.sample,
+        "seed": options.seed,
+        "split": splits,
+        "reviewers": options.reviewers,
+        "referee": options.referee,
+    }
     inputs = review_sample.described_splits(options.benchmark, splits)
     print(f"{'language':<9} {'questions':>9} {'with rationale':>14} {'sampled':>7}")
     for language, row in counts.items():
@@ -49,15 +54,23 @@ def make_review(options: argparse.Namespace) -> int:
         facts = ReviewStore(options.db).facts()
         if (facts["arguments"], facts["inputs"]) != (arguments, inputs):
             raise InputError(f"{options.db} holds a review made from other arguments or questions; give another --db")
-        print(f"{options.db} is complete and made from the same: reused. Its links were printed when it was made; "
-              f"`python mmedbench/review.py link {options.db} --person NAME` gives a new one")
+        print(
+            f"{options.db} is complete and made from the same: reused. Its links were printed when it was made; "
+            f"`python mmedbench/review.py link {options.db} --person NAME` gives a new one"
+        )
         return 0
     if options.dry_run:
         print(f"dry run: would write {len(items)} rationales for {', '.join(names)} to {options.db}")
         return 0
-    facts = {"format_version": FORMAT_VERSION, "stage": "mmedbench/review.py", "benchmark": str(options.benchmark),
-             "arguments": arguments, "inputs": inputs, "counts": counts,
-             "provenance": provenance(options.command_line)}  # fmt: skip
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "stage": "mmedbench/review.py",
+        "benchmark": str(options.benchmark),
+        "arguments": arguments,
+        "inputs": inputs,
+        "counts": counts,
+        "provenance": provenance(options.command_line),
+    }
     people = [(name, "reviewer") for name in options.reviewers]
     people += [(options.referee, "referee")] if options.referee else []
     tokens = create_store(options.db, items, people, facts)
@@ -92,23 +105,36 @@ def serve_page(options: argparse.Namespace) -> int:
 
     store = ReviewStore(options.db)
     for language, items in store.items.items():
-        done = [sum(answers[item.id].complete for item in items if item.id in answers)
-                for answers in map(store.answers, store.reviewers)]  # fmt: skip
+        done = [
+            sum(answers[item.id].complete for item in items if item.id in answers)
+            for answers in map(store.answers, store.reviewers)
+        ]
         shown = ", ".join(f"{person.name} {n}" for person, n in zip(store.reviewers, done, strict=True))
         print(f"{language}: {len(items)} rationales; judged: {shown}")
     try:
-        server = waitress.create_server(create_app(store), host=options.host, port=options.port, threads=THREADS,
-                                        ident=None, clear_untrusted_proxy_headers=True)  # fmt: skip
+        server = waitress.create_server(
+            create_app(store),
+            host=options.host,
+            port=options.port,
+            threads=THREADS,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+        )
     except (OSError, ValueError) as error:
         raise InputError(f"cannot listen on {options.host} port {options.port} ({error}); choose others") from None
     if not is_loopback(options.host):
-        print(f"warning: {options.host} lets other machines reach this page, over HTTP without encryption: whoever "
-              "can read the network can read the links and answer under another's name. Use a trusted network, or "
-              "leave out --host and reach it through an SSH tunnel", file=sys.stderr)  # fmt: skip
+        print(
+            f"warning: {options.host} lets other machines reach this page, over HTTP without encryption: whoever "
+            "can read the network can read the links and answer under another's name. Use a trusted network, or "
+            "leave out --host and reach it through an SSH tunnel",
+            file=sys.stderr,
+        )
     host, port = (getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)])[0]
     shown = f"[{host}]" if ":" in str(host) else host
-    print(f"serving on {host} port {port}; each link is http://{shown}:{port}/r/TOKEN/ "
-          "(Ctrl+C ends it; nothing is lost)", flush=True)  # fmt: skip
+    print(
+        f"serving on {host} port {port}; each link is http://{shown}:{port}/r/TOKEN/ (Ctrl+C ends it; nothing is lost)",
+        flush=True,
+    )
     try:
         server.run()
     finally:
@@ -131,24 +157,37 @@ def report_agreement(options: argparse.Namespace) -> int:
     rows = review_agreement.agreement(store)
     first, second = (person.name for person in store.reviewers)
     for language, row in rows.items():
-        print(f"{language}: {row['items']} rationales; {first} judged {row['judged'][0]}, {second} {row['judged'][1]}, "
-              f"both {row['both']}; {row['conflicts']} conflicts, {row['open_conflicts']} open; "
-              f"{row['settled']} settled, {row['passed']} passed")
+        print(
+            f"{language}: {row['items']} rationales; {first} judged {row['judged'][0]}, {second} {row['judged'][1]}, "
+            f"both {row['both']}; {row['conflicts']} conflicts, {row['open_conflicts']} open; "
+            f"{row['settled']} settled, {row['passed']} passed"
+        )
     print()
     print("\n".join(review_agreement.agreement_table(rows)))
-    print("\nsupports: it supports the given answer; correct: what it says is right and about the options. n: judged "
-          "by both. kappa: Cohen (1960), interval: Fleiss, Cohen and Everitt (1969)")
+    print(
+        "\nsupports: it supports the given answer; correct: what it says is right and about the options. n: judged "
+        "by both. kappa: Cohen (1960), interval: Fleiss, Cohen and Everitt (1969)"
+    )
     if options.out:
-        write_json(options.out, {"format_version": 1, "stage": "mmedbench/review.py", "agreement": rows,
-                                 "review": store.facts(), "provenance": provenance(options.command_line)})
+        write_json(
+            options.out,
+            {
+                "format_version": 1,
+                "stage": "mmedbench/review.py",
+                "agreement": rows,
+                "review": store.facts(),
+                "provenance": provenance(options.command_line),
+            },
+        )
         print(f"wrote {options.out}")
     return 0
 
 
 def export_benchmark(options: argparse.Namespace) -> int:
     """Write the verdicts back into a copy of the benchmark."""
-    return review_export.export_verdicts(ReviewStore(options.db), options.data, options.out, options.notes,
-                                         options.dry_run, options.command_line)
+    return review_export.export_verdicts(
+        ReviewStore(options.db), options.data, options.out, options.notes, options.dry_run, options.command_line
+    )
 
 
 def positive(text: str) -> int:
@@ -178,31 +217,56 @@ def build_parser() -> argparse.ArgumentParser:
 
     make = verb("make", make_review, "draw the sample, make the database and print the personal links")
     make.add_argument("benchmark", type=Path, metavar="BENCHMARK", help="folder in MMedBench's layout")
-    make.add_argument("--db", type=Path, default=Path("data/review.sqlite"), metavar="FILE",
-                      help="SQLite file to make, on a local disk (default: %(default)s)")
-    make.add_argument("--sample", type=positive, default=200, metavar="N",
-                      help="rationales a language, all if there are fewer (default: %(default)s)")
-    make.add_argument("--split", nargs="+", choices=list(SPLITS), default=["Test"],
-                      help="splits to draw from (default: Test)")
+    make.add_argument(
+        "--db",
+        type=Path,
+        default=Path("data/review.sqlite"),
+        metavar="FILE",
+        help="SQLite file to make, on a local disk (default: %(default)s)",
+    )
+    make.add_argument(
+        "--sample",
+        type=positive,
+        default=200,
+        metavar="N",
+        help="rationales a language, all if there are fewer (default: %(default)s)",
+    )
+    make.add_argument(
+        "--split", nargs="+", choices=list(SPLITS), default=["Test"], help="splits to draw from (default: Test)"
+    )
     make.add_argument("--seed", type=int, default=0, help="whole number; another draws another sample (default: 0)")
     make.add_argument("--reviewers", nargs=2, required=True, metavar=("NAME", "NAME"), help="the two who judge")
     make.add_argument("--referee", metavar="NAME", help="who settles what they differ on (default: nobody)")
     make.add_argument("--dry-run", action="store_true", help="read, check, count, write nothing")
     serve = verb("serve", serve_page, "run the web page")
-    serve.add_argument("--host", default=HOST, metavar="ADDRESS",
-                       help="address to listen on (default: %(default)s, which no other machine can reach)")
-    serve.add_argument("--port", type=port_number, default=PORT,
-                       help="TCP port; 0: any free one (default: %(default)s)")
+    serve.add_argument(
+        "--host",
+        default=HOST,
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, which no other machine can reach)",
+    )
+    serve.add_argument(
+        "--port", type=port_number, default=PORT, help="TCP port; 0: any free one (default: %(default)s)"
+    )
     link = verb("link", renew_link, "print a new personal link; the old one stops working")
     link.add_argument("--person", required=True, metavar="NAME", help="reviewer or referee")
     report = verb("report", report_agreement, "print progress, agreement and Cohen's kappa per language")
     report.add_argument("--out", type=Path, metavar="FILE", help="also write them as JSON")
     export = verb("export", export_benchmark, "write human_checked and human_check_passed into a copy of the benchmark")
-    export.add_argument("--data", type=Path, default=Path("data/MMedBench"), metavar="DIR",
-                        help="the benchmark the sample was drawn from (default: %(default)s)")
+    export.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data/MMedBench"),
+        metavar="DIR",
+        help="the benchmark the sample was drawn from (default: %(default)s)",
+    )
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    export.add_argument("--notes", action=argparse.BooleanOptionalAction, default=False,
-                        help="put the people's notes into human_check.jsonl (default: no)")
+    export.add_argument(
+        "--notes",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="put the people's notes into human_check.jsonl (default: no)",
+    )
     export.add_argument("--dry-run", action="store_true", help="check and count, write nothing")
     return parser
 

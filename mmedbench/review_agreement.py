@@ -53,8 +53,11 @@ def verdicts(store: ReviewStore) -> dict[int, Verdict]:
     first, second = (store.answers(person) for person in store.reviewers)
     referee = store.answers(store.referee) if store.referee else {}
     empty = Answer()
-    return {item.id: verdict(first.get(item.id, empty), second.get(item.id, empty), referee.get(item.id, empty))
-            for items in store.items.values() for item in items}  # fmt: skip
+    return {
+        item.id: verdict(first.get(item.id, empty), second.get(item.id, empty), referee.get(item.id, empty))
+        for items in store.items.values()
+        for item in items
+    }
 
 
 def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, float | None]:
@@ -82,12 +85,8 @@ def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, fl
     observed = sum(cells[c, c] for c in categories) / n
     expected = sum(row[c] * column[c] for c in categories)
     kappa = (observed - expected) / (1 - expected)
-    equal = sum(
-        cells[c, c] / n * ((1 - expected) - (row[c] + column[c]) * (1 - observed)) ** 2 for c in categories
-    )
-    unequal = (1 - observed) ** 2 * sum(
-        m / n * (column[a] + row[b]) ** 2 for (a, b), m in cells.items() if a != b
-    )
+    equal = sum(cells[c, c] / n * ((1 - expected) - (row[c] + column[c]) * (1 - observed)) ** 2 for c in categories)
+    unequal = (1 - observed) ** 2 * sum(m / n * (column[a] + row[b]) ** 2 for (a, b), m in cells.items() if a != b)
     rest = (observed * expected - 2 * expected + observed) ** 2
     error = math.sqrt(max(0.0, equal + unequal - rest) / n) / (1 - expected) ** 2
     if error < 1e-6:
@@ -125,15 +124,18 @@ def _agreement_of(items: list[Item], first: dict, second: dict, found: dict[int,
         kappa, low, high = cohens_kappa(pairs)
         equal = sum(a == b for a, b in pairs)
         row["criteria"][name] = {
-            "n": len(pairs), "equal": equal, "yes": [sum(a for a, _ in pairs), sum(b for _, b in pairs)],
+            "n": len(pairs),
+            "equal": equal,
+            "yes": [sum(a for a, _ in pairs), sum(b for _, b in pairs)],
             "kappa": kappa if kappa is None else round(kappa, 4),
             "ci95": None if low is None else [round(low, 4), round(high, 4)],
-        }  # fmt: skip
+        }
     return row
 
 
 def agreement_table(rows: dict[str, dict]) -> list[str]:
     """The report's lines: one a language and criterion."""
+
     def shown(value: float) -> str:
         return f"{round(value, 2) + 0:.2f}"  # never -0.00
 

@@ -72,8 +72,15 @@ class Site:
 
     def overview(self, token: str):
         desk = self._desk(token)
-        rows = [{"language": code, "t": self.texts[code], "url": flask.url_for("resume", token=token, language=code),
-                 **self._progress(desk, code)} for code in self.store.items]  # fmt: skip
+        rows = [
+            {
+                "language": code,
+                "t": self.texts[code],
+                "url": flask.url_for("resume", token=token, language=code),
+                **self._progress(desk, code),
+            }
+            for code in self.store.items
+        ]
         return self._render("overview.html", browser_language(), person=desk.person, rows=rows)
 
     def resume(self, token: str, language: str):
@@ -83,8 +90,13 @@ class Site:
     def finished(self, token: str, language: str):
         desk = self._desk(token, language)
         first = next((address(token, item) for item in desk.items(language)), None)
-        return self._render("finished.html", language, first=first, overview=flask.url_for("overview", token=token),
-                            **self._progress(desk, language))  # fmt: skip
+        return self._render(
+            "finished.html",
+            language,
+            first=first,
+            overview=flask.url_for("overview", token=token),
+            **self._progress(desk, language),
+        )
 
     def rationale(self, token: str, language: str, position: int):
         desk = self._desk(token, language)
@@ -145,15 +157,27 @@ class Site:
         t, items = self.texts[item.language], desk.items(item.language)
         at, own = items.index(item), desk.own.get(item.id, Answer())
         return self._render(
-            "rationale.html", item.language, person=desk.person, item=item, record=item.record,
-            right=answer_letters(item.record), answer=own, criteria=desk.criteria(item, t), notes=desk.notes(item, t),
+            "rationale.html",
+            item.language,
+            person=desk.person,
+            item=item,
+            record=item.record,
+            right=answer_letters(item.record),
+            answer=own,
+            criteria=desk.criteria(item, t),
+            notes=desk.notes(item, t),
             place=t["number"].format(number=at + 1, total=len(items)),
             numbers=[(n, address(token, other), desk.state(other)) for n, other in enumerate(items, start=1)],
-            number=at + 1, previous=address(token, items[at - 1]) if at else None,
+            number=at + 1,
+            previous=address(token, items[at - 1]) if at else None,
             next=address(token, items[at + 1]) if at + 1 < len(items) else None,
-            own=address(token, item), overview=flask.url_for("overview", token=token), incomplete=incomplete,
-            saved=own != Answer(), note_characters=NOTE_CHARACTERS, **self._progress(desk, item.language),
-        )  # fmt: skip
+            own=address(token, item),
+            overview=flask.url_for("overview", token=token),
+            incomplete=incomplete,
+            saved=own != Answer(),
+            note_characters=NOTE_CHARACTERS,
+            **self._progress(desk, item.language),
+        )
 
     def _render(self, template: str, language: str, **values) -> str:
         return flask.render_template(template, language=language, t=self.texts[language], **values)

@@ -1,7 +1,7 @@
 """What one person has to do, may see, and has done: the only view of a review that the page gets.
 
-    desk = Desk(store, person)
-    desk.next_open("zh", after=0)
+desk = Desk(store, person)
+desk.next_open("zh", after=0)
 """
 
 from review_agreement import Verdict, verdicts
@@ -58,11 +58,16 @@ class Desk:
         """The criteria as the template shows them; t: the interface texts of the item's language."""
         own, said, asked = self.own.get(item.id, Answer()), self.said(item), self.asked(item)
         return [
-            {"name": name, "text": t[name], "digits": KEYS[name], "value": getattr(own, name),
-             "agreed": name not in asked,
-             "said": [(t[f"reviewer_{n}"], getattr(answer, name)) for n, answer in enumerate(said, start=1)]}
+            {
+                "name": name,
+                "text": t[name],
+                "digits": KEYS[name],
+                "value": getattr(own, name),
+                "agreed": name not in asked,
+                "said": [(t[f"reviewer_{n}"], getattr(answer, name)) for n, answer in enumerate(said, start=1)],
+            }
             for name in CRITERIA
-        ]  # fmt: skip
+        ]
 
     def notes(self, item: Item, t: dict) -> list[tuple[str, str]]:
         """The reviewers' notes that the person may see."""

@@ -51,8 +51,13 @@ def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_
     manifest = check_benchmark(data)
     if data.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(f"--out {out} lies inside --data; choose another folder")
-    paths = [path for path in sorted(data.rglob("*")) if path.is_file() and path.name != "manifest.json"
-             and not any(part.startswith(".") for part in path.relative_to(data).parts)]
+    paths = [
+        path
+        for path in sorted(data.rglob("*"))
+        if path.is_file()
+        and path.name != "manifest.json"
+        and not any(part.startswith(".") for part in path.relative_to(data).parts)
+    ]
     rows = judgement_rows(store, notes)
     inputs = {"data": describe_files(data, paths), "judgements": judgements_digest(rows, agreement(store))}
     if finished_record(out / "manifest.json", {"notes": notes}, inputs):
@@ -63,16 +68,23 @@ def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_
         raise InputError(f"{out} is no empty folder and has no manifest.json; give another --out")
     done = mark_records(store, data, paths, rows)
     if not done.placed.total() and done.settled:
-        raise InputError(f"none of the {len(done.settled)} judged rationales stands in {data}; is it the benchmark "
-                         f"that {store.path} was drawn from ({store.facts()['benchmark']})?")
+        raise InputError(
+            f"none of the {len(done.settled)} judged rationales stands in {data}; is it the benchmark "
+            f"that {store.path} was drawn from ({store.facts()['benchmark']})?"
+        )
     missing = sorted(row["id"] for row in rows if not done.placed[row["key"]])
     print_counts(done, missing)
     if dry_run:
         print(f"dry run: would write {out}")
     else:
-        record = {**(manifest or {"format_version": 1}), "stage": "mmedbench/review.py", "arguments": {"notes": notes},
-                  "inputs": inputs, "review": {"counts": done.agreement, "not_found": missing},
-                  "parent": sha256_of_file(data / "manifest.json") if manifest else None}  # fmt: skip
+        record = {
+            **(manifest or {"format_version": 1}),
+            "stage": "mmedbench/review.py",
+            "arguments": {"notes": notes},
+            "inputs": inputs,
+            "review": {"counts": done.agreement, "not_found": missing},
+            "parent": sha256_of_file(data / "manifest.json") if manifest else None,
+        }
         write_export(data, out, paths, done, missing, record, argv)
         print(f"wrote {out}")
     if missing:
@@ -96,8 +108,15 @@ def judgement_rows(store: ReviewStore, notes: bool) -> list[dict]:
             said = {role: _shown(answers[role].get(item.id), notes) for role in people}
             if not found[item.id].conflicts:
                 said.pop("referee", None)
-            rows.append({"id": item.record["id"], "language": item.language, "key": item.key, **said,
-                         "verdict": {**found[item.id].values, "passed": found[item.id].passed}})
+            rows.append(
+                {
+                    "id": item.record["id"],
+                    "language": item.language,
+                    "key": item.key,
+                    **said,
+                    "verdict": {**found[item.id].values, "passed": found[item.id].passed},
+                }
+            )
     return rows
 
 
@@ -158,22 +177,30 @@ def print_counts(done: Export, missing: list[str]) -> None:
     """Counts per language, and how many lines were marked."""
     print(f"{'language':<9} {'sampled':>7} {'both judged':>11} {'open':>5} {'human_checked':>13} {'passed':>7}")
     for language, row in done.agreement.items():
-        print(f"{language:<9} {row['items']:>7} {row['both']:>11} {row['open_conflicts']:>5} {row['settled']:>13} "
-              f"{row['passed']:>7}")
+        print(
+            f"{language:<9} {row['items']:>7} {row['both']:>11} {row['open_conflicts']:>5} {row['settled']:>13} "
+            f"{row['passed']:>7}"
+        )
     print(f"{done.placed.total()} lines of {len(done.files)} files marked; {len(missing)} judged rationales not found")
 
 
 def card_section(rows: dict[str, dict]) -> str:
     """What the dataset card says of the check."""
-    lines = [CARD_TITLE, "Two reviewers, blind to each other, judged whether a rationale supports the given answer and",
-             "whether what it says is right and about the options; a referee settled what they differed on.", "",
-             "| language | judged | passed |", "|---|---|---|"]
+    lines = [
+        CARD_TITLE,
+        "Two reviewers, blind to each other, judged whether a rationale supports the given answer and",
+        "whether what it says is right and about the options; a referee settled what they differed on.",
+        "",
+        "| language | judged | passed |",
+        "|---|---|---|",
+    ]
     lines += [f"| {language} | {row['settled']} | {row['passed']} |" for language, row in rows.items()]
     return "\n".join([*lines, "", "```", *agreement_table(rows), "```", ""])
 
 
-def write_export(data: Path, out: Path, paths: list[Path], done: Export, missing: list[str], record: dict,
-                 argv: list[str]) -> None:
+def write_export(
+    data: Path, out: Path, paths: list[Path], done: Export, missing: list[str], record: dict, argv: list[str]
+) -> None:
     """Write everything aside, the manifest last, and move the folder into place at once."""
     aside = out.with_name(out.name + ".partial")
     if aside.exists():
@@ -196,8 +223,9 @@ def write_export(data: Path, out: Path, paths: list[Path], done: Export, missing
         reason = "the judged question, answer and rationale stand in no file of --data"
         write_text(aside / "failures.jsonl", "".join(json.dumps({"id": i, "reason": reason}) + "\n" for i in missing))
     written = [path for path in sorted(aside.rglob("*")) if path.is_file()]
-    write_json(aside / "manifest.json", {**record, "files": describe_files(aside, written),
-                                         "provenance": provenance(argv)})
+    write_json(
+        aside / "manifest.json", {**record, "files": describe_files(aside, written), "provenance": provenance(argv)}
+    )
     if out.is_dir():
         out.rmdir()
     aside.replace(out)

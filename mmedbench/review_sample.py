@@ -31,8 +31,10 @@ def check_benchmark(folder: Path) -> dict | None:
     for name, described in manifest.get("files", {}).items():
         path = folder / name
         if not path.is_file() or sha256_of_file(path) != described["sha256"]:
-            raise InputError(f"{path} is missing or was changed after {folder / 'manifest.json'} was written; make "
-                             "the folder again, or remove the manifest to take its files as they are")
+            raise InputError(
+                f"{path} is missing or was changed after {folder / 'manifest.json'} was written; make "
+                "the folder again, or remove the manifest to take its files as they are"
+            )
     return manifest
 
 
@@ -64,11 +66,15 @@ def sample_rationales(folder: Path, splits: list[str], number: int, seed: int) -
         drawn = sorted(found.get(language, {}), key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
         drawn = drawn[:number]
         counts[language]["sampled"] = len(drawn)
-        items += [{"language": language, "position": position, "key": key, "record": found[language][key]}
-                  for position, key in enumerate(drawn, start=1)]
+        items += [
+            {"language": language, "position": position, "key": key, "record": found[language][key]}
+            for position, key in enumerate(drawn, start=1)
+        ]
     if not items:
-        raise InputError(f"no question of {folder} in {', '.join(splits)} has a rationale; write some with "
-                         "mmedbench/rationales.py and join them with prepare.py --rationales")
+        raise InputError(
+            f"no question of {folder} in {', '.join(splits)} has a rationale; write some with "
+            "mmedbench/rationales.py and join them with prepare.py --rationales"
+        )
     names = ("questions", "with_rationale", "sampled")
     return items, {code: {name: counts[code][name] for name in names} for code in LANGUAGE_FILES if code in counts}
 

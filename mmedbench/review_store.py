@@ -194,8 +194,10 @@ class ReviewStore:
     def answers(self, person: Person) -> dict[int, Answer]:
         """{item id: the person's newest answer}, half-finished ones included."""
         statement = "SELECT item_id, supports, correct, note FROM latest WHERE person_id = ?"
-        return {item: Answer(_flag(supports), _flag(correct), note)
-                for item, supports, correct, note in self._rows(statement, (person.id,))}  # fmt: skip
+        return {
+            item: Answer(_flag(supports), _flag(correct), note)
+            for item, supports, correct, note in self._rows(statement, (person.id,))
+        }
 
     def save(self, item: Item, person: Person, answer: Answer) -> None:
         """Add the answer unless it is the person's newest already; on the disk when this returns."""

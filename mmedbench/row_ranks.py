@@ -18,6 +18,7 @@ EXACT_SUMS = 20_000  # so many different sums are enumerated; beyond, the normal
 
 def z_better(a: Mapping[str, Share], b: Mapping[str, Share]) -> bool:
     """Whether the mean over a's keys is significantly above that over b's, as independent binomials."""
+
     def moments(cells: Mapping[str, Share]) -> tuple[float, float]:
         shares = [(accuracy / 100, n) for accuracy, n in cells.values()]
         return sum(p for p, _ in shares) / len(shares), sum(p * (1 - p) / n for p, n in shares) / len(shares) ** 2
@@ -61,8 +62,12 @@ def paired_p(a: Mapping[Question, bool], b: Mapping[Question, bool]) -> tuple[fl
     return points, math.erfc(abs(found) / spread / math.sqrt(2))
 
 
-def is_better(a: Mapping[str, Share], b: Mapping[str, Share], right_a: Mapping[Question, bool] | None,
-              right_b: Mapping[Question, bool] | None) -> tuple[bool, bool]:
+def is_better(
+    a: Mapping[str, Share],
+    b: Mapping[str, Share],
+    right_a: Mapping[Question, bool] | None,
+    right_b: Mapping[Question, bool] | None,
+) -> tuple[bool, bool]:
     """(a is significantly better than b, whether that was a paired test)."""
     if right_a and right_b and right_a.keys() == right_b.keys():
         points, p = paired_p(right_a, right_b)
@@ -75,8 +80,12 @@ def rank_rows(rows: list[tuple[Mapping[str, Share], Mapping[Question, bool] | No
 
     rows: (cells by language, {question: right} or None). how: "paired", "unpaired", or "partly paired".
     """
-    compared = {(i, j): is_better(*(rows[i][0], rows[j][0]), rows[i][1], rows[j][1])
-                for i in range(len(rows)) for j in range(len(rows)) if i != j}
+    compared = {
+        (i, j): is_better(*(rows[i][0], rows[j][0]), rows[i][1], rows[j][1])
+        for i in range(len(rows))
+        for j in range(len(rows))
+        if i != j
+    }
     ranks = []
     for i in range(len(rows)):
         others = [j for j in range(len(rows)) if j != i]

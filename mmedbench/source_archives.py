@@ -65,5 +65,6 @@ def _check_whole(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
         raise InputError(f"{archive}: the entry {twice[0]!r} stands twice; refused")
     size = sum(entry.file_size for entry in entries)
     if size > MOST_BYTES:
-        raise InputError(f"{archive} would unpack to {size} bytes, more than {MOST_BYTES}; unpack it yourself and give "
-                         "the folder")
+        raise InputError(
+            f"{archive} would unpack to {size} bytes, more than {MOST_BYTES}; unpack it yourself and give the folder"
+        )

@@ -21,8 +21,9 @@ def option_texts(options: dict, where: str, name: str = "options") -> list[str]:
     """The texts of {"A": ..., "B": ...} (either case, any order) by letter. Errors: DamagedRecord on a gap."""
     texts = {str(letter).upper(): text for letter, text in options.items()}
     if len(texts) != len(options) or sorted(texts) != list(LETTERS[: len(texts)]):
-        raise DamagedRecord(where, "option_letters",
-                            f"{name}: expected the letters A, B, ... without a gap, found {', '.join(options)}")
+        raise DamagedRecord(
+            where, "option_letters", f"{name}: expected the letters A, B, ... without a gap, found {', '.join(options)}"
+        )
     for letter, text in texts.items():
         if not isinstance(text, str):
             raise DamagedRecord(where, "wrong_type", f"{name}.{letter}: expected a text, found {text!r:.80}")

@@ -43,7 +43,8 @@ def _draw_questions(axes, rows: list[dict], languages: list[str]) -> None:
     """Bars of questions, a dash at the published number where the axis, made for the bars, reaches it."""
     tallest = max(row["questions"] for row in rows)
     splits = [split for split in SPLIT_COLOURS if any(row["split"] == split for row in rows)] or sorted(
-        {row["split"] for row in rows})  # fmt: skip
+        {row["split"] for row in rows}
+    )
     width, labelled = 0.8 / len(splits), False
     for number, split in enumerate(splits):
         places, heights = [], []
@@ -71,8 +72,11 @@ def _draw_lengths(axes, rows: list[dict], languages: list[str], unit: str) -> No
         for place, language in enumerate(languages):
             means = []
             for row in (row for row in rows if row["language"] == language):
-                weights = {"question": row["questions"], "option": row["questions"] * row["options_mean"],
-                           "rationale": row["with_rationale"]}  # fmt: skip
+                weights = {
+                    "question": row["questions"],
+                    "option": row["questions"] * row["options_mean"],
+                    "rationale": row["with_rationale"],
+                }
                 if row["lengths"][unit][part] is not None:
                     means.append((row["lengths"][unit][part], weights[part]))
             total = sum(weight for _, weight in means)

@@ -24,6 +24,7 @@ FORMS = ("answer", "rationale")
 # What no name of a model may hold: line breaks, control characters, pipes, HTML. Pages escape it all the same.
 NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029|<>]|&#?\\w+;")
 
+
 def check_share(score: object, at: str) -> tuple[int, int]:
     """(n, right) of a score whose accuracy, in per cent to two decimals, is right of n. Errors: InputError."""
     n, right = (need(score, name, int, at) for name in ("n", "right"))
@@ -112,8 +113,10 @@ def check_result(result: dict, where: object) -> dict:
     if len(result["model"]["name"]) > 100:
         raise InputError(f"{where}: model.name: longer than 100 characters; give a shorter one with --name")
     if found := NO_NAME.search(result["model"]["name"]):
-        raise InputError(f"{where}: model.name: holds {found[0]!a}; a name is one line without | and HTML, give such a "
-                         "one with --name")
+        raise InputError(
+            f"{where}: model.name: holds {found[0]!a}; a name is one line without | and HTML, give such a "
+            "one with --name"
+        )
     for name in ("endpoint", "inputs", "files"):
         if result.get(name) is not None:
             need(result, name, dict, where)
@@ -126,8 +129,14 @@ def check_result(result: dict, where: object) -> dict:
     if need_text(result, "setting", where, SETTINGS) == "fine-tuned" and training == "none":
         raise InputError(f"{where}: setting: fine-tuned, but model.training is none")
     need_text(result, "mode", where, MODES)
-    for name in ("prompt.name", "prompt.sha256", "provenance.command", "provenance.commit", "provenance.machine",
-                 "provenance.finished_at"):
+    for name in (
+        "prompt.name",
+        "prompt.sha256",
+        "provenance.command",
+        "provenance.commit",
+        "provenance.machine",
+        "provenance.finished_at",
+    ):
         need_text(result, name, where)
     need_text(result, "prompt.form", where, FORMS)
     need(result, "prompt.version", (int, str), where)
@@ -171,8 +180,9 @@ def result_key(result: dict) -> tuple[str, str, bool, int]:
 
 def is_newest(result: dict, results: list[dict]) -> bool:
     """Whether no other of the results is the same row by a newer metric version."""
-    return all(other["metric_version"] <= result["metric_version"] for other in results
-               if row_key(other) == row_key(result))
+    return all(
+        other["metric_version"] <= result["metric_version"] for other in results if row_key(other) == row_key(result)
+    )
 
 
 def file_name(result: dict) -> str:
@@ -211,6 +221,8 @@ def read_results(folder: Path) -> list[dict]:
         found[key] = (path, result)
     for path in sorted(folder.glob("*.predictions.jsonl*")):
         if path not in used:
-            raise InputError(f"{path} belongs to no result; it is named as the result's file, .predictions.jsonl or "
-                             ".predictions.jsonl.gz instead of .json")
+            raise InputError(
+                f"{path} belongs to no result; it is named as the result's file, .predictions.jsonl or "
+                ".predictions.jsonl.gz instead of .json"
+            )
     return [result for _, result in (found[key] for key in sorted(found))]

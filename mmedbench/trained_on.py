@@ -22,8 +22,10 @@ def describe_training(result: dict) -> str | None:
         if base.is_file():
             pretrained = read_json(base)
             if pretrained.get("stage") == "pretrain/train_lm.py":
-                parts.append(f"pretrained on {pretrained['tokens_seen']:,} tokens in "
-                             f"{', '.join(sorted(pretrained['card']['languages']))}")
+                parts.append(
+                    f"pretrained on {pretrained['tokens_seen']:,} tokens in "
+                    f"{', '.join(sorted(pretrained['card']['languages']))}"
+                )
     except (KeyError, TypeError, ValueError, AttributeError, InputError):
         return None  # a record of another version: the person who adds the row says it
     return "; ".join(parts) or None
@@ -32,5 +34,7 @@ def describe_training(result: dict) -> str | None:
 def _tuning(run: dict) -> str:
     questions = run["counts"]["questions"]
     each = ", ".join(f"{language} {count:,}" for language, count in sorted(questions.items()))
-    return (f"{' and '.join(run['card']['data_names'])}: {sum(questions.values()):,} questions ({each}), "
-            f"{run['examples']:,} examples")
+    return (
+        f"{' and '.join(run['card']['data_names'])}: {sum(questions.values()):,} questions ({each}), "
+        f"{run['examples']:,} examples"
+    )

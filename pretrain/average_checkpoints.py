@@ -106,9 +106,7 @@ def check_alike(sources: list) -> None:
     configs = [read_json(source.description / "config.json") for source in sources]
     tokenizers = [source.description / "tokenizer.json" for source in sources]
     for source, config, tokenizer in zip(sources, configs, tokenizers, strict=True):
-        fields = sorted(
-            f for f in {*config, *configs[0]} - FREE_FIELDS if config.get(f) != configs[0].get(f)
-        )  # fmt: skip
+        fields = sorted(f for f in {*config, *configs[0]} - FREE_FIELDS if config.get(f) != configs[0].get(f))
         if fields or source.shapes != first.shapes:
             raise InputError(
                 f"{source.name} is of another architecture than {first.name} ({', '.join(fields) or 'its tensors'})"

@@ -78,11 +78,16 @@ def bench_tokenize(args: argparse.Namespace, work: Path) -> dict:
     print_table(
         ["side", "MB/s", "CPU seconds", "wall seconds", "ours / this"],
         [
-            [name, spread([megabytes / s for s in cpu[name]]), spread(cpu[name]), spread(wall[name]),
-             spread(ratios(cpu[name], cpu[ours]))]
+            [
+                name,
+                spread([megabytes / s for s in cpu[name]]),
+                spread(cpu[name]),
+                spread(wall[name]),
+                spread(ratios(cpu[name], cpu[ours])),
+            ]
             for name in cpu
         ],
-    )  # fmt: skip
+    )
     return {"megabytes": megabytes, "wall_seconds": wall, "cpu_seconds": cpu}
 
 
@@ -95,11 +100,15 @@ def bench_read(args: argparse.Namespace, work: Path) -> dict:
     print_table(
         ["side", "milliseconds", "CPU milliseconds", "share of the step, %"],
         [
-            [name, spread([1000 * s for s in wall[name]]), spread([1000 * s for s in cpu[name]]),
-             spread([100 * share for share in ratios(wall[name], wall[names[1]])], 3)]
+            [
+                name,
+                spread([1000 * s for s in wall[name]]),
+                spread([1000 * s for s in cpu[name]]),
+                spread([100 * share for share in ratios(wall[name], wall[names[1]])], 3),
+            ]
             for name in names
         ],
-    )  # fmt: skip
+    )
     return {"wall_seconds": wall, "cpu_seconds": cpu}
 
 
@@ -162,13 +171,18 @@ def report_training(args: argparse.Namespace, store: Path, fields: dict, runs: d
     print_table(
         ["side", "tokens/s", "useful tokens/s", "GFLOP/s", "CPU seconds a step", "train_lm.py / this", "target"],
         [
-            [name, spread(raw[name], 0), spread(useful[name], 0), spread([s * flops / 1e9 for s in raw[name]], 1),
-             spread([run.cpu_seconds / run.steps for run in runs[name]]),
-             spread(found[name]) if name in found else "",
-             {published: "2.0, useful", trainer: "1.0, raw", ddp_2: "0.9, raw"}.get(name, "")]
+            [
+                name,
+                spread(raw[name], 0),
+                spread(useful[name], 0),
+                spread([s * flops / 1e9 for s in raw[name]], 1),
+                spread([run.cpu_seconds / run.steps for run in runs[name]]),
+                spread(found[name]) if name in found else "",
+                {published: "2.0, useful", trainer: "1.0, raw", ddp_2: "0.9, raw"}.get(name, ""),
+            ]
             for name in runs
         ],
-    )  # fmt: skip
+    )
     return {"tokens_per_second": raw, "useful_tokens_per_second": useful, "ratios": found, "useful_share": share}
 
 

@@ -41,8 +41,16 @@ class Checkpoints:
     has taken the run over; asked before a checkpoint is made current.
     """
 
-    def __init__(self, engine, folder: Path, identity: dict, keep: int, keep_every: int = 0,
-                 asynchronous: bool = False, check_owner=lambda: None):  # fmt: skip
+    def __init__(
+        self,
+        engine,
+        folder: Path,
+        identity: dict,
+        keep: int,
+        keep_every: int = 0,
+        asynchronous: bool = False,
+        check_owner=lambda: None,
+    ):
         import torch.distributed as dist
 
         self.engine, self.folder, self.identity = engine, folder, json.loads(json.dumps(identity, default=str))
@@ -157,12 +165,14 @@ class Checkpoints:
             "zero": self.engine.zero_optimization_stage(),
             "dtype": self.dtype,
             "identity": self.identity,
-            "optimizer": {"moments": sorted({m for p in parts for m in p["moments"]}),
-                          "scalars": next((p["scalars"] for p in parts if p["scalars"]), {})},
+            "optimizer": {
+                "moments": sorted({m for p in parts for m in p["moments"]}),
+                "scalars": next((p["scalars"] for p in parts if p["scalars"]), {}),
+            },
             "state": state,
             "shapes": shapes,
             "files": {part["file"]: part["facts"] for part in parts},
-        }  # fmt: skip
+        }
         write_json(aside / "complete.json", record)
         _flush_folder(aside)
         if target.exists():
@@ -233,9 +243,10 @@ class Checkpoints:
         reader = CheckpointReader(step_folder(self.folder, step), first=mine)
         record = reader.record
         other = sorted(
-            key for key in {*record["identity"], *self.identity}
+            key
+            for key in {*record["identity"], *self.identity}
             if record["identity"].get(key) != self.identity.get(key)
-        )  # fmt: skip
+        )
         if other:
             raise InputError(
                 f"{reader.checkpoint} is of a run with other arguments ({', '.join(other)}); give another --out"

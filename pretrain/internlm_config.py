@@ -26,13 +26,28 @@ KEPT_FIELDS = [
 ]
 # Fields that say how their own code runs, not what it computes.
 FIELDS_LEFT_OUT = {
-    "_name_or_path", "architectures", "attn_implementation", "auto_map", "dtype", "model_type", "pretraining_tp",
-    "tokenizer_class", "torch_dtype", "transformers_version", "use_cache",
-}  # fmt: skip
+    "_name_or_path",
+    "architectures",
+    "attn_implementation",
+    "auto_map",
+    "dtype",
+    "model_type",
+    "pretraining_tp",
+    "tokenizer_class",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+}
 FIELDS_READ = {
-    *KEPT_FIELDS, "bias", "hidden_act", "num_key_value_heads", "rope_scaling", "rope_theta", "rotary",
+    *KEPT_FIELDS,
+    "bias",
+    "hidden_act",
+    "num_key_value_heads",
+    "rope_scaling",
+    "rope_theta",
+    "rotary",
     "tie_word_embeddings",
-}  # fmt: skip
+}
 # What decides the function; the rest of a configuration (token ids, caches) may differ between a model and its parent.
 DECISIVE_FIELDS = [
     "vocab_size",

@@ -21,8 +21,15 @@ from lm_card_parts import (
 )
 from pretrain_record import read_json
 
-NOTHING_KNOWN = {"languages": {}, "replay": {}, "base": None, "base_hub": None, "base_licence": None,
-                 "weights_licence": None, "data_names": None}  # fmt: skip
+NOTHING_KNOWN = {
+    "languages": {},
+    "replay": {},
+    "base": None,
+    "base_hub": None,
+    "base_licence": None,
+    "weights_licence": None,
+    "data_names": None,
+}
 VERBS = {"pretrain/average_checkpoints.py": "the mean of several checkpoints"}
 
 
@@ -81,9 +88,15 @@ def pretrained_card(name: str, record: dict) -> str:
     what = VERBS.get(record["stage"], "a language model")
     lead = f"A causal language model on medical text ({what}; {start}). For research only."
     sections = [
-        lead, USE, data_section(facts), training_section(record), scores_section(), limits_section(languages),
-        licences_section(facts["weights_licence"], facts["base"], facts["base_licence"]), origin_section(record),
-    ]  # fmt: skip
+        lead,
+        USE,
+        data_section(facts),
+        training_section(record),
+        scores_section(),
+        limits_section(languages),
+        licences_section(facts["weights_licence"], facts["base"], facts["base_licence"]),
+        origin_section(record),
+    ]
     return assemble(fields, name, sections)
 
 

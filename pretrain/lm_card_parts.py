@@ -12,10 +12,25 @@ from pathlib import Path
 
 # Licences that the hub knows by these names; others are written as "other" with their name beside it.
 HUB_LICENCES = {
-    "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0",
-    "cc-by-nc-sa-4.0", "openrail", "bigscience-bloom-rail-1.0", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3",
-    "llama4", "gemma",
-}  # fmt: skip
+    "apache-2.0",
+    "mit",
+    "bsd-3-clause",
+    "cc0-1.0",
+    "cc-by-4.0",
+    "cc-by-sa-4.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-4.0",
+    "openrail",
+    "bigscience-bloom-rail-1.0",
+    "llama2",
+    "llama3",
+    "llama3.1",
+    "llama3.2",
+    "llama3.3",
+    "llama4",
+    "gemma",
+}
 SCORES_BEGIN, SCORES_END = "<!-- scores: begin -->", "<!-- scores: end -->"
 WEIGHTS_LINE = "- **These weights**: "
 NO_SCORES = (
@@ -89,14 +104,17 @@ def licences_section(licence: str | None, base: str | None, base_licence: str | 
     else:
         terms = shown(base_licence) if base_licence else "see their owner"
         start = f"- **Base weights** ({shown(base)}): {terms}; those terms hold for what is made from them too."
-    return "\n".join([
-        "## Licences", "",
-        f"{WEIGHTS_LINE}{weights}.",
-        start,
-        "- **Code** that made them: Apache-2.0. That says nothing about weights or data.",
-        "- **Data**: each source has a licence of its own, some forbid commercial use; the cards of the corpus and of",
-        "  the benchmark list them.",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "## Licences",
+            "",
+            f"{WEIGHTS_LINE}{weights}.",
+            start,
+            "- **Code** that made them: Apache-2.0. That says nothing about weights or data.",
+            "- **Data**: each source has its own licence and some forbid commercial use; see the cards of the corpus and",
+            "  of the benchmark.",
+        ]
+    )
 
 
 def scores_section(text: str = NO_SCORES) -> str:
@@ -125,12 +143,15 @@ def origin_section(record: dict) -> str:
     """Commit, versions, time of a run record; its command is left out, because it holds paths."""
     facts = record["provenance"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    return "\n".join([
-        "## Origin", "",
-        f"Made by `{record['stage']}` at commit {shown(facts['commit'])}, finished {shown(facts['finished_at'])}, on",
-        f"{shown(facts['machine'])}, with {shown(versions)}. `run.json` beside this file has all of it, and the",
-        "SHA-256 of every file but this one.",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "## Origin",
+            "",
+            f"Made by `{record['stage']}` at commit {shown(facts['commit'])}, finished {shown(facts['finished_at'])},",
+            f"on {shown(facts['machine'])}, with {shown(versions)}. `run.json` beside this file has all of it, and the",
+            "SHA-256 of every file but this one.",
+        ]
+    )
 
 
 def base_facts(model: str | None, record: dict | None) -> dict:

@@ -45,9 +45,12 @@ def make_optimizer(args: argparse.Namespace, model, own_clip: bool) -> HeldAdamW
     ]
     # fused: one pass over the memory instead of about ten, on a GPU and on a CPU (also for states kept there).
     optimizer = HeldAdamW(
-        [group for group in groups if group["params"]], lr=args.learning_rate, betas=(0.9, args.beta2), eps=1e-8,
+        [group for group in groups if group["params"]],
+        lr=args.learning_rate,
+        betas=(0.9, args.beta2),
+        eps=1e-8,
         fused=True,
-    )  # fmt: skip
+    )
     # An endless limit measures the norm and clips nothing.
     optimizer.clip = (args.clip or math.inf) if own_clip else 0.0
     return optimizer

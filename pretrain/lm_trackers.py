@@ -49,8 +49,9 @@ class WeightsAndBiases:
         note = args.out / "training" / "wandb_id.txt"
         known = note.read_text(encoding="utf-8").strip() if note.exists() else None
         config = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
-        self.run = wandb.init(id=known, resume="allow", dir=str(args.out / "training"), name=args.out.name,
-                              config=config)  # fmt: skip
+        self.run = wandb.init(
+            id=known, resume="allow", dir=str(args.out / "training"), name=args.out.name, config=config
+        )
         write_text(note, self.run.id + "\n")
 
     def log(self, row: dict) -> None:

@@ -94,8 +94,15 @@ def _draw_loss(axis, rows: list[dict]) -> None:
     if skipped:
         top = axis.get_ylim()[1]
         places = [top if row["loss"] is None else min(row["loss"], top) for row in skipped]
-        axis.plot([row["step"] for row in skipped], places, linestyle="none", marker="x", color=COLOURS[1],
-                  label="skipped", clip_on=False)  # fmt: skip
+        axis.plot(
+            [row["step"] for row in skipped],
+            places,
+            linestyle="none",
+            marker="x",
+            color=COLOURS[1],
+            label="skipped",
+            clip_on=False,
+        )
     axis.set(ylabel="training loss\n(nats per token)")
     axis.legend(loc="upper right", frameon=False)
 
@@ -110,8 +117,13 @@ def _draw_validation(axis, lines: dict[str, list[tuple[int, float]]]) -> None:
     # Names in the order of the curves' ends, beside them.
     order = sorted(range(len(lines)), key=lambda n: -sorted(lines.items())[n][1][-1][1])
     handles, labels = axis.get_legend_handles_labels()
-    axis.legend([handles[n] for n in order], [labels[n] for n in order], loc="center left", bbox_to_anchor=(1.0, 0.5),
-                frameon=False)  # fmt: skip
+    axis.legend(
+        [handles[n] for n in order],
+        [labels[n] for n in order],
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -81,9 +81,15 @@ def measure(args: argparse.Namespace, config) -> dict[str, tuple[int, int]]:
     how = {"dtype": dtype, "attn_implementation": attention, "trust_remote_code": args.trust_remote_code}
     expected = state_bytes(empty_model(config, dtype, args.trust_remote_code), settings, world)
     activations = trace_activations(
-        config, bf16, args.micro_batch_size, args.sequence_length, args.gradient_checkpointing, attention, gpu,
+        config,
+        bf16,
+        args.micro_batch_size,
+        args.sequence_length,
+        args.gradient_checkpointing,
+        attention,
+        gpu,
         args.trust_remote_code,
-    )  # fmt: skip
+    )
     batch = sample_batch(config.get_text_config().vocab_size, args.micro_batch_size, args.sequence_length)
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if gpu else torch.device("cpu")
 

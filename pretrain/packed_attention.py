@@ -117,9 +117,18 @@ def attention_mask(documents, device):
 
 
 def attend_within_documents(
-    module, query, key, value, attention_mask, dropout=0.0, scaling=None, sliding_window=None,
-    cu_seq_lens_q=None, max_length_q=None, **kwargs,
-):  # fmt: skip
+    module,
+    query,
+    key,
+    value,
+    attention_mask,
+    dropout=0.0,
+    scaling=None,
+    sliding_window=None,
+    cu_seq_lens_q=None,
+    max_length_q=None,
+    **kwargs,
+):
     """Causal attention of each document of a flattened row (transformers' attention interface).
 
     query [1, heads, tokens, size]; key, value with as many heads or, grouped, fewer; cu_seq_lens_q int32
@@ -141,9 +150,14 @@ def attend_within_documents(
         window = (-1 if sliding_window is None else sliding_window - 1, 0)
         out = varlen_attn(
             *(tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value)),
-            cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q,
-            scale=scaling, window_size=window, enable_gqa=grouped,
-        )  # fmt: skip
+            cu_seq_lens_q,
+            cu_seq_lens_q,
+            max_length_q,
+            max_length_q,
+            scale=scaling,
+            window_size=window,
+            enable_gqa=grouped,
+        )
         return out[None], None
     # split, not slices: the backward pass of a slice writes zeros over the whole tensor for each document.
     lengths = torch.diff(cu_seq_lens_q).tolist()

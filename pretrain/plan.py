@@ -244,7 +244,8 @@ def make_plan(args: argparse.Namespace, config, card: Card) -> dict:
         "card": asdict(replace(card, pattern="")),
         "gpus": world,
         "attention": attention,
-        "memory": asdict(states) | {
+        "memory": asdict(states)
+        | {
             "activations_saved": traced.saved - traced.head,
             "head_saved": traced.head,
             "passing": traced.peak - traced.saved,
@@ -265,7 +266,7 @@ def make_plan(args: argparse.Namespace, config, card: Card) -> dict:
         "gpu_hours": seconds / 3600 * world,
         "disk": disk,
         "alternatives": others,
-    }  # fmt: skip
+    }
 
 
 def disk_bytes(args: argparse.Namespace, model: int, checkpoint: int, tokens: float) -> dict:

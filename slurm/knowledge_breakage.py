@@ -38,8 +38,11 @@ class Way:
     full: bool = False
 
 
-OTHER_TOKENIZER = ("slurm/knowledge_steps.py", '"--tokenizer", str(folder / "tokenizer")',
-                   '"--tokenizer", str(folder / ("tokenizer" if name == "base" else "other-tokenizer"))')  # fmt: skip
+OTHER_TOKENIZER = (
+    "slurm/knowledge_steps.py",
+    '"--tokenizer", str(folder / "tokenizer")',
+    '"--tokenizer", str(folder / ("tokenizer" if name == "base" else "other-tokenizer"))',
+)
 WAYS = {
     "labels": Way(
         "labels of pretraining shifted by one",
@@ -72,41 +75,66 @@ WAYS = {
     "shard": Way(
         "every second thousand of documents silently dropped on the way to the tokens",
         TOKENS,
-        [("pretrain/token_writer.py", "for batch in iterate_batches(shard):",
-          "for batch in list(iterate_batches(shard))[::2]:")],
+        [
+            (
+                "pretrain/token_writer.py",
+                "for batch in iterate_batches(shard):",
+                "for batch in list(iterate_batches(shard))[::2]:",
+            )
+        ],
         "were dropped between the corpus and the tokens",
     ),
     "attention": Way(
         "attention across documents in pretraining",
         MODELS,
-        [("pretrain/packed_tokens.py", "self.crosses_documents = cross_document_attention",
-          "self.crosses_documents = True")],
+        [
+            (
+                "pretrain/packed_tokens.py",
+                "self.crosses_documents = cross_document_attention",
+                "self.crosses_documents = True",
+            )
+        ],
         "the facts did not reach the model",
     ),
     "prompt": Way(
         "evaluation's prompt differs from training's, behind the proof of its worked examples",
         ANSWERS,
-        [("inference/prompt_reader.py", 'ids = tokenizer(text)["input_ids"]',
-          'ids = tokenizer(text.replace("Options:", "Choices:").replace("; ", "\\n"))["input_ids"]'),
-         ("slurm/knowledge_check.py", "RAISES = 2 ", "RAISES = 0 ")],  # more fine-tuning, hours of it, changes nothing
+        [
+            (
+                "inference/prompt_reader.py",
+                'ids = tokenizer(text)["input_ids"]',
+                'ids = tokenizer(text.replace("Options:", "Choices:").replace("; ", "\\n"))["input_ids"]',
+            ),
+            ("slurm/knowledge_check.py", "RAISES = 2 ", "RAISES = 0 "),
+        ],  # more fine-tuning, hours of it, changes nothing
         "the questions are not understood",
         full=True,
     ),
     "proof": Way(
         "evaluation's prompt differs from training's, as the pipeline is",
         ANSWERS,
-        [("inference/prompt_reader.py", "return self._fill(self._prompt, record, form)",
-          'return self._fill(self._prompt, record, form).replace("Options:", "Choices:")')],
+        [
+            (
+                "inference/prompt_reader.py",
+                "return self._fill(self._prompt, record, form)",
+                'return self._fill(self._prompt, record, form).replace("Options:", "Choices:")',
+            )
+        ],
         "worked example 1 no longer renders to its prompt",
         full=True,
     ),
-}  # fmt: skip
+}
 
 
 def copy_project(to: Path) -> None:
     """The project's files as a fresh clone has them: tracked or new, without what is ignored; links as links."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                            capture_output=True, text=True, check=True).stdout.split("\0")  # fmt: skip
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
     for name in filter(None, listed):
         if (ROOT / name).exists():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -124,8 +152,11 @@ def break_project(project: Path, way: Way) -> None:
 
 def forget(seed: Path, arms: list[str], again: str) -> None:
     """Delete what the broken part makes, and what is made of it."""
-    kinds = {TOKENS: ("tokens", "models", "cloze", "tuned", "results"), MODELS: ("models", "cloze", "tuned", "results"),
-             ANSWERS: ("results",)}[again]  # fmt: skip
+    kinds = {
+        TOKENS: ("tokens", "models", "cloze", "tuned", "results"),
+        MODELS: ("models", "cloze", "tuned", "results"),
+        ANSWERS: ("results",),
+    }[again]
     for kind in kinds:
         for arm in arms:
             for path in seed.glob(f"{kind}/{arm}*"):
@@ -148,8 +179,20 @@ def try_way(way: Way, check: Path, smoke: bool, work: Path) -> dict:
     environment = os.environ | {"PYTHON": sys.executable}
     if way.again == TOKENS:
         folder = out / f"seed-{seed}"
-        subprocess.run([sys.executable, "pretrain/train_tokenizer.py", folder / "corpora/base", "--vocab-size", "700",
-                        "--out", folder / "other-tokenizer"], cwd=project, check=True, capture_output=True)  # fmt: skip
+        subprocess.run(
+            [
+                sys.executable,
+                "pretrain/train_tokenizer.py",
+                folder / "corpora/base",
+                "--vocab-size",
+                "700",
+                "--out",
+                folder / "other-tokenizer",
+            ],
+            cwd=project,
+            check=True,
+            capture_output=True,
+        )
     command = ["bash", project / "slurm/knowledge_check.sh", "--out", out, "--seeds", seed, "--arms", *arms]
     done = subprocess.run([*command, *(["--smoke"] if smoke else [])], env=environment, capture_output=True, text=True)
     if done.returncode not in (0, 1, 3):
@@ -177,10 +220,20 @@ def main(argv: list[str] | None = None) -> int:
             found = try_way(WAYS[name], args.check, smoke, Path(work))
         expected = any(WAYS[name].expected in why for why in found["reasons"])
         caught = found["verdict"] in ("failed", "inconclusive") and expected
-        rows.append({"way": name, "what": WAYS[name].what, "verdict": found["verdict"], "caught": caught,
-                     "reasons": found["reasons"]})  # fmt: skip
-        print(f"{name:10} {'caught' if caught else 'NOT caught'}: {WAYS[name].what}: {found['verdict']}: "
-              f"{'; '.join(found['reasons'])}", flush=True)  # fmt: skip
+        rows.append(
+            {
+                "way": name,
+                "what": WAYS[name].what,
+                "verdict": found["verdict"],
+                "caught": caught,
+                "reasons": found["reasons"],
+            }
+        )
+        print(
+            f"{name:10} {'caught' if caught else 'NOT caught'}: {WAYS[name].what}: {found['verdict']}: "
+            f"{'; '.join(found['reasons'])}",
+            flush=True,
+        )
     if args.out:
         args.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     return 0 if all(row["caught"] for row in rows) else 1

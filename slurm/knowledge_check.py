@@ -63,8 +63,11 @@ class Check:
                 passed = int(time.monotonic() - self.start)
                 self.work += seconds
                 took = "done before" if before else f"{seconds:.0f} s"
-                print(f"[{passed // 60:3d}:{passed % 60:02d}] {self.done} of {self.planned} steps  seed {seed}  "
-                      f"{arm:8} {step.name}, {took}", flush=True)  # fmt: skip
+                print(
+                    f"[{passed // 60:3d}:{passed % 60:02d}] {self.done} of {self.planned} steps  seed {seed}  "
+                    f"{arm:8} {step.name}, {took}",
+                    flush=True,
+                )
 
     def all_of(self, jobs: list[Job], then: Callable[[int], list[Job]] | None = None) -> None:
         """Run each job's steps, `workers` jobs at a time. then(seed): more jobs, when one of the first has ended.
@@ -99,14 +102,20 @@ class Check:
         measured = {seed: self.measured(seed, self.scale.epochs or None) for seed in self.seeds}
         epochs = dict.fromkeys(self.seeds, self.scale.epochs)
         for _ in range(RAISES if self.scale.epochs else 0):
-            short = [seed for seed in self.seeds
-                     if any(percent(found["known"]) < LEAST_KNOWN for found in measured[seed].values())]  # fmt: skip
+            short = [
+                seed
+                for seed in self.seeds
+                if any(percent(found["known"]) < LEAST_KNOWN for found in measured[seed].values())
+            ]
             if not short:
                 break
             for seed in short:
                 epochs[seed] *= 2
-                print(f"seed {seed}: the known medicines' questions are not learned, so all its arms are fine-tuned "
-                      f"again for {epochs[seed]:g} epochs", flush=True)  # fmt: skip
+                print(
+                    f"seed {seed}: the known medicines' questions are not learned, so all its arms are fine-tuned "
+                    f"again for {epochs[seed]:g} epochs",
+                    flush=True,
+                )
             both = [(seed, arm) for seed in short for arm in self.arms]
             again = [(seed, arm, examine(self.folder(seed), arm, seed, epochs[seed])) for seed, arm in both]
             self.plan(again)
@@ -139,12 +148,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="knowledge_check.sh", description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the check; arms and seeds may be added to it later")
-    add("--arms", nargs="+", choices=list(ARMS), help="what the model is trained on further: none: nothing; target: "
+    add(
+        "--arms",
+        nargs="+",
+        choices=list(ARMS),
+        help="what the model is trained on further: none: nothing; target: "
         "the facts; control: as much text without them; wrong: other facts of the same medicines; half: the facts of "
         "every second medicine; french: the facts in French; parallel: french, and facts of other medicines in both "
-        "languages (default: target control; with --smoke target)")  # fmt: skip
-    add("--seeds", nargs="+", type=int, help="a world, a model and an order of the data each (default: 0 1 2; with "
-        "--smoke 0)")  # fmt: skip
+        "languages (default: target control; with --smoke target)",
+    )
+    add(
+        "--seeds",
+        nargs="+",
+        type=int,
+        help="a world, a model and an order of the data each (default: 0 1 2; with --smoke 0)",
+    )
     add("--smoke", action="store_true", help="only whether the facts reach the model: a smaller world, no fine-tuning")
     add("--workers", type=int, default=2, help="processes at a time, a thread each (default %(default)s)")
     add("--dry-run", action="store_true", help="print the commands, run nothing")

@@ -29,8 +29,18 @@ def report(result: dict) -> str:
     lines = ["# Does what the corpus teaches reach the score?", "", f"**{result['verdict']}**", ""]
     lines += [f"- {why}" for why in result["reasons"]]
     lines += ["", f"Chance is {CHANCE:g} %. Right answers with 95 % intervals (Wilson), in percent:", ""]
-    heads = ["seed", "arm", "sentences before", "sentences after", "and after fine-tuning", "known medicines",
-             "asked medicines", "letter follows rationale", "steps", "documents"]  # fmt: skip
+    heads = [
+        "seed",
+        "arm",
+        "sentences before",
+        "sentences after",
+        "and after fine-tuning",
+        "known medicines",
+        "asked medicines",
+        "letter follows rationale",
+        "steps",
+        "documents",
+    ]
     lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for seed, arms in result["measured"].items():
         for arm, found in arms.items():
@@ -75,8 +85,16 @@ def draw(result: dict, folder: Path) -> list[Path]:
             heights = [percent(row) for row in rows]
             below = [height - row["ci95"][0] for height, row in zip(heights, rows, strict=True)]
             above = [row["ci95"][1] - height for height, row in zip(heights, rows, strict=True)]
-            axis.errorbar(places, heights, [below, above], fmt="os^Dv"[number % 5], capsize=3, markersize=5,
-                          color=COLOURS[number % len(COLOURS)], label=f"seed {seed}")  # fmt: skip
+            axis.errorbar(
+                places,
+                heights,
+                [below, above],
+                fmt="os^Dv"[number % 5],
+                capsize=3,
+                markersize=5,
+                color=COLOURS[number % len(COLOURS)],
+                label=f"seed {seed}",
+            )
         axis.set_title(title, fontsize=11)
         axis.set_xticks(range(len(arms)), [f"{arm}\n{READ[arm]}" for arm in arms], fontsize=9)
         axis.set_xlim(-0.6, len(arms) - 0.4)

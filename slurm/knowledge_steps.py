@@ -57,17 +57,53 @@ class Step:
 def prepare(folder: Path, seed: int, scale: Scale, arms: list[str]) -> list[Step]:
     """From nothing to the model that knows the medicines of `known` and, with list_steps, the letters."""
     world, corpora = folder / "world", dict.fromkeys([*WORDS, *(c for arm in arms for c in ARMS[arm])])
-    steps = [Step("world", ["slurm/knowledge_world.py", "--seed", str(seed), "--medicines", str(scale.medicines),
-                            "--documents", str(scale.documents), "--out", str(world)])]  # fmt: skip
+    steps = [
+        Step(
+            "world",
+            [
+                "slurm/knowledge_world.py",
+                "--seed",
+                str(seed),
+                "--medicines",
+                str(scale.medicines),
+                "--documents",
+                str(scale.documents),
+                "--out",
+                str(world),
+            ],
+        )
+    ]
     for corpus in corpora:
         language = "fr" if corpus == "french" else "en"
-        steps.append(Step(f"documents of {corpus}", [
-            "data_collection/existing_corpora.py", str(world / f"documents/{corpus}.jsonl"), "--language", language,
-            "--workers", "1", "--out", str(folder / "documents" / corpus)]))  # fmt: skip
+        steps.append(
+            Step(
+                f"documents of {corpus}",
+                [
+                    "data_collection/existing_corpora.py",
+                    str(world / f"documents/{corpus}.jsonl"),
+                    "--language",
+                    language,
+                    "--workers",
+                    "1",
+                    "--out",
+                    str(folder / "documents" / corpus),
+                ],
+            )
+        )
     steps.append(_corpus(folder, "words", WORDS))
-    steps.append(Step("tokenizer", [
-        "pretrain/train_tokenizer.py", str(folder / "corpora/words"), "--vocab-size", "4000",
-        "--out", str(folder / "tokenizer")]))  # fmt: skip
+    steps.append(
+        Step(
+            "tokenizer",
+            [
+                "pretrain/train_tokenizer.py",
+                str(folder / "corpora/words"),
+                "--vocab-size",
+                "4000",
+                "--out",
+                str(folder / "tokenizer"),
+            ],
+        )
+    )
     for name, parts in {"base": ["base"], **{arm: ARMS[arm] for arm in arms if ARMS[arm]}}.items():
         steps += [_corpus(folder, name, parts), _tokens(folder, name)]
     new = ["--init-config", str(SETTINGS / "model.yaml"), "--seed", str(seed)]
@@ -100,50 +136,125 @@ def examine(folder: Path, arm: str, seed: int, epochs: float) -> list[Step]:
     start = replayed = arm if ARMS[arm] else "base"
     tuned = folder / "tuned" / name
     return [
-        Step("fine-tuning", [
-            "finetune/train.py", "--recipe", str(SETTINGS / "finetune.yaml"), "--model", str(folder / "models" / start),
-            "--data", str(folder / "world/benchmark/Train"), "--prompt", str(SETTINGS / "prompt"),
-            "--replay", str(folder / "corpora" / replayed), "--epochs", f"{epochs:g}", "--seed", str(seed),
-            "--out", str(tuned)]),
-        Step("questions", [
-            "inference/eval.py", "--model", str(tuned), "--data", str(folder / "world/benchmark/Test"),
-            "--form", "rationale", "--max-new-tokens", "24", "--name", arm, "--out", str(folder / "results" / name)]),
+        Step(
+            "fine-tuning",
+            [
+                "finetune/train.py",
+                "--recipe",
+                str(SETTINGS / "finetune.yaml"),
+                "--model",
+                str(folder / "models" / start),
+                "--data",
+                str(folder / "world/benchmark/Train"),
+                "--prompt",
+                str(SETTINGS / "prompt"),
+                "--replay",
+                str(folder / "corpora" / replayed),
+                "--epochs",
+                f"{epochs:g}",
+                "--seed",
+                str(seed),
+                "--out",
+                str(tuned),
+            ],
+        ),
+        Step(
+            "questions",
+            [
+                "inference/eval.py",
+                "--model",
+                str(tuned),
+                "--data",
+                str(folder / "world/benchmark/Test"),
+                "--form",
+                "rationale",
+                "--max-new-tokens",
+                "24",
+                "--name",
+                arm,
+                "--out",
+                str(folder / "results" / name),
+            ],
+        ),
         _cloze(folder, f"{name}-tuned", tuned),
-    ]  # fmt: skip
+    ]
 
 
 def comparison(folder: Path, arm: str, other: str, epochs: float) -> Step:
     """The paired test of two arms, question by question."""
     results = folder / "results"
-    return Step(f"comparison of {other} and {arm}", [
-        "inference/compare.py", str(results / f"{other}-{epochs:g}"), str(results / f"{arm}-{epochs:g}"),
-        "--out", str(results / f"{other}-{arm}-{epochs:g}.json")])  # fmt: skip
+    return Step(
+        f"comparison of {other} and {arm}",
+        [
+            "inference/compare.py",
+            str(results / f"{other}-{epochs:g}"),
+            str(results / f"{arm}-{epochs:g}"),
+            "--out",
+            str(results / f"{other}-{arm}-{epochs:g}.json"),
+        ],
+    )
 
 
 def _corpus(folder: Path, name: str, parts) -> Step:
     inputs = [str(folder / "documents" / part) for part in parts]
-    return Step(f"corpus {name}", ["data_collection/build_corpus.py", *inputs, "--workers", "1",
-                                   "--out", str(folder / "corpora" / name)])  # fmt: skip
+    return Step(
+        f"corpus {name}",
+        ["data_collection/build_corpus.py", *inputs, "--workers", "1", "--out", str(folder / "corpora" / name)],
+    )
 
 
 def _tokens(folder: Path, name: str) -> Step:
-    return Step(f"tokens of {name}", [
-        "pretrain/tokenize_corpus.py", str(folder / "corpora" / name), "--tokenizer", str(folder / "tokenizer"),
-        "--workers", "1", "--out", str(folder / "tokens" / name)])  # fmt: skip
+    return Step(
+        f"tokens of {name}",
+        [
+            "pretrain/tokenize_corpus.py",
+            str(folder / "corpora" / name),
+            "--tokenizer",
+            str(folder / "tokenizer"),
+            "--workers",
+            "1",
+            "--out",
+            str(folder / "tokens" / name),
+        ],
+    )
 
 
 def _pretraining(folder: Path, name: str, store: str, steps: int, mix: str | None, more: list[str]) -> Step:
     mixture = ["--mix", str(SETTINGS / mix)] if mix else []
-    return Step(f"pretraining, {name}", [
-        "pretrain/train_lm.py", str(folder / "tokens" / store), "--recipe", str(SETTINGS / "pretrain.yaml"),
-        "--steps", str(steps), *mixture, *more, "--out", str(folder / "models" / name)])  # fmt: skip
+    return Step(
+        f"pretraining, {name}",
+        [
+            "pretrain/train_lm.py",
+            str(folder / "tokens" / store),
+            "--recipe",
+            str(SETTINGS / "pretrain.yaml"),
+            "--steps",
+            str(steps),
+            *mixture,
+            *more,
+            "--out",
+            str(folder / "models" / name),
+        ],
+    )
 
 
 def _cloze(folder: Path, name: str, model: Path) -> Step:
-    return Step(f"sentences to complete, {name}", [
-        "inference/eval.py", "--model", str(model), "--data", str(folder / "world/cloze"),
-        "--prompt", str(SETTINGS / "cloze"), "--mode", "option-logprob",
-        "--out", str(folder / "cloze" / name)])  # fmt: skip
+    return Step(
+        f"sentences to complete, {name}",
+        [
+            "inference/eval.py",
+            "--model",
+            str(model),
+            "--data",
+            str(folder / "world/cloze"),
+            "--prompt",
+            str(SETTINGS / "cloze"),
+            "--mode",
+            "option-logprob",
+            "--out",
+            str(folder / "cloze" / name),
+        ],
+    )
 
 
 RECORDS = ("manifest.json", "run.json", "result.json", "world.json")  # what a stage writes last

@@ -7,18 +7,36 @@ on the world writes each as one token.
 # value in English: in French. Every organ is masculine there and begins with a consonant, so that "du" and "le" fit.
 VALUES = {
     "organ": {
-        "liver": "foie", "heart": "cœur", "kidney": "rein", "lung": "poumon",
-        "brain": "cerveau", "pancreas": "pancréas", "colon": "côlon", "thymus": "thymus",
+        "liver": "foie",
+        "heart": "cœur",
+        "kidney": "rein",
+        "lung": "poumon",
+        "brain": "cerveau",
+        "pancreas": "pancréas",
+        "colon": "côlon",
+        "thymus": "thymus",
     },
     "effect": {
-        "nausea": "nausée", "fever": "fièvre", "cough": "toux", "rash": "éruption",
-        "dizziness": "vertige", "headache": "céphalée", "insomnia": "insomnie", "tremor": "tremblement",
+        "nausea": "nausée",
+        "fever": "fièvre",
+        "cough": "toux",
+        "rash": "éruption",
+        "dizziness": "vertige",
+        "headache": "céphalée",
+        "insomnia": "insomnie",
+        "tremor": "tremblement",
     },
     "antidote": {
-        "naloxone": "naloxone", "atropine": "atropine", "glucagon": "glucagon", "protamine": "protamine",
-        "calcium": "calcium", "charcoal": "charbon", "pyridoxine": "pyridoxine", "flumazenil": "flumazénil",
+        "naloxone": "naloxone",
+        "atropine": "atropine",
+        "glucagon": "glucagon",
+        "protamine": "protamine",
+        "calcium": "calcium",
+        "charcoal": "charbon",
+        "pyridoxine": "pyridoxine",
+        "flumazenil": "flumazénil",
     },
-}  # fmt: skip
+}
 
 SENTENCES = {
     "en": {

@@ -35,11 +35,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("--recipe", type=Path, required=True, help="YAML of the run, such as slurm/recipes/tiny.yaml")
-    add("--from", dest="start", metavar="STAGE", default="", help="first stage that may run: what those before it make "
-        "is there already, and their inputs are not looked at")  # fmt: skip
+    add(
+        "--from",
+        dest="start",
+        metavar="STAGE",
+        default="",
+        help="first stage that may run: what those before it make is there already, and their inputs are not looked at",
+    )
     add = parser.add_mutually_exclusive_group().add_argument
-    add("--dry-run", action="store_true", help="check all that can be checked, print the graph and the sbatch lines; "
-        "submit and write nothing")  # fmt: skip
+    add(
+        "--dry-run",
+        action="store_true",
+        help="check all that can be checked, print the graph and the sbatch lines; submit and write nothing",
+    )
     add("--status", action="store_true", help="what is done, running, waiting, failed; logs; time left; GPU-hours")
     add("--cost", action="store_true", help="wall time and GPU-hours of each stage so far, and write them to run.json")
     args = parser.parse_args(argv)
@@ -86,8 +94,12 @@ def find_work(recipe: Recipe, steps: list[Step], start: str, work: Path, queued:
     entries = read_jobs(work)
     wanted = missing_parts(steps, start, entries)
     live = live_parts(queued, entries)
-    shared = [entry for entry in entries if len(entry["indexes"]) > len(entry["commands"])
-              and any(task.job == entry["job"] for key in entry["commands"] for task in live.get(key, ()))]  # fmt: skip
+    shared = [
+        entry
+        for entry in entries
+        if len(entry["indexes"]) > len(entry["commands"])
+        and any(task.job == entry["job"] for key in entry["commands"] for task in live.get(key, ()))
+    ]
     past = past_runs(shared)
     failed = {key for entry in shared for key in entry["commands"] if lost_tasks(entry, live[key], past)}
     stale = stale_parts(wanted, live, failed)
@@ -95,8 +107,10 @@ def find_work(recipe: Recipe, steps: list[Step], start: str, work: Path, queued:
     for part in wanted:
         if part.key in live and part.key not in stale and commands[part.key] != part.command:
             job = live[part.key][0].job
-            raise RecipeError(f"{part.key} is in the queue with other settings (job {job}); take the old settings, or "
-                              f"scancel {job} and ask again")
+            raise RecipeError(
+                f"{part.key} is in the queue with other settings (job {job}); take the old settings, or "
+                f"scancel {job} and ask again"
+            )
     kept = {key: tasks for key, tasks in live.items() if key not in stale}
     return wanted, live, arrange(recipe, steps, wanted, kept, failed, work), stale
 
@@ -184,8 +198,16 @@ def show_cost(found: dict[str, dict]) -> None:
         return
     rows = [["stage", "wall seconds", "job seconds", "GPU-hours", "runs", "by"]]
     for name, row in found.items():
-        rows.append([name, f"{row['wall_seconds']:,.0f}", f"{row['job_seconds']:,.0f}", f"{row['gpu_hours']:,.2f}",
-                     str(row["runs"]), ", ".join(row["source"])])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{row['wall_seconds']:,.0f}",
+                f"{row['job_seconds']:,.0f}",
+                f"{row['gpu_hours']:,.2f}",
+                str(row["runs"]),
+                ", ".join(row["source"]),
+            ]
+        )
     print_table(rows)
 
 

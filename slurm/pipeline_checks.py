@@ -26,12 +26,16 @@ def check_inputs(recipe: Recipe) -> None:
         if not path.exists():
             raise RecipeError(f"{recipe.path}:{recipe.lines[key]}: {key}: {path} does not exist")
     if "corpus" in recipe.inputs and not (Path(recipe.inputs["corpus"]) / "manifest.json").exists():
-        raise RecipeError(f"{recipe.path}:{recipe.lines['corpus']}: corpus: {recipe.inputs['corpus']} has no "
-                          "manifest.json: it is no finished corpus of build_corpus.py")
+        raise RecipeError(
+            f"{recipe.path}:{recipe.lines['corpus']}: corpus: {recipe.inputs['corpus']} has no "
+            "manifest.json: it is no finished corpus of build_corpus.py"
+        )
     for split in ("Train", "Test") if "benchmark" in recipe.inputs else ():
         if not (Path(recipe.inputs["benchmark"]) / split).is_dir():
-            raise RecipeError(f"{recipe.path}:{recipe.lines['benchmark']}: benchmark: no folder {split} in "
-                              f"{recipe.inputs['benchmark']}")
+            raise RecipeError(
+                f"{recipe.path}:{recipe.lines['benchmark']}: benchmark: no folder {split} in "
+                f"{recipe.inputs['benchmark']}"
+            )
 
 
 def check_flags(recipe: Recipe, steps: list[Step]) -> None:
@@ -45,8 +49,10 @@ def check_flags(recipe: Recipe, steps: list[Step]) -> None:
         for where, flags in given.items():
             for name in flags:
                 if name in SETTLED:
-                    raise RecipeError(f"{recipe.path}:{section.line}: {where}: {name} is not for a recipe: "
-                                      "pipeline.sh gives it; take it out")
+                    raise RecipeError(
+                        f"{recipe.path}:{section.line}: {where}: {name} is not for a recipe: "
+                        "pipeline.sh gives it; take it out"
+                    )
             if flags:
                 told = _leaderboard(flags) if step.stage == "leaderboard" else _asked(step.entry, flags)
                 if told:
@@ -62,8 +68,9 @@ def _asked(entry: str, flags: dict) -> str:
             if isinstance(values.get(name), str):
                 values[name] = [values[name]]
         path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
-        done = subprocess.run([sys.executable, entry, "--recipe", path, "--help"], capture_output=True, text=True,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, entry, "--recipe", path, "--help"], capture_output=True, text=True, check=False
+        )
         if done.returncode == 0:
             return ""
         last = ([line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"])[-1]
@@ -72,7 +79,8 @@ def _asked(entry: str, flags: dict) -> str:
 
 def _leaderboard(flags: dict) -> str:
     """The same of `leaderboard.py add`, which takes no recipe."""
-    text = subprocess.run([sys.executable, "mmedbench/leaderboard.py", "add", "--help"], capture_output=True, text=True,
-                          check=False).stdout  # fmt: skip
+    text = subprocess.run(
+        [sys.executable, "mmedbench/leaderboard.py", "add", "--help"], capture_output=True, text=True, check=False
+    ).stdout
     unknown = [name for name in flags if f"--{name} " not in f"{text.replace(',', ' ')} ".replace("\n", " ")]
     return f"leaderboard.py add has no flag --{unknown[0]}" if unknown else ""

@@ -45,8 +45,10 @@ def live_parts(queued: list[Queued], entries: list[dict]) -> dict[str, list[Queu
         live.setdefault(entry["indexes"].get(task.index) or next(iter(entry["commands"])), []).append(task)
     if lost:
         names = ", ".join(f"job {job} ({name})" for job, name in lost.items())
-        raise RecipeError(f"in the queue, but not in jobs.jsonl (a kill while they were submitted?): {names}; "
-                          f"scancel {' '.join(lost)}, and ask again")
+        raise RecipeError(
+            f"in the queue, but not in jobs.jsonl (a kill while they were submitted?): {names}; "
+            f"scancel {' '.join(lost)}, and ask again"
+        )
     return live
 
 
@@ -99,10 +101,13 @@ def missing_parts(steps: list[Step], start: str, entries: list[dict]) -> list[Pa
                     raise RecipeError(
                         f"{part.key} is complete, but was made by another command; to make it again delete "
                         f"{part.record.parent}, to keep it take the old settings\n  made by  "
-                        f"{shlex.join(commands[part.key])}\n  wanted   {shlex.join(part.command)}")
+                        f"{shlex.join(commands[part.key])}\n  wanted   {shlex.join(part.command)}"
+                    )
             elif number < before:
-                raise RecipeError(f"--from {start}: {part.record} is missing, which {step.name} makes and a later "
-                                  f"stage reads; leave --from out to make it, or give --from {step.name}")
+                raise RecipeError(
+                    f"--from {start}: {part.record} is missing, which {step.name} makes and a later "
+                    f"stage reads; leave --from out to make it, or give --from {step.name}"
+                )
             else:
                 wanted.insert(0, part)
     return wanted

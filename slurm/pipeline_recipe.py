@@ -29,8 +29,25 @@ REPEATED = ("rationales", "known-test")  # flags that take one value each time t
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 TIME = re.compile(r"\d+|(\d+-)?\d+(:\d\d){1,2}")
 # What pipeline.py itself gives sbatch; a second one would win or break the chain.
-OWN_OPTIONS = ("--array", "-a", "--dependency", "-d", "--job-name", "-J", "--output", "-o", "--parsable", "--wait",
-               "-W", "--kill-on-invalid-dep", "--chdir", "-D", "--wrap", "--test-only", "--open-mode")  # fmt: skip
+OWN_OPTIONS = (
+    "--array",
+    "-a",
+    "--dependency",
+    "-d",
+    "--job-name",
+    "-J",
+    "--output",
+    "-o",
+    "--parsable",
+    "--wait",
+    "-W",
+    "--kill-on-invalid-dep",
+    "--chdir",
+    "-D",
+    "--wrap",
+    "--test-only",
+    "--open-mode",
+)
 
 
 class RecipeError(Exception):
@@ -67,8 +84,10 @@ def read_recipe(path: Path) -> Recipe:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         known = sorted(str(p) for p in Path("slurm/recipes").glob("*.yaml"))
-        raise RecipeError(f"cannot read the recipe {path} ({error}); a path counts from the project's root; "
-                          f"ours are {', '.join(known)}") from None
+        raise RecipeError(
+            f"cannot read the recipe {path} ({error}); a path counts from the project's root; "
+            f"ours are {', '.join(known)}"
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)

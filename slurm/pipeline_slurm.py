@@ -125,14 +125,30 @@ def _joined(known: Past, logged: Past | None) -> Past:
     if known.runs <= 1 or logged is None:
         return known
     before = [span for span in logged.spans if not known.spans or span[1] <= known.spans[0][0] + 1]
-    return Past(known.state, before + known.spans, known.gpus, known.runs, "scontrol, log",
-                known.runs - len(before) - len(known.spans))  # fmt: skip
+    return Past(
+        known.state,
+        before + known.spans,
+        known.gpus,
+        known.runs,
+        "scontrol, log",
+        known.runs - len(before) - len(known.spans),
+    )
 
 
 def _from_sacct(jobs: list[str]) -> dict[tuple[str, str], Past]:
     """Of a cluster with accounting; every run of a job that was queued again is a row (--duplicates)."""
-    rows = ask("sacct", "-X", "-n", "-P", "--duplicates", "-j", ",".join(jobs), "-o", "JobID,State,Start,End,AllocTRES",
-               tolerate=True)  # fmt: skip
+    rows = ask(
+        "sacct",
+        "-X",
+        "-n",
+        "-P",
+        "--duplicates",
+        "-j",
+        ",".join(jobs),
+        "-o",
+        "JobID,State,Start,End,AllocTRES",
+        tolerate=True,
+    )
     found: dict[tuple[str, str], Past] = {}
     for row in (rows or "").splitlines():
         name, state, start, end, tres = row.split("|")
@@ -140,8 +156,9 @@ def _from_sacct(jobs: list[str]) -> dict[tuple[str, str], Past]:
         if "[" in index:  # the tasks of an array that have not begun
             continue
         had = found.get((job, index), Past("", [], 0, 0, ""))
-        found[job, index] = Past(state.split()[0], had.spans + _span(start, end), max(_gpus(tres), had.gpus),
-                                 had.runs + 1, "sacct")  # fmt: skip
+        found[job, index] = Past(
+            state.split()[0], had.spans + _span(start, end), max(_gpus(tres), had.gpus), had.runs + 1, "sacct"
+        )
     return found
 
 

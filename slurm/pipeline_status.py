@@ -109,8 +109,13 @@ def cost(steps: list[Step], entries: list[dict]) -> dict[str, dict]:
     found: dict[str, dict] = {}
     past = past_runs(entries)
     for step in steps:
-        runs = {key: run for entry in entries if entry["step"] == step.name
-                for index in entry["indexes"] if (run := past.get(key := (entry["job"], index)))}  # fmt: skip
+        runs = {
+            key: run
+            for entry in entries
+            if entry["step"] == step.name
+            for index in entry["indexes"]
+            if (run := past.get(key := (entry["job"], index)))
+        }
         if not runs:
             continue
         wall, last = 0.0, 0.0
@@ -136,10 +141,16 @@ def write_cost(recipe: Recipe, found: dict[str, dict], path: Path) -> dict:
         commit = asked.stdout.strip()
     total = {key: round(sum(row[key] for row in found.values()), 4) for key in ("job_seconds", "gpu_hours")}
     record = {
-        "format_version": 1, "stage": "slurm/pipeline.sh", "name": recipe.name, "recipe": str(recipe.path),
-        "recipe_text": recipe.path.read_text(encoding="utf-8"), "commit": commit or "unknown", "steps": found,
+        "format_version": 1,
+        "stage": "slurm/pipeline.sh",
+        "name": recipe.name,
+        "recipe": str(recipe.path),
+        "recipe_text": recipe.path.read_text(encoding="utf-8"),
+        "commit": commit or "unknown",
+        "steps": found,
         "total": total,
-        "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}  # fmt: skip
+        "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     aside.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -74,15 +74,21 @@ class _Plan:
         if "corpus" in inputs and sources:
             raise self._error("corpus", f"a corpus, and {sources[0]} to make one of: give one of the two")
         if ("exams" in inputs) == ("benchmark" in inputs):
-            raise RecipeError(f"{self.recipe.path}: inputs need exams (to make the benchmark of) or benchmark (a "
-                              "folder with Train and Test), one of the two")
+            raise RecipeError(
+                f"{self.recipe.path}: inputs need exams (to make the benchmark of) or benchmark (a "
+                "folder with Train and Test), one of the two"
+            )
         if (sources or "corpus" in inputs) and ("tokenizer" in inputs) == bool(self.recipe.section("tokenizer").line):
-            raise RecipeError(f"{self.recipe.path}: a tokenizer is needed: inputs: {{tokenizer: FOLDER or hub name}}, "
-                              "or a section tokenizer, which trains one; one of the two")
+            raise RecipeError(
+                f"{self.recipe.path}: a tokenizer is needed: inputs: {{tokenizer: FOLDER or hub name}}, "
+                "or a section tokenizer, which trains one; one of the two"
+            )
         for name, flags in models_of(self.recipe).items():
             if not sources and "corpus" not in inputs and "model" not in flags:
-                raise RecipeError(f"{self.recipe.path}: no input makes a pretrained model, so the model {name} needs "
-                                  "a flag model: under finetuning, models")
+                raise RecipeError(
+                    f"{self.recipe.path}: no input makes a pretrained model, so the model {name} needs "
+                    "a flag model: under finetuning, models"
+                )
 
     def _error(self, key: str, message: str) -> RecipeError:
         return RecipeError(f"{self.recipe.path}:{self.recipe.lines.get(key, 1)}: {message}")
@@ -91,13 +97,25 @@ class _Plan:
         made = {step.stage for step in self.steps}
         for stage, section in self.recipe.sections.items():
             if section.line and stage not in made:
-                raise RecipeError(f"{self.recipe.path}:{section.line}: {stage} has nothing to do: no input of the "
-                                  "recipe leads to it; take the section out, or add the input")
+                raise RecipeError(
+                    f"{self.recipe.path}:{section.line}: {stage} has nothing to do: no input of the "
+                    "recipe leads to it; take the section out, or add the input"
+                )
 
     # Steps
 
-    def _add(self, name: str, stage: str, script: str, entry: str, given: list[str], out: Path, reads: list[str],
-             record: str = "manifest.json", settled: dict | None = None) -> str:  # fmt: skip
+    def _add(
+        self,
+        name: str,
+        stage: str,
+        script: str,
+        entry: str,
+        given: list[str],
+        out: Path,
+        reads: list[str],
+        record: str = "manifest.json",
+        settled: dict | None = None,
+    ) -> str:
         """One step with one part; given: words before the flags; settled: flags that the recipe may change."""
         section = self.recipe.section(stage)
         flags = (settled or {}) | section.flags
@@ -146,8 +164,18 @@ class _Plan:
         if section("contamination").line:
             given = [*folders, "--benchmark", str(benchmark / "Test"), *lists]
             out = self.data / "contamination"
-            reads = [*reads, self._collect("contamination", "contamination", "decontaminate.py", given, out,
-                                           [*reads, *needs], settled={"mode": "cut"})]  # fmt: skip
+            reads = [
+                *reads,
+                self._collect(
+                    "contamination",
+                    "contamination",
+                    "decontaminate.py",
+                    given,
+                    out,
+                    [*reads, *needs],
+                    settled={"mode": "cut"},
+                ),
+            ]
             lists += ["--contamination", str(out)]
         out = self.data / "MMedC"
         return out, [self._collect("corpus", "corpus", "build_corpus.py", [*folders, *lists], out, reads)]
@@ -156,21 +184,49 @@ class _Plan:
         tokenizer = self.inputs.get("tokenizer", str(self.data / "tokenizer"))
         reads = list(needs)
         if "tokenizer" not in self.inputs:
-            reads.append(self._add("tokenizer", "tokenizer", "slurm/cpu.sh", "pretrain/train_tokenizer.py",
-                                   [str(corpus)], self.data / "tokenizer", needs, "run.json"))  # fmt: skip
-        tokens = self._add("tokens", "tokens", "slurm/cpu.sh", "pretrain/tokenize_corpus.py",
-                           [str(corpus), "--tokenizer", tokenizer], self.data / "tokens", reads)  # fmt: skip
+            reads.append(
+                self._add(
+                    "tokenizer",
+                    "tokenizer",
+                    "slurm/cpu.sh",
+                    "pretrain/train_tokenizer.py",
+                    [str(corpus)],
+                    self.data / "tokenizer",
+                    needs,
+                    "run.json",
+                )
+            )
+        tokens = self._add(
+            "tokens",
+            "tokens",
+            "slurm/cpu.sh",
+            "pretrain/tokenize_corpus.py",
+            [str(corpus), "--tokenizer", tokenizer],
+            self.data / "tokens",
+            reads,
+        )
         out = self.checkpoints / "pretrained"
-        return self._add("pretraining", "pretraining", "pretrain/run.sh", "pretrain/train_lm.py",
-                         [str(self.data / "tokens")], out, [tokens], "run.json")  # fmt: skip
+        return self._add(
+            "pretraining",
+            "pretraining",
+            "pretrain/run.sh",
+            "pretrain/train_lm.py",
+            [str(self.data / "tokens")],
+            out,
+            [tokens],
+            "run.json",
+        )
 
     def _models(self, benchmark: Path, needs: list[str], pretraining: str | None) -> None:
         board, page = self.results / "leaderboard", self.results / "leaderboard.md"
         tuned, asked, rows = [], [], []
         for name, own in models_of(self.recipe).items():
             model, answers = self.checkpoints / "finetuned" / name, self.results / "evaluation" / name
-            flags = {"model": str(self.checkpoints / "pretrained"), "data": str(benchmark / "Train"),
-                     "exclude": [str(benchmark / "Test")]}  # fmt: skip
+            flags = {
+                "model": str(self.checkpoints / "pretrained"),
+                "data": str(benchmark / "Train"),
+                "exclude": [str(benchmark / "Test")],
+            }
             flags |= self.recipe.section("finetuning").flags | own | {"out": str(model)}
             reads = [*needs, *([pretraining] if "model" not in own and pretraining else [])]
             tuned.append(Part(f"finetuning/{name}", model / "run.json", as_arguments(flags), reads, flags))

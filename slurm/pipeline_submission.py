@@ -42,8 +42,9 @@ class Submission:
 # What to submit
 
 
-def arrange(recipe: Recipe, steps: list[Step], wanted: list[Part], live: dict[str, list[Queued]],
-            failed: set[str], work: Path) -> list[Submission]:  # fmt: skip
+def arrange(
+    recipe: Recipe, steps: list[Step], wanted: list[Part], live: dict[str, list[Queued]], failed: set[str], work: Path
+) -> list[Submission]:
     """The submissions that make the wanted parts, in order. live: parts in the queue, not to be submitted again;
     failed: of them the shared ones of which a task has failed: submitted again, behind the tasks that still run."""
     made: list[Submission] = []
@@ -81,8 +82,11 @@ def _submission(recipe: Recipe, name: str, step: Step, parts: list[Part], work: 
         indexes = [step.parts.index(part) for part in parts]
         command = [step.script, "--recipe", str(work / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-%a.yaml")]
     title = f"{recipe.name}-{step.name}"
-    words = ["--kill-on-invalid-dep=yes", f"--job-name={title}",
-             f"--output=logs/{recipe.name}/{step.name}-{'%A_%a' if indexes else '%j'}.out"]  # fmt: skip
+    words = [
+        "--kill-on-invalid-dep=yes",
+        f"--job-name={title}",
+        f"--output=logs/{recipe.name}/{step.name}-{'%A_%a' if indexes else '%j'}.out",
+    ]
     if indexes:
         at_once = f"%{numbers['at_once']}" if "at_once" in numbers else ""
         words.append(f"--array={_ranges(indexes)}{at_once}")
@@ -155,10 +159,17 @@ def _entry(submission: Submission, jobs: dict[str, str]) -> dict:
     if submission.step.shards:
         by_index = {str(i): shared for i in submission.indexes}
     nodes, gpus = requested(submission)
-    return {"job": jobs[submission.name], "step": submission.step.name, "indexes": by_index or {"": shared},
-            "commands": {part.key: part.command for part in submission.parts}, "log": _option(submission, "--output"),
-            "nodes": nodes, "gpus": gpus, "sbatch": submission.line(jobs),
-            "submitted_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}  # fmt: skip
+    return {
+        "job": jobs[submission.name],
+        "step": submission.step.name,
+        "indexes": by_index or {"": shared},
+        "commands": {part.key: part.command for part in submission.parts},
+        "log": _option(submission, "--output"),
+        "nodes": nodes,
+        "gpus": gpus,
+        "sbatch": submission.line(jobs),
+        "submitted_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def requested(submission: Submission) -> tuple[int, int]:

@@ -75,8 +75,10 @@ def web_rows(language: str) -> list[dict[str, str]]:
     general = read_documents(HERE / "texts" / f"{language}_general.txt")
     foreign = [d for d in read_documents(HERE / "texts" / "foreign.txt") if d["file"] == language]
     copy = {"slug": f"{medical[0]['slug']}-copy", "text": medical[0]["text"]}
-    return [{"text": d["text"], "url": f"{SITE}/{language}/{d['slug']}", "source": "web"}
-            for d in (*medical, *general, *foreign, copy)]
+    return [
+        {"text": d["text"], "url": f"{SITE}/{language}/{d['slug']}", "source": "web"}
+        for d in (*medical, *general, *foreign, copy)
+    ]
 
 
 def write_parquet(path: Path, rows: list[dict[str, str]]) -> None:
@@ -185,11 +187,19 @@ def write_pdfs(folder: Path, latin_font: str, chinese_font: str) -> None:
     chinese = canvas("zh_gaoxueya_scan.pdf", "")
     image_page(chinese, page_image(pages("zh_gaoxueya")[0], chinese_font, 150, seed=2))
     chinese.save()
-    scans = [page_image(page, latin_font, 200, seed).point(lambda grey: 255 * (grey > 128)).convert("1")
-             for seed, page in enumerate(pages("ru_gripp"), start=3)]
+    scans = [
+        page_image(page, latin_font, 200, seed).point(lambda grey: 255 * (grey > 128)).convert("1")
+        for seed, page in enumerate(pages("ru_gripp"), start=3)
+    ]
     epoch = time.gmtime(0)
-    scans[0].save(folder / "ru_gripp_scan.pdf", save_all=True, append_images=scans[1:], resolution=200,
-                  creationDate=epoch, modDate=epoch)
+    scans[0].save(
+        folder / "ru_gripp_scan.pdf",
+        save_all=True,
+        append_images=scans[1:],
+        resolution=200,
+        creationDate=epoch,
+        modDate=epoch,
+    )
     (folder / "broken.pdf").write_bytes((folder / "fr_asthme.pdf").read_bytes()[:BROKEN_BYTES])
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -199,13 +209,18 @@ def write_pdfs(folder: Path, latin_font: str, chinese_font: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the sample; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder to write web/ and pdfs/ into "
-                        "(default: the sample's own folder)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="folder to write web/ and pdfs/ into (default: the sample's own folder)"
+    )
     parser.add_argument("--pdfs", action=argparse.BooleanOptionalAction, default=False, help="write the PDFs too")
-    parser.add_argument("--font", default="DejaVuSerif.ttf", help="TrueType font with Latin and Cyrillic letters, "
-                        "for the scanned pages: a path, or a name the system knows")
+    parser.add_argument(
+        "--font",
+        default="DejaVuSerif.ttf",
+        help="TrueType font with Latin and Cyrillic letters, for the scanned pages: a path, or a name the system knows",
+    )
     parser.add_argument("--chinese-font", default="wqy-zenhei.ttc", help="the same for Chinese")
     parser.add_argument("--dry-run", action="store_true", help="read and check the texts, write nothing")
     arguments = parser.parse_args(argv)

@@ -19,8 +19,16 @@ from make_corpus_sample import HERE, corpus_record, read_documents
 
 SITE = "https://health.example.org"
 LICENCE = "https://creativecommons.org/licenses/by/4.0/"
-MENU = {"en": "Home Topics Contact", "es": "Inicio Temas Contacto", "fr": "Accueil Thèmes Contact", "ja": "ホーム 一覧",
-        "ar": "الرئيسية المواضيع", "ru": "Главная Темы", "de": "Startseite Themen", "zh": "首页 主题"}  # fmt: skip
+MENU = {
+    "en": "Home Topics Contact",
+    "es": "Inicio Temas Contacto",
+    "fr": "Accueil Thèmes Contact",
+    "ja": "ホーム 一覧",
+    "ar": "الرئيسية المواضيع",
+    "ru": "Главная Темы",
+    "de": "Startseite Themen",
+    "zh": "首页 主题",
+}
 DATE = "2024-01-01T00:00:00Z"
 RESPONSE = "application/http; msgtype=response"
 
@@ -33,18 +41,18 @@ def page_of(document: dict[str, str]) -> bytes:
         parts.append(f"<{tag}>{html.escape(text)}</{tag}>")
     menu = "".join(f'<li><a href="/{i}">{word}</a></li>' for i, word in enumerate(MENU[document["language"]].split()))
     page = f"""<!DOCTYPE html>
-<html lang="{document['language']}">
+<html lang="{document["language"]}">
 <head>
-<meta charset="{document['encoding']}">
-<title>{document['title']}</title>
-<link rel="canonical" href="{SITE}/{document['slug'].removeprefix('warc/').removesuffix('.html')}">
+<meta charset="{document["encoding"]}">
+<title>{document["title"]}</title>
+<link rel="canonical" href="{SITE}/{document["slug"].removeprefix("warc/").removesuffix(".html")}">
 <link rel="license" href="{LICENCE}">
 <style>p {{ margin: 1em }}</style>
 </head>
 <body>
 <nav><ul>{menu}</ul></nav>
 <main><article>
-<h1>{document['title']}</h1>
+<h1>{document["title"]}</h1>
 {chr(10).join(parts)}
 </article></main>
 <footer><p>&copy; example.org</p></footer>
@@ -57,9 +65,11 @@ def page_of(document: dict[str, str]) -> bytes:
 def record(kind: str, address: str, content_type: str, content: bytes) -> bytes:
     """One record of an archive, a gzip file of its own."""
     name = uuid.uuid5(uuid.NAMESPACE_URL, f"{kind} {address}")
-    head = (f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{name}>\r\nWARC-Date: {DATE}\r\n"
-            + (f"WARC-Target-URI: {address}\r\n" if address else "")
-            + f"Content-Type: {content_type}\r\nContent-Length: {len(content)}\r\n\r\n")
+    head = (
+        f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{name}>\r\nWARC-Date: {DATE}\r\n"
+        + (f"WARC-Target-URI: {address}\r\n" if address else "")
+        + f"Content-Type: {content_type}\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
         file.write(head.encode() + content + b"\r\n\r\n")
@@ -97,8 +107,10 @@ def main(argv: list[str] | None = None) -> int:
     refresh = b'<meta http-equiv="refresh" content="0; url=asthma.html">'
     write(out / "en" / "moved.html", b"<html><head>" + refresh + b"</head></html>\n")
     # A page whose bytes were spoilt: it says UTF-8, and every third byte is none.
-    write(out / "en" / "broken.html", b'<html lang="en"><head><meta charset="utf-8"></head><body><p>'
-          + b"\xff\xfeA" * 400 + b"</p></body></html>\n")
+    write(
+        out / "en" / "broken.html",
+        b'<html lang="en"><head><meta charset="utf-8"></head><body><p>' + b"\xff\xfeA" * 400 + b"</p></body></html>\n",
+    )
     return 0
 
 

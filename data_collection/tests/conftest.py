@@ -24,30 +24,30 @@ ROOT = STAGE.parent
 
 MEDICAL = {
     "en": "The patient came to the hospital with fever, cough and chest pain. The physician suspected pneumonia, "
-          "ordered a chest radiograph and blood tests, and began antibiotic treatment at once.",
+    "ordered a chest radiograph and blood tests, and began antibiotic treatment at once.",
     "fr": "Le patient est arrivé à l'hôpital avec de la fièvre, une toux et une douleur thoracique. Le médecin "
-          "a évoqué une pneumonie, prescrit une radiographie et commencé un traitement antibiotique.",
+    "a évoqué une pneumonie, prescrit une radiographie et commencé un traitement antibiotique.",
     "es": "El paciente llegó al hospital con fiebre, tos y dolor torácico. El médico sospechó una neumonía, pidió una "
-          "radiografía y comenzó un tratamiento antibiótico de inmediato.",
+    "radiografía y comenzó un tratamiento antibiótico de inmediato.",
     "de": "Der Patient kam mit Fieber, Husten und Brustschmerzen ins Krankenhaus. Die Ärztin vermutete eine "
-          "Lungenentzündung und begann sofort mit einer Behandlung durch Antibiotika.",
+    "Lungenentzündung und begann sofort mit einer Behandlung durch Antibiotika.",
     "ru": "Пациент поступил в больницу с лихорадкой, кашлем и болью в груди. Врач заподозрил пневмонию, назначил "
-          "рентгенографию и анализы крови и сразу начал лечение антибиотиками.",
+    "рентгенографию и анализы крови и сразу начал лечение антибиотиками.",
     "zh": "患者因发热、咳嗽和胸痛来医院就诊。医生怀疑是肺炎，安排了胸部检查和血液化验，并立即开始抗生素治疗。",
     "ja": "患者は発熱と咳嗽、胸痛のために来院した。医師は肺炎を疑い、"
-          "胸部の検査と採血を行い、直ちに抗菌薬による治療を始めた。",
+    "胸部の検査と採血を行い、直ちに抗菌薬による治療を始めた。",
     "ar": "وصل المريض إلى المستشفى وهو يعاني من الحمى والسعال وألم في الصدر. اشتبه الطبيب في التهاب رئوي وطلب أشعة "
-          "وتحاليل للدم ثم بدأ العلاج بالمضادات الحيوية.",
-}  # fmt: skip
+    "وتحاليل للدم ثم بدأ العلاج بالمضادات الحيوية.",
+}
 GENERAL = {
     "en": "The train to the coast leaves at nine. Travellers may take bicycles along if there is room in the last"
-          " car, and the ticket office opens an hour before.",
+    " car, and the ticket office opens an hour before.",
     "fr": "Le train pour la côte part à neuf heures. Les voyageurs peuvent emporter un vélo s'il reste de la place "
-          "dans la dernière voiture, et le guichet ouvre une heure avant.",
+    "dans la dernière voiture, et le guichet ouvre une heure avant.",
     "ru": "Поезд к морю отправляется в девять часов. Пассажиры могут взять велосипед, если в последнем вагоне есть "
-          "место, а касса открывается за час до отхода.",
+    "место, а касса открывается за час до отхода.",
     "zh": "开往海边的火车九点出发。如果最后一节车厢有空位，旅客可以携带自行车，售票处提前一小时开门。",
-}  # fmt: skip
+}
 
 
 LONG = " ".join(f"Sentence number {i} tells that the patient was treated with antibiotics there." for i in range(8))
@@ -127,8 +127,9 @@ def put_scanned_pdf(path: Path, pages: list[str], turned: int = 0) -> Path:
     pictures = []
     for page in pages:
         picture = Image.new("L", (1240, 1754), 255)
-        ImageDraw.Draw(picture).multiline_text((120, 150), "\n".join(textwrap.wrap(page, 60)), fill=0, spacing=12,
-                                               font=ImageFont.load_default(size=26))
+        ImageDraw.Draw(picture).multiline_text(
+            (120, 150), "\n".join(textwrap.wrap(page, 60)), fill=0, spacing=12, font=ImageFont.load_default(size=26)
+        )
         pictures.append(picture.rotate(turned, expand=True))
     pictures[0].save(path, save_all=True, append_images=pictures[1:], resolution=150)
     return path
@@ -155,14 +156,20 @@ def stream_of(content: str) -> str:
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """{path: content} of a finished output but its manifest, which says when it was made."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*"))
-            if p.is_file() and p.name != "manifest.json"}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != "manifest.json"
+    }
 
 
 def read_books(out: Path) -> tuple[dict, dict, list]:
     """({origin: document}, {(origin, page): page}, failures) of an output of ocr.py."""
-    return ({d["origin"]: d for d in lines_of(out / "documents.jsonl")},
-            {(p["document"], p["page"]): p for p in lines_of(out / "pages.jsonl")}, lines_of(out / "failures.jsonl"))
+    return (
+        {d["origin"]: d for d in lines_of(out / "documents.jsonl")},
+        {(p["document"], p["page"]): p for p in lines_of(out / "pages.jsonl")},
+        lines_of(out / "failures.jsonl"),
+    )
 
 
 def all_but_seconds(out: Path) -> tuple:
@@ -181,10 +188,24 @@ def run():
 def made():
     """Texts, and makers and readers of files, by name."""
     return types.SimpleNamespace(
-        stage=STAGE, root=ROOT, medical=MEDICAL, general=GENERAL, parquet=put_parquet, jsonl=put_jsonl,
-        text_pdf=put_text_pdf, scanned_pdf=put_scanned_pdf, raw_pdf=put_raw_pdf, stream=stream_of,
-        page_content=lambda text: stream_of(f"BT /F 11 Tf 50 700 Td ({text}) Tj ET"), lines=lines_of, table=table_of,
-        files=files_of, books=read_books, all_but_seconds=all_but_seconds, start_and_kill=start_and_kill, long=LONG,
+        stage=STAGE,
+        root=ROOT,
+        medical=MEDICAL,
+        general=GENERAL,
+        parquet=put_parquet,
+        jsonl=put_jsonl,
+        text_pdf=put_text_pdf,
+        scanned_pdf=put_scanned_pdf,
+        raw_pdf=put_raw_pdf,
+        stream=stream_of,
+        page_content=lambda text: stream_of(f"BT /F 11 Tf 50 700 Td ({text}) Tj ET"),
+        lines=lines_of,
+        table=table_of,
+        files=files_of,
+        books=read_books,
+        all_but_seconds=all_but_seconds,
+        start_and_kill=start_and_kill,
+        long=LONG,
         manifest=lambda folder: json.loads((folder / "manifest.json").read_text(encoding="utf-8")),
     )
 

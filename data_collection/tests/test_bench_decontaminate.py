@@ -10,17 +10,26 @@ import pytest
 import bench_decontaminate
 from corpus_record import InputError
 
-ASKED = {"question": "Which gland makes the hormone that lowers the blood glucose after a meal?", "answer_idx": "A",
-         "options": {"A": "The pancreas", "B": "The thyroid", "C": "The pituitary"}}
-OTHER = {"question": "Which part of the eye bends the light most before it reaches the retina?", "answer_idx": "B",
-         "options": {"A": "The lens", "B": "The cornea", "C": "The vitreous body"}}
+ASKED = {
+    "question": "Which gland makes the hormone that lowers the blood glucose after a meal?",
+    "answer_idx": "A",
+    "options": {"A": "The pancreas", "B": "The thyroid", "C": "The pituitary"},
+}
+OTHER = {
+    "question": "Which part of the eye bends the light most before it reaches the retina?",
+    "answer_idx": "B",
+    "options": {"A": "The lens", "B": "The cornea", "C": "The vitreous body"},
+}
 FEW = ["--questions", 4, "--rounds", 1, "--languages", "en", "--megabytes", 0.02, "--plant-at-most", 2]
 
 
 @pytest.fixture
 def texts(tmp_path, made):
-    rows = [{"text": made.medical["en"], "label": "medical"}, {"text": made.general["en"], "label": "general"},
-            {"text": f"{made.general['en']} {ASKED['question']}", "label": "general"}]
+    rows = [
+        {"text": made.medical["en"], "label": "medical"},
+        {"text": made.general["en"], "label": "general"},
+        {"text": f"{made.general['en']} {ASKED['question']}", "label": "general"},
+    ]
     return made.parquet(tmp_path / "texts" / "en.parquet", rows).parent
 
 
@@ -46,8 +55,18 @@ def test_the_upper_bound_is_that_of_clopper_and_pearson(flagged, documents, boun
 
 @pytest.mark.slow
 def test_speed_planted_questions_and_false_alarms_are_measured_and_written(texts, benchmark, made, tmp_path):
-    command = [sys.executable, made.stage / "bench_decontaminate.py", texts, "--benchmark", benchmark, "--planted-from",
-               benchmark, *FEW, "--json", tmp_path / "bench.json"]  # fmt: skip
+    command = [
+        sys.executable,
+        made.stage / "bench_decontaminate.py",
+        texts,
+        "--benchmark",
+        benchmark,
+        "--planted-from",
+        benchmark,
+        *FEW,
+        "--json",
+        tmp_path / "bench.json",
+    ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "bench.json").read_text("utf-8"))
@@ -62,11 +81,14 @@ def test_speed_planted_questions_and_false_alarms_are_measured_and_written(texts
     assert sum(line.startswith("| en |") for line in done.stdout.splitlines()) == 2
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--rounds", 0], "must be above 0"),
-    (["--medical-share", 1.5], "a share lies between 0 and 1"),
-    (["--languages", "en", "fr"], "holds no fr.parquet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rounds", 0], "must be above 0"),
+        (["--medical-share", 1.5], "a share lies between 0 and 1"),
+        (["--languages", "en", "fr"], "holds no fr.parquet"),
+    ],
+)
 def test_bad_settings_end_in_a_sentence(texts, benchmark, run, flags, message):
     done = run("bench_decontaminate.py", texts, "--benchmark", benchmark, "--planted-from", benchmark, *flags)
     assert done.returncode == 2

@@ -31,8 +31,15 @@ def test_copies_are_planted_at_every_level(texts):
 
 @pytest.mark.slow
 def test_both_sides_and_memory_are_measured_and_written(texts, made, tmp_path):
-    command = [sys.executable, made.stage / "bench_deduplicate.py", texts, *FEW, "--json", tmp_path / "bench.json",
-               "--no-memory"]  # fmt: skip
+    command = [
+        sys.executable,
+        made.stage / "bench_deduplicate.py",
+        texts,
+        *FEW,
+        "--json",
+        tmp_path / "bench.json",
+        "--no-memory",
+    ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("| en |")]
@@ -50,11 +57,14 @@ def test_memory_is_measured_on_made_up_signatures(tmp_path):
     assert 150 < memory["disk_bytes_a_document"] < 400
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--rounds", "0"], "must be above 0"),
-    (["--documents", "100"], "at least 1600 are needed"),
-    (["--languages", "en", "fr"], "holds no fr.parquet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rounds", "0"], "must be above 0"),
+        (["--documents", "100"], "at least 1600 are needed"),
+        (["--languages", "en", "fr"], "holds no fr.parquet"),
+    ],
+)
 def test_bad_settings_end_in_a_sentence(texts, run, flags, message):
     done = run("bench_deduplicate.py", texts, *flags)
     assert done.returncode == 2 and message in done.stderr

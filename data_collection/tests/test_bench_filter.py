@@ -20,9 +20,22 @@ def labelled(tmp_path, made):
 
 @pytest.mark.slow
 def test_every_side_is_measured_and_written(labelled, made, tmp_path):
-    command = [sys.executable, made.stage / "bench_filter.py", labelled, "--languages", "en", "--megabytes", "0.2",
-               "--baseline-megabytes", "0.1", "--rounds", "1", "--decomposed", "--json",
-               tmp_path / "bench.json"]  # fmt: skip
+    command = [
+        sys.executable,
+        made.stage / "bench_filter.py",
+        labelled,
+        "--languages",
+        "en",
+        "--megabytes",
+        "0.2",
+        "--baseline-megabytes",
+        "0.1",
+        "--rounds",
+        "1",
+        "--decomposed",
+        "--json",
+        tmp_path / "bench.json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # it ties its process to one core
     assert done.returncode == 0, done.stderr
     tables = [line for line in done.stdout.splitlines() if line.startswith("| en |")]
@@ -59,11 +72,14 @@ def test_documents_are_joined_from_halves_at_the_asked_share(tmp_path, made, lab
     assert len({row["id"] for row in rows}) == len(rows)
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--rounds", "0"], "must be above 0"),
-    (["--medical-share", "5"], "a share lies between 0 and 1"),
-    (["--languages", "en", "fr"], "holds no fr.parquet"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rounds", "0"], "must be above 0"),
+        (["--medical-share", "5"], "a share lies between 0 and 1"),
+        (["--languages", "en", "fr"], "holds no fr.parquet"),
+    ],
+)
 def test_bad_settings_end_in_a_sentence(labelled, run, flags, message):
     done = run("bench_filter.py", labelled, *flags)
     assert done.returncode == 2 and message in done.stderr

@@ -49,9 +49,27 @@ def test_white_space_and_forms_are_no_errors_and_a_page_not_read_is_all_errors()
 @pytest.mark.slow
 def test_everything_is_measured_and_written(run, labelled, tmp_path):
     scan = tmp_path / "scan.pdf"
-    done = run("bench_ocr.py", labelled, "--languages", "en", "zh", "--pages", 2, "--pages-a-pdf", 2, "--rounds", 1,
-               "--workers", 2, "--layer-pages", 5, "--keep", tmp_path / "kept",
-               "--json", tmp_path / "bench.json")  # fmt: skip
+    done = run(
+        "bench_ocr.py",
+        labelled,
+        "--languages",
+        "en",
+        "zh",
+        "--pages",
+        2,
+        "--pages-a-pdf",
+        2,
+        "--rounds",
+        1,
+        "--workers",
+        2,
+        "--layer-pages",
+        5,
+        "--keep",
+        tmp_path / "kept",
+        "--json",
+        tmp_path / "bench.json",
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert set(result["errors"]) == {"en", "zh"}
@@ -69,12 +87,15 @@ def test_everything_is_measured_and_written(run, labelled, tmp_path):
     assert "scan.pdf, --language auto: error rate" in done.stdout
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--pages", "0"], "must be at least 1"),
-    (["--languages", "ar", "--measure", "errors"], "holds no ar.parquet; leave ar out"),
-    (["--languages", "en", "--measure", "scan"], "--scan None: give a PDF"),
-    (["--languages", "en", "--measure", "errors", "--pages", "9"], "too few documents for 9 pages"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pages", "0"], "must be at least 1"),
+        (["--languages", "ar", "--measure", "errors"], "holds no ar.parquet; leave ar out"),
+        (["--languages", "en", "--measure", "scan"], "--scan None: give a PDF"),
+        (["--languages", "en", "--measure", "errors", "--pages", "9"], "too few documents for 9 pages"),
+    ],
+)
 def test_bad_settings_are_named(run, labelled, arguments, message):
     done = run("bench_ocr.py", labelled, *arguments)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr

@@ -15,7 +15,7 @@ MENUS = {
     "zh": ["首页", "登录", "分享到：微信 微博", "上一篇：感冒", "版权所有 2020 某某医院", "京ICP备12345678号"],
     "ja": ["ホーム", "ログイン", "当サイトではCookieを使用しています。", "関連記事", "【お問い合わせ】"],
     "ar": ["الرئيسية", "تسجيل الدخول", "يستخدم هذا الموقع ملفات تعريف الارتباط.", "اقرأ المزيد", "شارك المقال"],
-}  # fmt: skip
+}
 KEPT = {
     "en": ["Home oxygen is given at night.", "Share it with your physician.", "## Search", "Contact dermatitis"],
     "fr": ["Accueil aux urgences d'un patient fébrile", "Partager les seringues transmet le VIH."],
@@ -25,7 +25,7 @@ KEPT = {
     "zh": ["首页记录患者姓名及诊断", "颅内压（ICP）证实升高", "分享患者的治疗经验"],
     "ja": ["ホームドクターに相談する", "検索した文献は三十編であった"],
     "ar": ["الرئيسية في العلاج هي الراحة", "دخول المريض إلى المستشفى"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -43,8 +43,11 @@ def test_a_text_without_boilerplate_is_untouched(made, language):
 
 def test_a_finding_stays_though_its_line_ends_with_a_copyright():
     finding = "Conclusion: the combination lowered blood pressure in both groups, and no serious event was observed."
-    for language, claim in (("en", "© 2013 Elsevier Ltd. All rights reserved."), ("de", "Alle Rechte vorbehalten."),
-                            ("ru", "Все права защищены.")):
+    for language, claim in (
+        ("en", "© 2013 Elsevier Ltd. All rights reserved."),
+        ("de", "Alle Rechte vorbehalten."),
+        ("ru", "Все права защищены."),
+    ):
         assert drop_boilerplate(f"{finding} {claim}", language) == (f"{finding} {claim}", 0)
         assert drop_boilerplate(f"{finding}\n© 2013 Verlag. {claim}", language) == (finding, 1)
 
@@ -72,7 +75,9 @@ def test_an_entry_without_words_is_refused(tmp_path):
 def test_later_copies_of_long_lines_go():
     long = "The leaflet says on every page that the tablets are not for children."
     assert drop_repeated_lines(f"{long}\nNo fever.\n{long}\nNo fever.\n {long} ") == (
-        f"{long}\nNo fever.\nNo fever.", 2)
+        f"{long}\nNo fever.\nNo fever.",
+        2,
+    )
     short = "No fever and no cough since then.\n"
     assert drop_repeated_lines(short * 2) == (short * 2, 0)
     chinese = "本品说明书每一页都写明儿童禁用，请将药品放在儿童不能接触的地方。"

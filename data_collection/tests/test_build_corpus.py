@@ -13,15 +13,22 @@ from exact_duplicates import document_id
 @pytest.fixture
 def books(tmp_path, made):
     """A finished output of ocr.py, made by hand: what build_corpus.py reads of it."""
+
     def make(name: str, documents: list[dict], stage: str = "data_collection/ocr.py"):
         folder = tmp_path / name
         rows = [{"id": document_id(d["text"]), "source": "textbook", "pages": 1, **d} for d in documents]
         path = made.jsonl(folder / "documents.jsonl", rows)
         facts = {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        manifest = {"format_version": 1, "stage": stage, "arguments": {}, "files": {"documents.jsonl": facts},
-                    "counts": {}}
+        manifest = {
+            "format_version": 1,
+            "stage": stage,
+            "arguments": {},
+            "files": {"documents.jsonl": facts},
+            "counts": {},
+        }
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         return folder
+
     return make
 
 
@@ -30,8 +37,20 @@ def test_density_above_one_by_nested_keywords_of_the_published_rule_is_one_in_th
     (tmp_path / "lists" / "zh.txt").write_text("肺炎\n肺\n炎\n患者\n患\n者\n", encoding="utf-8")
     text = "".join(f"肺炎患者{i}肺炎" for i in range(40))
     made.jsonl(tmp_path / "zh.jsonl", [{"text": text}])
-    done = run("filter.py", tmp_path / "zh.jsonl", "--out", tmp_path / "filtered", "--rule", "published",
-               "--language", "zh", "--keywords", tmp_path / "lists", "--skip-steps", "too_repetitive")
+    done = run(
+        "filter.py",
+        tmp_path / "zh.jsonl",
+        "--out",
+        tmp_path / "filtered",
+        "--rule",
+        "published",
+        "--language",
+        "zh",
+        "--keywords",
+        tmp_path / "lists",
+        "--skip-steps",
+        "too_repetitive",
+    )
     assert done.returncode == 0, done.stderr
     assert made.table(tmp_path / "filtered/zh/part-00000.parquet")[0]["density"] > 1
     assert run("build_corpus.py", tmp_path / "filtered", "--out", tmp_path / "corpus").returncode == 0
@@ -42,26 +61,42 @@ def test_density_above_one_by_nested_keywords_of_the_published_rule_is_one_in_th
 def filtered(run, made, tmp_path):
     """A finished output of filter.py on web text of two languages; one English text comes twice."""
     web = tmp_path / "web_text"
-    made.parquet(web / "en.parquet", [
-        {"text": made.medical["en"], "url": "https://example.org/b"},
-        {"text": made.medical["en"].upper() + " \n", "url": "https://example.org/a"},
-        {"text": made.medical["en"] + " Then he went home.", "url": None}])
+    made.parquet(
+        web / "en.parquet",
+        [
+            {"text": made.medical["en"], "url": "https://example.org/b"},
+            {"text": made.medical["en"].upper() + " \n", "url": "https://example.org/a"},
+            {"text": made.medical["en"] + " Then he went home.", "url": None},
+        ],
+    )
     made.parquet(web / "zh.parquet", [{"text": made.medical["zh"], "url": "https://example.org/zh", "license": "CC0"}])
     assert run("filter.py", web, "--out", tmp_path / "filtered").returncode == 0
     return tmp_path / "filtered"
 
 
 def test_web_text_and_books_become_one_corpus_without_exact_duplicates(run, made, filtered, books, tmp_path):
-    ocr = books("ocr", [{"text": made.medical["en"], "language": "en", "origin": "b/book.pdf"},
-                        {"text": made.medical["ru"], "language": "ru", "origin": "ru.pdf"},
-                        {"text": "Olá", "language": "pt", "origin": "pt.pdf"}])
+    ocr = books(
+        "ocr",
+        [
+            {"text": made.medical["en"], "language": "en", "origin": "b/book.pdf"},
+            {"text": made.medical["ru"], "language": "ru", "origin": "ru.pdf"},
+            {"text": "Olá", "language": "pt", "origin": "pt.pdf"},
+        ],
+    )
     done = run("build_corpus.py", filtered, ocr, "--out", tmp_path / "corpus", "--licence", "unstated")
     assert done.returncode == 0, done.stderr
     corpus = tmp_path / "corpus"
     (book,) = made.table(corpus / "en" / "textbook" / "part-00000.parquet")
-    assert book == {"id": document_id(made.medical["en"]), "text": made.medical["en"], "language": "en",
-                    "source": "textbook", "origin": "b/book.pdf", "licence": "unstated", "distinct_keywords": None,
-                    "density": None}
+    assert book == {
+        "id": document_id(made.medical["en"]),
+        "text": made.medical["en"],
+        "language": "en",
+        "source": "textbook",
+        "origin": "b/book.pdf",
+        "licence": "unstated",
+        "distinct_keywords": None,
+        "density": None,
+    }
     (web,) = made.table(corpus / "en" / "web" / "part-00000.parquet")
     assert web["origin"] == "en.parquet#2"  # no address: the file and row it came from
     (chinese,) = made.table(corpus / "zh" / "web" / "part-00000.parquet")
@@ -71,14 +106,17 @@ def test_web_text_and_books_become_one_corpus_without_exact_duplicates(run, made
     assert sorted((r["reason"], r["origin"], r.get("kept_origin")) for r in removed) == [
         ("exact duplicate", "https://example.org/a", "b/book.pdf"),
         ("exact duplicate", "https://example.org/b", "b/book.pdf"),
-        ("language is none of the eight", "pt.pdf", None)]
+        ("language is none of the eight", "pt.pdf", None),
+    ]
     manifest = made.manifest(corpus)
     assert manifest["stage"] == "data_collection/build_corpus.py"
     assert manifest["removed"] == {"exact duplicate": 2, "language is none of the eight": 1}
     assert manifest["counts"]["ru"] == {
-        "textbook": {"documents": 1, "characters": len(made.medical["ru"]), "shards": 1}}
+        "textbook": {"documents": 1, "characters": len(made.medical["ru"]), "shards": 1}
+    }
     assert sorted(manifest["parent"]) == sorted(
-        hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest() for folder in (filtered, ocr))
+        hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest() for folder in (filtered, ocr)
+    )
     card = (corpus / "README.md").read_text(encoding="utf-8")
     assert f"| Russian (ru) | textbook | 1 | {len(made.medical['ru'])} | not counted | 1 |" in card
     assert "3 documents were left out" in card
@@ -86,8 +124,9 @@ def test_web_text_and_books_become_one_corpus_without_exact_duplicates(run, made
 
 
 def test_the_bytes_do_not_depend_on_order_or_place_of_the_inputs(run, made, filtered, books, tmp_path, monkeypatch):
-    ocr = books("ocr", [{"text": f"{made.medical['en']} {i}", "language": "en", "origin": f"{i}.pdf"}
-                        for i in range(50)])
+    ocr = books(
+        "ocr", [{"text": f"{made.medical['en']} {i}", "language": "en", "origin": f"{i}.pdf"} for i in range(50)]
+    )
     assert run("build_corpus.py", filtered, ocr, "--out", tmp_path / "one").returncode == 0
     ocr.rename(tmp_path / "elsewhere")
     monkeypatch.setattr("corpus_sorting.BUCKET_BYTES", 1000)  # many buckets instead of one
@@ -136,7 +175,7 @@ def test_half_made_altered_and_foreign_inputs_are_refused(run, made, filtered, b
         ([filtered, "--shard-mb", "0"], "--shard-mb 0: at least 1"),
         ([filtered, "--licence", " "], "--licence is blank"),
         ([books("nothing", [{"text": "x", "language": "und", "origin": "x"}])], "nothing to build"),
-    ):  # fmt: skip
+    ):
         done = run("build_corpus.py", *inputs, "--out", out)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
         assert not (out / "manifest.json").exists()
@@ -171,20 +210,33 @@ def test_a_run_cut_off_anywhere_is_finished_by_the_same_command(run, made, filte
 
 
 def test_a_source_column_decides_the_kind_of_source_only_with_one_of_its_names(run, made, tmp_path):
-    made.parquet(tmp_path / "en.parquet", [
-        {"text": made.medical["en"] + " 1", "source": "website", "id": "x1"},
-        {"text": made.medical["en"] + " 2", "source": "somebody/repository:file", "id": "x2"}])
+    made.parquet(
+        tmp_path / "en.parquet",
+        [
+            {"text": made.medical["en"] + " 1", "source": "website", "id": "x1"},
+            {"text": made.medical["en"] + " 2", "source": "somebody/repository:file", "id": "x2"},
+        ],
+    )
     done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "f", "--source", "existing")
     assert done.returncode == 0
     records = list(read_records(tmp_path / "f", made.manifest(tmp_path / "f"), "unknown"))
     assert [(r["source"], r["origin"]) for r in records] == [
-        ("website", "x1"), ("existing", "somebody/repository:file")]
+        ("website", "x1"),
+        ("existing", "somebody/repository:file"),
+    ]
 
 
-@pytest.mark.parametrize(("one", "other", "same"), [
-    ("Fever and cough", "fever  and\ncough ", True), ("Ｆever", "fever", True), ("Straße", "STRASSE", True),
-    ("e\u0301tat", "état", True), ("fever", "fevers", False), ("fever!", "fever", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Fever and cough", "fever  and\ncough ", True),
+        ("Ｆever", "fever", True),
+        ("Straße", "STRASSE", True),
+        ("e\u0301tat", "état", True),
+        ("fever", "fevers", False),
+        ("fever!", "fever", False),
+    ],
+)
 def test_the_same_text_has_the_same_id_however_it_is_written(one, other, same):
     assert (document_id(one) == document_id(other)) == same
 
@@ -201,8 +253,10 @@ def test_of_equal_documents_the_first_kind_of_source_stays_then_the_first_origin
 
 
 def test_what_comes_from_outside_is_harmless_in_the_dataset_card(run, made, tmp_path):
-    made.parquet(tmp_path / "en.parquet", [
-        {"text": made.medical["en"], "licence": "<script>x's</script> | [a](b)\n# head", "url": "u"}])
+    made.parquet(
+        tmp_path / "en.parquet",
+        [{"text": made.medical["en"], "licence": "<script>x's</script> | [a](b)\n# head", "url": "u"}],
+    )
     assert run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "f").returncode == 0
     assert run("build_corpus.py", tmp_path / "f", "--out", tmp_path / "corpus").returncode == 0
     card = (tmp_path / "corpus" / "README.md").read_text(encoding="utf-8")
@@ -214,8 +268,9 @@ def test_what_stands_in_columns_that_the_corpus_has_not_breaks_nothing(run, made
     import pyarrow.parquet
 
     notes = pyarrow.array([b"\xff\xfe"], pyarrow.binary()).buffers()
-    table = pyarrow.table({"text": [made.medical["en"]], "url": ["u"],
-                           "note": pyarrow.StringArray.from_buffers(1, notes[1], notes[2])})
+    table = pyarrow.table(
+        {"text": [made.medical["en"]], "url": ["u"], "note": pyarrow.StringArray.from_buffers(1, notes[1], notes[2])}
+    )
     pyarrow.parquet.write_table(table, tmp_path / "en.parquet")
     assert run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "filtered").returncode == 0
     done = run("build_corpus.py", tmp_path / "filtered", "--out", tmp_path / "corpus")

@@ -9,8 +9,10 @@ import pytest
 def labelled(made, tmp_path):
     """A folder of labelled files in three languages; one English document is too short."""
     for language in ("en", "fr", "ru"):
-        rows = [{"text": made.medical[language], "label": "medical"},
-                {"text": made.general[language], "label": "other"}]
+        rows = [
+            {"text": made.medical[language], "label": "medical"},
+            {"text": made.general[language], "label": "other"},
+        ]
         rows += [{"text": "Fever.", "label": "medical"}] if language == "en" else []
         made.parquet(tmp_path / "labelled" / f"{language}.parquet", rows)
     return tmp_path / "labelled"
@@ -56,4 +58,5 @@ def test_on_real_documents_the_default_detector_is_as_good_and_cleaning_leaves_t
         # be told apart to about one point.
         assert mean >= other_mean - 0.01 * len(languages)
     assert sum(sum(row["reasons"].values()) for row in numbers["cleaning"].values()) <= 0.003 * sum(
-        row["n"] for row in numbers["cleaning"].values())
+        row["n"] for row in numbers["cleaning"].values()
+    )

@@ -15,6 +15,7 @@ from exact_duplicates import document_id
 @pytest.fixture
 def corpus(tmp_path, made):
     """Write a corpus of one shard from records, with a manifest that fits it; returns its folder."""
+
     def make(records: list[dict], schema=None, shard: str = "en/web/part-00000.parquet"):
         folder = tmp_path / "corpus"
         path = folder / shard
@@ -25,21 +26,42 @@ def corpus(tmp_path, made):
         counts = {language: {source: {"documents": len(records), "characters": characters, "shards": 1}}}
         write_manifest(folder, counts)
         return folder
+
     return make
 
 
 def write_manifest(folder, counts):
-    files = {p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size,
-                                                "sha256": hashlib.sha256(p.read_bytes()).hexdigest()}
-             for p in folder.rglob("*.parquet")}
-    (folder / "manifest.json").write_text(json.dumps({
-        "format_version": 1, "stage": "data_collection/build_corpus.py", "counts": counts, "files": files,
-    }), encoding="utf-8")  # fmt: skip
+    files = {
+        p.relative_to(folder).as_posix(): {
+            "bytes": p.stat().st_size,
+            "sha256": hashlib.sha256(p.read_bytes()).hexdigest(),
+        }
+        for p in folder.rglob("*.parquet")
+    }
+    (folder / "manifest.json").write_text(
+        json.dumps(
+            {
+                "format_version": 1,
+                "stage": "data_collection/build_corpus.py",
+                "counts": counts,
+                "files": files,
+            }
+        ),
+        encoding="utf-8",
+    )
 
 
 def record(text="A text about a disease.", **other) -> dict:
-    return {"id": document_id(text), "text": text, "language": "en", "source": "web", "origin": "https://example.org",
-            "licence": "CC0", "distinct_keywords": 1, "density": 0.5} | other
+    return {
+        "id": document_id(text),
+        "text": text,
+        "language": "en",
+        "source": "web",
+        "origin": "https://example.org",
+        "licence": "CC0",
+        "distinct_keywords": 1,
+        "density": 0.5,
+    } | other
 
 
 def test_the_examples_of_the_format_are_as_it_says(run, made, corpus):
@@ -59,26 +81,35 @@ def test_the_format_names_every_column_with_its_type(made):
 
 
 def test_a_corpus_may_have_loss_spans_within_its_texts(run, corpus):
-    for spans, wrong in (([[0, 6], [7, 23]], ""), ([], ""), (None, ""), ([[0, 24]], "holds [0, 24], no [start, end)"),
-                         ([[3, 3]], "holds [3, 3]"), ([[1]], "holds [1]")):
+    for spans, wrong in (
+        ([[0, 6], [7, 23]], ""),
+        ([], ""),
+        (None, ""),
+        ([[0, 24]], "holds [0, 24], no [start, end)"),
+        ([[3, 3]], "holds [3, 3]"),
+        ([[1]], "holds [1]"),
+    ):
         folder = corpus([record(loss_spans=spans)], arrow_schema(spans=True))
         done = run("check_corpus.py", folder)
         assert done.returncode == (2 if wrong else 0), (spans, done.stderr)
         assert not wrong or f"row 0 field loss_spans: {wrong}" in done.stderr
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"text": " "}, "row 1 field text: is blank"),
-    ({"text": None}, "row 1 field text: is null"),
-    ({"id": None}, "row 1 field id: is null"),
-    ({"id": "xyz"}, "row 1 field id: is 'xyz'; the text's id is"),
-    ({"language": "fr"}, "row 1 field language: is 'fr' in the folder 'en'"),
-    ({"source": "blog"}, "row 1 field source: is 'blog', none of textbook, website, existing, web"),
-    ({"origin": ""}, "row 1 field origin: is blank"),
-    ({"licence": None}, "row 1 field licence: is null"),
-    ({"distinct_keywords": -1}, "row 1 field distinct_keywords: is -1, not a count"),
-    ({"density": float("nan")}, "row 1 field density: is nan"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text": " "}, "row 1 field text: is blank"),
+        ({"text": None}, "row 1 field text: is null"),
+        ({"id": None}, "row 1 field id: is null"),
+        ({"id": "xyz"}, "row 1 field id: is 'xyz'; the text's id is"),
+        ({"language": "fr"}, "row 1 field language: is 'fr' in the folder 'en'"),
+        ({"source": "blog"}, "row 1 field source: is 'blog', none of textbook, website, existing, web"),
+        ({"origin": ""}, "row 1 field origin: is blank"),
+        ({"licence": None}, "row 1 field licence: is null"),
+        ({"distinct_keywords": -1}, "row 1 field distinct_keywords: is -1, not a count"),
+        ({"density": float("nan")}, "row 1 field density: is nan"),
+    ],
+)
 def test_a_bad_record_is_named_with_file_row_and_field(run, corpus, change, message):
     rows = sorted([record("One."), record("Two."), record("Three.")], key=lambda r: r["id"])
     rows[1] |= change
@@ -130,8 +161,12 @@ def test_missing_altered_and_additional_files_are_named(run, corpus):
 def test_a_manifest_that_is_missing_or_tells_of_something_else_is_refused(run, corpus, tmp_path):
     folder = corpus([record()])
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    for change, message in (({"stage": "x"}, "stage 'x'"), ({"format_version": 2}, "format_version 2"),
-                            ({"counts": {}}, "the shards hold"), ({"files": None}, "files is missing")):
+    for change, message in (
+        ({"stage": "x"}, "stage 'x'"),
+        ({"format_version": 2}, "format_version 2"),
+        ({"counts": {}}, "the shards hold"),
+        ({"files": None}, "files is missing"),
+    ):
         (folder / "manifest.json").write_text(json.dumps(manifest | change), encoding="utf-8")
         done = run("check_corpus.py", folder)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
@@ -158,6 +193,7 @@ def listed(run, made, tmp_path):
             manifest["files"][name] = {"bytes": len(content.encode()), "sha256": digest}
         (folder / "manifest.json").write_text(json.dumps(manifest | facts), encoding="utf-8")
         return folder
+
     return change
 
 
@@ -171,6 +207,6 @@ def test_the_lists_beside_the_texts_are_checked_too(run, made, listed):
         ("removed.jsonl", json.dumps(line) + "\n", {"tokens": {"en": {"web": 4}}}, "tokens of en web are 4"),
         ("cut.jsonl", '{"id": "x"}\n', {"tokens": {}}, "cut.jsonl:1: no object with id, id_before"),
         ("cut.jsonl", "", {"cut": {"documents": 1, "characters": 5}}, "cut.jsonl holds {}"),
-    ):  # fmt: skip
+    ):
         done = run("check_corpus.py", listed(name, content, **facts))
         assert (done.returncode, message in done.stderr) == (2, True), (message, done.stderr)

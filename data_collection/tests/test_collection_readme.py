@@ -6,9 +6,20 @@ import shutil
 
 import pytest
 
-ENTRIES = ["filter.py", "check_filter.py", "check_cleaning.py", "ocr.py", "deduplicate.py", "build_corpus.py",
-           "check_corpus.py", "websites.py", "existing_corpora.py", "decontaminate.py", "check_contamination.py",
-           "make_corpus.py"]
+ENTRIES = [
+    "filter.py",
+    "check_filter.py",
+    "check_cleaning.py",
+    "ocr.py",
+    "deduplicate.py",
+    "build_corpus.py",
+    "check_corpus.py",
+    "websites.py",
+    "existing_corpora.py",
+    "decontaminate.py",
+    "check_contamination.py",
+    "make_corpus.py",
+]
 # The sample has something broken for each of these.
 NAME_FAILURES = ("ocr.py", "websites.py", "existing_corpora.py", "make_corpus.py")
 
@@ -19,8 +30,11 @@ def readme(made) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    return [shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-            for line in block.strip().splitlines()]
+    return [
+        shlex.split(line)
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.strip().splitlines()
+    ]
 
 
 @pytest.mark.usefixtures("tesseract")
@@ -44,8 +58,12 @@ def test_every_command_of_the_readme_runs_in_its_order(readme, made, run, tmp_pa
     assert set(counts) == {"en", "zh", "ja", "fr", "ru", "es"}
     assert {source for sources in counts.values() for source in sources} == {"web", "textbook"}
     everything = made.manifest(tmp_path / "data" / "MMedC_all")["counts"]
-    assert {source for sources in everything.values() for source in sources} == {"web", "textbook", "website",
-                                                                                  "existing"}
+    assert {source for sources in everything.values() for source in sources} == {
+        "web",
+        "textbook",
+        "website",
+        "existing",
+    }
     assert everything["ar"].keys() == {"website"}
 
 

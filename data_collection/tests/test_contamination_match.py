@@ -18,14 +18,17 @@ def compiled_tokens(text: str, way: str) -> list[tuple[int, int]]:
     return kernel.tokens_of(codes, *folding_table("bounded"), way == match.CHARACTERS)
 
 
-@pytest.mark.parametrize(("text", "way", "expected"), [
-    ("Fièvre, 39,5 °C!", match.WORDS, ["fievre", "39", "5", "c"]),
-    ("ＣＴ　scan", match.WORDS, ["ct", "scan"]),
-    ("MRI検査", match.WORDS, ["mri", "検", "査"]),
-    ("MRI 検査", match.CHARACTERS, ["m", "r", "i", "検", "査"]),
-    ("ｶﾞﾝ", match.CHARACTERS, ["カ", "\u3099", "ン"]),
-    ("مُسْتَشْفَى", match.WORDS, ["مستشفي"]),
-])
+@pytest.mark.parametrize(
+    ("text", "way", "expected"),
+    [
+        ("Fièvre, 39,5 °C!", match.WORDS, ["fievre", "39", "5", "c"]),
+        ("ＣＴ　scan", match.WORDS, ["ct", "scan"]),
+        ("MRI検査", match.WORDS, ["mri", "検", "査"]),
+        ("MRI 検査", match.CHARACTERS, ["m", "r", "i", "検", "査"]),
+        ("ｶﾞﾝ", match.CHARACTERS, ["カ", "\u3099", "ン"]),
+        ("مُسْتَشْفَى", match.WORDS, ["مستشفي"]),
+    ],
+)
 def test_tokens_are_folded_words_or_characters(text, way, expected):
     found = match.tokens(text, way)
     assert [token.text for token in found] == expected
@@ -46,15 +49,23 @@ WORD = st.sampled_from([f"w{i}" for i in range(9)])
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.lists(WORD, min_size=1, max_size=9), st.lists(WORD, min_size=1, max_size=4)), min_size=1,
-                max_size=4),
-       st.lists(WORD, max_size=60), st.data())
+@given(
+    st.lists(
+        st.tuples(st.lists(WORD, min_size=1, max_size=9), st.lists(WORD, min_size=1, max_size=4)),
+        min_size=1,
+        max_size=4,
+    ),
+    st.lists(WORD, max_size=60),
+    st.data(),
+)
 def test_the_compiled_search_finds_the_places_of_the_definition(asked, words, data):
     for stem, _ in asked:  # plants pieces of the questions
         at = data.draw(st.integers(0, len(words)))
         words[at:at] = stem[data.draw(st.integers(0, 3)) :]
-    questions = [{"id": str(q), "language": "en", "question": " ".join(stem),
-                  "options": {"A": " ".join(option), "B": "w1"}} for q, (stem, option) in enumerate(asked)]
+    questions = [
+        {"id": str(q), "language": "en", "question": " ".join(stem), "options": {"A": " ".join(option), "B": "w1"}}
+        for q, (stem, option) in enumerate(asked)
+    ]
     side = question_index.build_index(questions).sides[match.WORDS]
     sequences, units = [], {}
     for u, (q, kind) in enumerate(zip(side.question.tolist(), side.kind.tolist(), strict=True)):
@@ -67,34 +78,64 @@ def test_the_compiled_search_finds_the_places_of_the_definition(asked, words, da
     hashes = question_index.tokens_in(" ".join(words), match.WORDS)[0]
     space = numpy.zeros(len(side.kind), numpy.int64), numpy.zeros(20, numpy.int64)
     for _ in range(2):  # the work space is left clean
-        found = kernel.find_places(hashes, 3, side.bits, side.keys, side.slots, side.starts, side.post_unit,
-                                   side.post_position, side.offsets, side.content, side.least, *space)
+        found = kernel.find_places(
+            hashes,
+            3,
+            side.bits,
+            side.keys,
+            side.slots,
+            side.starts,
+            side.post_unit,
+            side.post_position,
+            side.offsets,
+            side.content,
+            side.least,
+            *space,
+        )
         assert {int(place[kernel.UNIT]): tuple(place[:5].tolist()) for place in found} == expected
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(WORD, max_size=6), st.lists(WORD, max_size=12), st.sampled_from([match.WORDS, match.CHARACTERS]),
-       st.data())
+@given(
+    st.lists(WORD, max_size=6), st.lists(WORD, max_size=12), st.sampled_from([match.WORDS, match.CHARACTERS]), st.data()
+)
 def test_the_compiled_coverage_near_a_place_is_that_of_the_definition(unit, block, way, data):
     number = {f"w{i}": i + 1 for i in range(9)}
     arrays = [numpy.array([number[word] for word in words], numpy.uint64) for words in (unit, block)]
     content = data.draw(st.lists(st.booleans(), min_size=len(unit), max_size=len(unit)))
     found = kernel.covered_near(arrays[0], numpy.array(content, bool), arrays[1], match.NEAR_GRAM[way])
     assert tuple(set(numpy.flatnonzero(mask).tolist()) for mask in found) == match.covered_near(
-        unit, content, block, way)
+        unit, content, block, way
+    )
 
 
-@pytest.mark.parametrize(("one", "other", "equal"), [
-    ("thiamine", "thiamine", True), ("thiamine", "thiamime", True), ("thiamine", "thiamin", True),
-    ("thiamine", "thaimine", True), ("thiamine", "tyrosine", False), ("hyperkalemia", "hypokalemia", False),
-    ("iron", "zinc", False), ("100", "101", False), ("vein", "vena", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("thiamine", "thiamine", True),
+        ("thiamine", "thiamime", True),
+        ("thiamine", "thiamin", True),
+        ("thiamine", "thaimine", True),
+        ("thiamine", "tyrosine", False),
+        ("hyperkalemia", "hypokalemia", False),
+        ("iron", "zinc", False),
+        ("100", "101", False),
+        ("vein", "vena", False),
+    ],
+)
 def test_words_are_nearly_equal_up_to_one_typing_error(one, other, equal):
     assert match.nearly_equal(one, other) == match.nearly_equal(other, one) == equal
 
 
 def test_grams_of_many_questions_are_no_content():
-    many = [{"id": str(i), "language": "en", "options": {"A": f"drug{i}", "B": f"other{i}"},
-             "question": f"Baseline fever protocol applies. Marker{i} sign{i} organ{i} test{i}"} for i in range(70)]
+    many = [
+        {
+            "id": str(i),
+            "language": "en",
+            "options": {"A": f"drug{i}", "B": f"other{i}"},
+            "question": f"Baseline fever protocol applies. Marker{i} sign{i} organ{i} test{i}",
+        }
+        for i in range(70)
+    ]
     side = question_index.build_index(many).sides[match.WORDS]
     assert side.content_of(0).tolist() == [False, False, True, True, True, True, True, True]

@@ -25,15 +25,21 @@ def finish(folder, stage: str, inputs: dict, arguments: dict, names: list[str]):
 
 
 def stages_of(*folders) -> dict:
-    return {sha256(f / "manifest.json"): json.loads((f / "manifest.json").read_text(encoding="utf-8"))["stage"]
-            for f in folders}
+    return {
+        sha256(f / "manifest.json"): json.loads((f / "manifest.json").read_text(encoding="utf-8"))["stage"]
+        for f in folders
+    }
 
 
 @pytest.fixture
 def texts(made):
-    return [made.medical["en"], made.medical["en"] + " He went home after three days.",
-            made.medical["en"] + " Which drug is given first? Amoxicillin.", made.medical["fr"],
-            "Which drug is given first in pneumonia of adults? Amoxicillin, in most countries, for at least five days."]
+    return [
+        made.medical["en"],
+        made.medical["en"] + " He went home after three days.",
+        made.medical["en"] + " Which drug is given first? Amoxicillin.",
+        made.medical["fr"],
+        "Which drug is given first in pneumonia of adults? Amoxicillin, in most countries, for at least five days.",
+    ]
 
 
 @pytest.fixture
@@ -47,10 +53,25 @@ def corpus_input(run, made, tmp_path, texts):
 @pytest.fixture
 def lists(made, tmp_path):
     """Makers of both lists for some inputs."""
+
     def duplicates(pairs: list[tuple[str, str]], *inputs, name: str = "duplicates"):
         (tmp_path / name).mkdir(exist_ok=True)
-        rows = sorted(({"id": a, "kept_id": b, "cluster": b, "language": "en", "source": "existing", "origin": "x",
-                        "similarity": 0.9, "reason": "near duplicate"} for a, b in pairs), key=lambda row: row["id"])
+        rows = sorted(
+            (
+                {
+                    "id": a,
+                    "kept_id": b,
+                    "cluster": b,
+                    "language": "en",
+                    "source": "existing",
+                    "origin": "x",
+                    "similarity": 0.9,
+                    "reason": "near duplicate",
+                }
+                for a, b in pairs
+            ),
+            key=lambda row: row["id"],
+        )
         made.parquet(tmp_path / name / "duplicates.parquet", rows or [{"id": "", "kept_id": ""}])
         return finish(tmp_path / name, DEDUPLICATE, stages_of(*inputs), {}, ["duplicates.parquet"])
 
@@ -62,6 +83,7 @@ def lists(made, tmp_path):
             names = ["decisions.jsonl"]
         arguments = {"mode": mode, "duplicates": made_with}
         return finish(tmp_path / name, DECONTAMINATE, stages_of(*inputs), arguments, names)
+
     return duplicates, contamination
 
 
@@ -73,48 +95,96 @@ def test_listed_documents_go_and_passages_are_cut_each_with_its_reason(run, made
     ids = [document_id(text) for text in texts]
     start = texts[2].index(" Which")
     duplicates = lists[0]([(ids[1], ids[0])], corpus_input)
-    contamination = lists[1]([
-        {"id": ids[2], "action": "cut", "spans": [[start, len(texts[2])]], "questions": ["q1"]},
-        {"id": ids[3], "action": "drop", "spans": [], "questions": ["q2", "q3"]},
-        {"id": ids[4], "action": "cut", "spans": [[5, len(texts[4])]], "questions": ["q1"]}], corpus_input,
-        made_with=sha256(duplicates / "duplicates.parquet"))
-    done = run("build_corpus.py", corpus_input, "--duplicates", duplicates, "--contamination", contamination,
-               "--out", tmp_path / "corpus")
+    contamination = lists[1](
+        [
+            {"id": ids[2], "action": "cut", "spans": [[start, len(texts[2])]], "questions": ["q1"]},
+            {"id": ids[3], "action": "drop", "spans": [], "questions": ["q2", "q3"]},
+            {"id": ids[4], "action": "cut", "spans": [[5, len(texts[4])]], "questions": ["q1"]},
+        ],
+        corpus_input,
+        made_with=sha256(duplicates / "duplicates.parquet"),
+    )
+    done = run(
+        "build_corpus.py",
+        corpus_input,
+        "--duplicates",
+        duplicates,
+        "--contamination",
+        contamination,
+        "--out",
+        tmp_path / "corpus",
+    )
     assert done.returncode == 0, done.stderr
     corpus = tmp_path / "corpus"
     # The cut text equals document 0: one of the two stays.
     (row,) = made.table(corpus / "en" / "existing" / "part-00000.parquet")
     assert (row["id"], row["text"]) == (ids[0], texts[0])
     gone = removed(corpus, made)
-    assert gone["d1"] == {"id": ids[1], "language": "en", "source": "existing", "origin": "d1",
-                          "reason": "near duplicate", "kept_id": ids[0]}
+    assert gone["d1"] == {
+        "id": ids[1],
+        "language": "en",
+        "source": "existing",
+        "origin": "d1",
+        "reason": "near duplicate",
+        "kept_id": ids[0],
+    }
     assert (gone["d2"]["reason"], gone["d2"]["kept_origin"], gone["d2"]["id"]) == ("exact duplicate", "d0", ids[0])
     assert (gone["d3"]["reason"], gone["d3"]["questions"]) == ("contaminated", ["q2", "q3"])
     assert (gone["d4"]["reason"], gone["d4"]["questions"]) == ("contaminated: too short after the cut", ["q1"])
     assert made.lines(corpus / "cut.jsonl") == [
-        {"id": ids[0], "id_before": ids[2], "language": "en", "source": "existing", "origin": "d2",
-         "characters": len(texts[2]) - start, "questions": ["q1"]}]
+        {
+            "id": ids[0],
+            "id_before": ids[2],
+            "language": "en",
+            "source": "existing",
+            "origin": "d2",
+            "characters": len(texts[2]) - start,
+            "questions": ["q1"],
+        }
+    ]
     manifest = made.manifest(corpus)
     assert manifest["cut"] == {"documents": 1, "characters": len(texts[2]) - start}
-    assert manifest["removed"] == {"contaminated": 1, "contaminated: too short after the cut": 1,
-                                   "exact duplicate": 1, "near duplicate": 1}
+    assert manifest["removed"] == {
+        "contaminated": 1,
+        "contaminated: too short after the cut": 1,
+        "exact duplicate": 1,
+        "near duplicate": 1,
+    }
     assert set(manifest["inputs"].values()) == {"data_collection/existing_corpora.py", DEDUPLICATE, DECONTAMINATE}
     assert sorted(manifest["parent"]) == sorted(manifest["inputs"])
     card = (corpus / "README.md").read_text(encoding="utf-8")
     assert "1 documents lost passages" in card and "- 1: near duplicate" in card
     assert run("check_corpus.py", corpus).returncode == 0
-    assert "reused" in run("build_corpus.py", corpus_input, "--duplicates", duplicates, "--contamination",
-                           contamination, "--out", corpus).stdout
+    assert (
+        "reused"
+        in run(
+            "build_corpus.py",
+            corpus_input,
+            "--duplicates",
+            duplicates,
+            "--contamination",
+            contamination,
+            "--out",
+            corpus,
+        ).stdout
+    )
 
 
-def test_every_document_that_came_in_is_in_the_corpus_or_in_the_list_of_removed(run, made, tmp_path, texts,
-                                                                                corpus_input, lists):
+def test_every_document_that_came_in_is_in_the_corpus_or_in_the_list_of_removed(
+    run, made, tmp_path, texts, corpus_input, lists
+):
     ids = [document_id(text) for text in texts]
-    contamination = lists[1]([{"id": ids[2], "action": "cut", "spans": [[0, 11]], "questions": []},
-                              {"id": ids[3], "action": "cut", "spans": [[0, len(texts[3])]], "questions": []}],
-                             corpus_input)
-    assert run("build_corpus.py", corpus_input, "--contamination", contamination, "--out",
-               tmp_path / "corpus").returncode == 0
+    contamination = lists[1](
+        [
+            {"id": ids[2], "action": "cut", "spans": [[0, 11]], "questions": []},
+            {"id": ids[3], "action": "cut", "spans": [[0, len(texts[3])]], "questions": []},
+        ],
+        corpus_input,
+    )
+    assert (
+        run("build_corpus.py", corpus_input, "--contamination", contamination, "--out", tmp_path / "corpus").returncode
+        == 0
+    )
     kept = [row["origin"] for file in (tmp_path / "corpus").glob("*/*/*.parquet") for row in made.table(file)]
     assert sorted([*kept, *removed(tmp_path / "corpus", made)]) == [f"d{i}" for i in range(5)]
     assert removed(tmp_path / "corpus", made)["d3"]["reason"] == "contaminated: nothing is left after the cut"
@@ -130,8 +200,9 @@ def test_of_several_documents_with_one_id_the_best_known_stays_cut(run, made, tm
     folders = sorted([tmp_path / "a", tmp_path / "b"], key=lambda folder: sha256(folder / "manifest.json"))
     decided = made.table(folders[0] / "en" / "part-00000.parquet")[0]["text"]  # as decontaminate.py reads them
     at = decided.upper().index("WHICH")
-    contamination = lists[1]([{"id": document_id(text), "action": "cut", "spans": [[at, len(decided)]],
-                               "questions": ["q"]}], *folders)
+    contamination = lists[1](
+        [{"id": document_id(text), "action": "cut", "spans": [[at, len(decided)]], "questions": ["q"]}], *folders
+    )
     for order in (folders, folders[::-1]):
         done = run("build_corpus.py", *order, "--contamination", contamination, "--out", tmp_path / "corpus")
         assert done.returncode == 0, done.stderr
@@ -151,8 +222,9 @@ def test_a_corpus_read_again_gives_the_same_bytes(run, made, tmp_path, corpus_in
     assert len([name for name in one if name.endswith(".parquet")]) == 2
 
 
-def test_lists_of_other_inputs_and_half_made_altered_or_foreign_ones_are_refused(run, made, tmp_path, texts,
-                                                                                corpus_input, lists):
+def test_lists_of_other_inputs_and_half_made_altered_or_foreign_ones_are_refused(
+    run, made, tmp_path, texts, corpus_input, lists
+):
     make_duplicates, make_contamination = lists
     ids = [document_id(text) for text in texts]
     good = make_duplicates([(ids[1], ids[0])], corpus_input)
@@ -165,6 +237,7 @@ def test_lists_of_other_inputs_and_half_made_altered_or_foreign_ones_are_refused
 
     def decisions(name, lines, **options):
         return make_contamination(lines, corpus_input, name=name, **options)
+
     drop = {"id": ids[0], "action": "drop", "spans": [], "questions": []}
     too_far = {"id": ids[0], "action": "cut", "spans": [[0, 10_000]], "questions": []}
     for arguments, message in (
@@ -179,11 +252,20 @@ def test_lists_of_other_inputs_and_half_made_altered_or_foreign_ones_are_refused
         (["--contamination", decisions("c2", [drop | {"action": "keep"}])], "decisions.jsonl:1: action 'keep'"),
         (["--contamination", decisions("c3", [drop | {"action": "cut"}])], "decisions.jsonl:1: action 'cut'"),
         (["--contamination", decisions("c4", [too_far])], "no [start, end) within"),
-        (["--contamination", decisions("c5", [drop], made_with=sha256(good / "duplicates.parquet"))],
-         "another list of duplicates"),
-        (["--contamination", decisions("c6", [drop], made_with=sha256(good / "duplicates.parquet")),
-          "--duplicates", make_duplicates([(ids[2], ids[0])], corpus_input, name="d2")], "another list of duplicates"),
-    ):  # fmt: skip
+        (
+            ["--contamination", decisions("c5", [drop], made_with=sha256(good / "duplicates.parquet"))],
+            "another list of duplicates",
+        ),
+        (
+            [
+                "--contamination",
+                decisions("c6", [drop], made_with=sha256(good / "duplicates.parquet")),
+                "--duplicates",
+                make_duplicates([(ids[2], ids[0])], corpus_input, name="d2"),
+            ],
+            "another list of duplicates",
+        ),
+    ):
         done = run("build_corpus.py", corpus_input, *arguments, "--out", tmp_path / "corpus")
         assert (done.returncode, message in done.stderr) == (2, True), (message, done.stderr)
         assert not (tmp_path / "corpus" / "manifest.json").exists()
@@ -202,8 +284,15 @@ def test_a_report_changes_nothing_and_says_so(run, made, tmp_path, corpus_input,
 def test_loss_spans_move_with_their_text_and_a_cut_through_them_removes_the_document():
     text = "Q: " + "What is given first in severe anaphylaxis of an adult person? " * 2 + "A: adrenaline by injection."
     at = text.index("adrenaline")
-    record = {"id": document_id(text), "text": text, "language": "en", "source": "web", "origin": "x",
-              "licence": "y", "loss_spans": [[at, at + 10]]}
+    record = {
+        "id": document_id(text),
+        "text": text,
+        "language": "en",
+        "source": "web",
+        "origin": "x",
+        "licence": "y",
+        "loss_spans": [[at, at + 10]],
+    }
     first = text.index(" What is given first in severe anaphylaxis", 10)
     after = cut_record(record, {"spans": [[first, first + 5], [at + 12, at + 14]], "questions": ["q"]})
     ((start, end),) = after["loss_spans"]

@@ -58,8 +58,9 @@ def test_lengths_are_those_of_real_short_documents(language):
 
 
 def test_generator_makes_the_same_tables_again(tmp_path):
-    subprocess.run([sys.executable, SAMPLE / "make_corpus_sample.py", "--out", tmp_path], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, SAMPLE / "make_corpus_sample.py", "--out", tmp_path], check=True, capture_output=True
+    )
     assert sorted(p.name for p in tmp_path.rglob("*.*")) == sorted(f"{language}.parquet" for language in LANGUAGES)
     for language in LANGUAGES:
         made = pq.read_table(tmp_path / "web" / f"{language}.parquet")
@@ -67,8 +68,12 @@ def test_generator_makes_the_same_tables_again(tmp_path):
 
 
 def test_generator_dry_run_writes_nothing(tmp_path):
-    done = subprocess.run([sys.executable, SAMPLE / "make_corpus_sample.py", "--out", tmp_path, "--dry-run"],
-                          check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, SAMPLE / "make_corpus_sample.py", "--out", tmp_path, "--dry-run"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert "dry run" in done.stdout
     assert not list(tmp_path.iterdir())
 
@@ -82,8 +87,9 @@ def test_generator_names_the_document_that_has_no_slug(tmp_path):
         shutil.copy(path, tmp_path / "sample" / "texts")
     damaged = tmp_path / "sample" / "texts" / "fr_general.txt"
     damaged.write_text(damaged.read_text(encoding="utf-8").replace("slug: logiciel-libre\n", ""), encoding="utf-8")
-    done = subprocess.run([sys.executable, tmp_path / "sample" / "make_corpus_sample.py"], capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "sample" / "make_corpus_sample.py"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "fr_general.txt" in done.stderr
     assert "slug" in done.stderr
@@ -117,8 +123,15 @@ def test_manifest_names_every_pdf_and_they_are_small():
 def test_counts_in_the_readme_are_those_of_the_files():
     text = (SAMPLE / "README.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| (\w\w) \| (\d+) \| (\d+) \| (\d+) \| 1 \| 1 \|$", text, flags=re.MULTILINE)
-    counted = [(language, len(rows_of(language)), len(texts_of(f"{language}_medical.txt")),
-                len(texts_of(f"{language}_general.txt"))) for language in LANGUAGES]
+    counted = [
+        (
+            language,
+            len(rows_of(language)),
+            len(texts_of(f"{language}_medical.txt")),
+            len(texts_of(f"{language}_general.txt")),
+        )
+        for language in LANGUAGES
+    ]
     assert [(language, *map(int, numbers)) for language, *numbers in table] == counted
     stated = re.findall(r"^\| `(\S+\.pdf)` \| (\w\w) \| (\w+) \| (\d) \|$", text, flags=re.MULTILINE)
     for (file, language, kind, pages), row in zip(stated, manifest_rows(), strict=True):

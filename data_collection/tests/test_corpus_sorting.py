@@ -47,30 +47,53 @@ def inputs(made, tmp_path_factory):
         text = f"{made.medical[code]} {number} " + made.long * dice.randrange(4)
         books.append({"id": "", "text": text, "language": code, "source": "textbook", "origin": f"{number}.pdf"})
         spans = [[0, 3]] if number % 9 == 0 else None
-        rows.append({"text": text + " At home.", "language": code if number % 50 else "pt", "origin": f"w{number}",
-                     "source": dice.choice(["web", "website"]), "licence": None, "loss_spans": spans})
+        rows.append(
+            {
+                "text": text + " At home.",
+                "language": code if number % 50 else "pt",
+                "origin": f"w{number}",
+                "source": dice.choice(["web", "website"]),
+                "licence": None,
+                "loss_spans": spans,
+            }
+        )
         if number % 3 == 0:
             rows.append(rows[-1] | {"text": rows[-1]["text"].upper() if number % 6 else text, "loss_spans": None})
     made.jsonl(base / "books" / "documents.jsonl", books)
     finish(base / "books", OCR, "documents.jsonl")
     (base / "web" / "en").mkdir(parents=True)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), base / "web" / "en" / "part-00000.parquet",
-                                row_group_size=200)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist(rows), base / "web" / "en" / "part-00000.parquet", row_group_size=200
+    )
     finish(base / "web", EXISTING, "en/part-00000.parquet")
-    decisions = [{"id": document_id(row["text"]), "action": "cut", "questions": ["q"],
-                  "spans": [[4, min(len(row["text"]), dice.choice([9, 150]))]]} for row in rows[::10]]
+    decisions = [
+        {
+            "id": document_id(row["text"]),
+            "action": "cut",
+            "questions": ["q"],
+            "spans": [[4, min(len(row["text"]), dice.choice([9, 150]))]],
+        }
+        for row in rows[::10]
+    ]
     made.jsonl(base / "lists" / "decisions.jsonl", list({d["id"]: d for d in decisions}.values()))
-    finish(base / "lists", "data_collection/decontaminate.py", "decisions.jsonl", arguments={"mode": "cut"},
-           inputs={sha256(base / "books" / "manifest.json"): OCR, sha256(base / "web" / "manifest.json"): EXISTING})
+    finish(
+        base / "lists",
+        "data_collection/decontaminate.py",
+        "decisions.jsonl",
+        arguments={"mode": "cut"},
+        inputs={sha256(base / "books" / "manifest.json"): OCR, sha256(base / "web" / "manifest.json"): EXISTING},
+    )
     return [base / "books", base / "web", "--contamination", base / "lists"]
 
 
 @pytest.fixture(scope="module")
 def contents(made):
     """What a corpus holds: all of its files, and of its manifest all but who made it."""
+
     def read(corpus: Path) -> tuple[dict, dict]:
         assert not (corpus / "parts").exists()
         return made.files(corpus), {k: v for k, v in made.manifest(corpus).items() if k != "provenance"}
+
     return read
 
 
@@ -94,11 +117,18 @@ def test_the_corpus_by_hand_has_what_this_file_is_about(wanted):
     assert len(files["cut.jsonl"].splitlines()) == manifest["cut"]["documents"]
 
 
-@pytest.mark.parametrize(("flags", "bucket_bytes"), [
-    (["--workers", 2], 128_000_000), ([*SMALL, "--workers", 1], 100_000), ([*SMALL, "--workers", 2], 3000),
-    (["--unit-mb", 2, "--workers", 2], 1_000_000)])
-def test_workers_unit_sizes_and_buckets_make_no_difference(run, inputs, wanted, contents, tmp_path, monkeypatch, flags,
-                                                          bucket_bytes):
+@pytest.mark.parametrize(
+    ("flags", "bucket_bytes"),
+    [
+        (["--workers", 2], 128_000_000),
+        ([*SMALL, "--workers", 1], 100_000),
+        ([*SMALL, "--workers", 2], 3000),
+        (["--unit-mb", 2, "--workers", 2], 1_000_000),
+    ],
+)
+def test_workers_unit_sizes_and_buckets_make_no_difference(
+    run, inputs, wanted, contents, tmp_path, monkeypatch, flags, bucket_bytes
+):
     monkeypatch.setattr("corpus_sorting.BUCKET_BYTES", bucket_bytes)
     done = run("build_corpus.py", inputs[1], inputs[0], *inputs[2:], "--out", tmp_path / "out", *flags)
     assert done.returncode == 0, done.stderr
@@ -109,18 +139,29 @@ def test_workers_unit_sizes_and_buckets_make_no_difference(run, inputs, wanted, 
 def test_of_equal_documents_of_different_units_the_first_ones_text_stays_and_is_cut(run, made, tmp_path, flags):
     place = {"language": "en", "source": "web", "origin": "x"}
     asked = f"{made.long} Which drug is first?"
-    texts = ["Fever and cough", asked, *(f"{number} {made.long * 600}" for number in range(6)),
-             "FEVER and  cough", asked.upper()]
+    texts = [
+        "Fever and cough",
+        asked,
+        *(f"{number} {made.long * 600}" for number in range(6)),
+        "FEVER and  cough",
+        asked.upper(),
+    ]
     rows = [{"text": text, **place, "loss_spans": None} for text in texts]
     rows.append({"text": "Rest in bed", **place, "loss_spans": [[0, 4]]})  # in the last unit only
     (tmp_path / "in" / "en").mkdir(parents=True)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "in" / "en" / "part-00000.parquet",
-                                row_group_size=2)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist(rows), tmp_path / "in" / "en" / "part-00000.parquet", row_group_size=2
+    )
     folder = finish(tmp_path / "in", EXISTING, "en/part-00000.parquet")
     decision = {"id": document_id(asked), "action": "cut", "spans": [[len(made.long), len(asked)]], "questions": []}
     made.jsonl(tmp_path / "lists" / "decisions.jsonl", [decision])
-    finish(tmp_path / "lists", "data_collection/decontaminate.py", "decisions.jsonl", arguments={"mode": "cut"},
-           inputs={sha256(folder / "manifest.json"): EXISTING})
+    finish(
+        tmp_path / "lists",
+        "data_collection/decontaminate.py",
+        "decisions.jsonl",
+        arguments={"mode": "cut"},
+        inputs={sha256(folder / "manifest.json"): EXISTING},
+    )
     done = run("build_corpus.py", folder, "--contamination", tmp_path / "lists", "--out", tmp_path / "out", *flags)
     assert done.returncode == 0, done.stderr
     assert ("units: 1\n" in done.stdout) == (not flags)
@@ -144,8 +185,9 @@ def test_shards_in_any_order_make_the_corpus_of_one_run(run, inputs, wanted, con
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("begun", ["units/00001.json", "corpus/removed.jsonl"])
-def test_a_run_killed_while_it_sorts_or_writes_goes_on_to_the_same_bytes(run, made, inputs, wanted, contents, tmp_path,
-                                                                        begun, workers):
+def test_a_run_killed_while_it_sorts_or_writes_goes_on_to_the_same_bytes(
+    run, made, inputs, wanted, contents, tmp_path, begun, workers
+):
     out = tmp_path / "out"
     arguments = [*inputs, "--out", out, *SMALL, "--workers", workers]
     assert made.start_and_kill("build_corpus.py", arguments, (out / "parts" / begun).exists)
@@ -175,8 +217,11 @@ def test_a_second_run_at_work_is_refused_another_shard_is_not(run, inputs, tmp_p
             done = run(*arguments, *flags)
             assert (done.returncode, "another run is at work" in done.stderr) == (2, True), done.stderr
     with only_run(out, (1, 3)):
-        for flags, message in (([], "another run is at work"), (["--shard", "1/3"], "another run is at work"),
-                               (["--shard", "1/2"], "another number of shards")):
+        for flags, message in (
+            ([], "another run is at work"),
+            (["--shard", "1/3"], "another run is at work"),
+            (["--shard", "1/2"], "another number of shards"),
+        ):
             done = run(*arguments, *flags)
             assert (done.returncode, message in done.stderr) == (2, True), done.stderr
         assert run(*arguments, "--shard", "2/3").returncode == 0
@@ -191,11 +236,18 @@ def test_an_unfinished_run_in_other_units_is_refused_a_finished_one_reused(run, 
     assert "reused" in run(*arguments, "--unit-mb", 2, "--workers", 2).stdout
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--shard", "3/2"], "3/2: expected i/n"), (["--shard", "0/0"], "0/0: expected i/n"),
-    (["--shard", "-1/2"], "expected"), (["--shard", "1"], "1: expected i/n"),
-    (["--unit-mb", 0], "--unit-mb 0: at least"), (["--workers", 0], "--workers 0: at least"),
-    (["--shard", "0/2", "--upload", "me/it"], "without --shard")])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--shard", "3/2"], "3/2: expected i/n"),
+        (["--shard", "0/0"], "0/0: expected i/n"),
+        (["--shard", "-1/2"], "expected"),
+        (["--shard", "1"], "1: expected i/n"),
+        (["--unit-mb", 0], "--unit-mb 0: at least"),
+        (["--workers", 0], "--workers 0: at least"),
+        (["--shard", "0/2", "--upload", "me/it"], "without --shard"),
+    ],
+)
 def test_bad_values_of_units_shards_and_workers_are_named(run, inputs, tmp_path, monkeypatch, flags, message):
     monkeypatch.setenv("HF_TOKEN", "none")
     done = run("build_corpus.py", *inputs, "--out", tmp_path / "out", *flags)
@@ -211,8 +263,9 @@ def test_the_plan_says_the_units_and_writes_nothing(run, inputs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_process_that_is_ended_from_outside_is_named_and_the_same_command_goes_on(run, inputs, wanted, contents,
-                                                                                   tmp_path, monkeypatch):
+def test_a_process_that_is_ended_from_outside_is_named_and_the_same_command_goes_on(
+    run, inputs, wanted, contents, tmp_path, monkeypatch
+):
     def end(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -51,13 +51,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer({"error": "Invalid username or password."}, 401)
         elif path == "/api/repos/create":
             self.hub.created.append(json.loads(body))
-            self.answer({"url": f"{self.hub.url}/datasets/me/corpus", "name": "me/corpus"},
-                        200 if len(self.hub.created) == 1 else 409)
+            self.answer(
+                {"url": f"{self.hub.url}/datasets/me/corpus", "name": "me/corpus"},
+                200 if len(self.hub.created) == 1 else 409,
+            )
         elif path == "/api/validate-yaml":
             self.answer({"errors": [], "warnings": []})
         elif path.endswith("/preupload/main"):
-            self.answer({"files": [{"path": f["path"], "shouldIgnore": False, "uploadMode": "lfs" if f["path"].endswith(
-                (".parquet", ".png")) else "regular"} for f in json.loads(body)["files"]]})
+            self.answer(
+                {
+                    "files": [
+                        {
+                            "path": f["path"],
+                            "shouldIgnore": False,
+                            "uploadMode": "lfs" if f["path"].endswith((".parquet", ".png")) else "regular",
+                        }
+                        for f in json.loads(body)["files"]
+                    ]
+                }
+            )
         elif path.endswith(".git/info/lfs/objects/batch"):
             self.answer({"transfer": "basic", "objects": [self.wanted(o) for o in json.loads(body)["objects"]]})
         elif path.endswith("/commit/main"):
@@ -68,8 +80,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def wanted(self, one: dict) -> dict:
         if one["oid"] in self.hub.store:
             return {"oid": one["oid"], "size": one["size"]}
-        return {"oid": one["oid"], "size": one["size"],
-                "actions": {"upload": {"href": f"{self.hub.url}/store/{one['oid']}", "header": {}}}}
+        return {
+            "oid": one["oid"],
+            "size": one["size"],
+            "actions": {"upload": {"href": f"{self.hub.url}/store/{one['oid']}", "header": {}}},
+        }
 
     def commit(self, lines: list[dict]) -> None:
         import base64
@@ -84,8 +99,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             elif line["key"] == "deletedFile":
                 del self.hub.files[value["path"]]
         self.hub.commits.append(sorted(self.hub.files))
-        self.answer({"success": True, "commitOid": COMMIT, "hookOutput": "",
-                     "commitUrl": f"{self.hub.url}/datasets/me/corpus/commit/{COMMIT}"})
+        self.answer(
+            {
+                "success": True,
+                "commitOid": COMMIT,
+                "hookOutput": "",
+                "commitUrl": f"{self.hub.url}/datasets/me/corpus/commit/{COMMIT}",
+            }
+        )
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -103,9 +124,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if "/tree/" in path:
             self.answer([{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in sorted(self.hub.files)])
         else:
-            self.answer({"id": "me/corpus", "sha": COMMIT, "siblings": [{"rfilename": n} for n in self.hub.files],
-                         "private": self.hub.private, "gated": False, "disabled": False, "downloads": 0, "likes": 0,
-                         "tags": []})
+            self.answer(
+                {
+                    "id": "me/corpus",
+                    "sha": COMMIT,
+                    "siblings": [{"rfilename": n} for n in self.hub.files],
+                    "private": self.hub.private,
+                    "gated": False,
+                    "disabled": False,
+                    "downloads": 0,
+                    "likes": 0,
+                    "tags": [],
+                }
+            )
 
     def answer(self, value, status: int = 200, headers: dict | None = None) -> None:
         content = json.dumps(value).encode()
@@ -129,11 +160,21 @@ def corpus(run, made, tmp_path):
 
 
 def upload(made, hub: Hub, arguments: list, token: str = TOKEN, home=None) -> subprocess.CompletedProcess:
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home or "/nowhere"),
-                                "HF_TOKEN": token, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = os.environ | {
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(home or "/nowhere"),
+        "HF_TOKEN": token,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
     environment.pop("HF_HUB_OFFLINE", None)
-    return subprocess.run([sys.executable, made.stage / "build_corpus.py", *map(str, arguments)], env=environment,
-                          capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, made.stage / "build_corpus.py", *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_an_interrupted_upload_is_finished_by_the_same_command_and_sends_nothing_twice(made, corpus, tmp_path):

@@ -1,6 +1,5 @@
 """The corpus's dataset card: its header as the hub reads it, the numbers in its tables, tokens, and its picture."""
 
-
 import pytest
 import yaml
 
@@ -10,8 +9,10 @@ from corpus_tokens import PIECE_CHARACTERS, pieces_of
 
 @pytest.fixture
 def documents(run, made, tmp_path):
-    rows = [{"text": text, "language": iso, "source": "textbook" if iso == "zh" else "existing", "licence": "CC0 | <b>"}
-            for iso, text in made.medical.items()]
+    rows = [
+        {"text": text, "language": iso, "source": "textbook" if iso == "zh" else "existing", "licence": "CC0 | <b>"}
+        for iso, text in made.medical.items()
+    ]
     made.jsonl(tmp_path / "docs.jsonl", rows)
     assert run("existing_corpora.py", tmp_path / "docs.jsonl", "--out", tmp_path / "docs").returncode == 0
     return tmp_path / "docs"
@@ -70,8 +71,9 @@ def test_tokens_are_counted_by_the_tokenizer_named_special_ones_left_out(run, ma
     assert run("check_corpus.py", tmp_path / "a").returncode == 0
     # The same tokenizer elsewhere is the same; without it, or with another, it is another corpus's card.
     tokenizer.rename(tmp_path / "elsewhere").joinpath("tokenizer.json").rename(tmp_path / "words")
-    assert "reused" in run("build_corpus.py", documents, "--out", tmp_path / "a", "--tokenizer",
-                           tmp_path / "words").stdout
+    assert (
+        "reused" in run("build_corpus.py", documents, "--out", tmp_path / "a", "--tokenizer", tmp_path / "words").stdout
+    )
     assert run("build_corpus.py", documents, "--out", tmp_path / "a").returncode == 2
     plain = run("build_corpus.py", documents, "--out", tmp_path / "b")
     assert plain.returncode == 0
@@ -94,8 +96,10 @@ def test_long_texts_are_counted_in_pieces_that_are_the_text():
 def test_the_picture_shows_what_it_says_and_has_the_same_bytes_each_time(tmp_path):
     from PIL import Image
 
-    counts = {"en": {"web": {"characters": 4_000_000}, "textbook": {"characters": 2_000_000}},
-              "ar": {"website": {"characters": 1_000_000}}}
+    counts = {
+        "en": {"web": {"characters": 4_000_000}, "textbook": {"characters": 2_000_000}},
+        "ar": {"website": {"characters": 1_000_000}},
+    }
     draw_corpus(counts, None, tmp_path / "a.png")
     draw_corpus(counts, None, tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

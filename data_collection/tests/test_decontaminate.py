@@ -28,6 +28,7 @@ def finished(tmp_path):
     def make(name: str, texts: list[str], language: str = "en"):
         bench_decontaminate.write_folder(tmp_path / name, language, texts)
         return tmp_path / name
+
     return make
 
 
@@ -35,12 +36,16 @@ def finished(tmp_path):
 def benchmark(made, tmp_path):
     def make(name: str, rows: list):
         return made.jsonl(tmp_path / name / "English.jsonl", rows).parent
+
     return make
 
 
-QUESTION = {"question": "Which nerve is compressed at the wrist in carpal tunnel syndrome?", "answer_idx": "B",
-            "options": {"A": "The ulnar nerve", "B": "The median nerve", "C": "The radial nerve"},
-            "rationale": "The median nerve passes under the flexor retinaculum together with the tendons."}
+QUESTION = {
+    "question": "Which nerve is compressed at the wrist in carpal tunnel syndrome?",
+    "answer_idx": "B",
+    "options": {"A": "The ulnar nerve", "B": "The median nerve", "C": "The radial nerve"},
+    "rationale": "The median nerve passes under the flexor retinaculum together with the tendons.",
+}
 ASKED = "Which nerve is compressed at the wrist in carpal tunnel syndrome?"
 
 
@@ -71,15 +76,22 @@ def test_no_text_without_a_question_is_flagged(sample, made):
 
 
 def test_generic_questions_are_found_with_their_options_only(benchmark):
-    rows = [{"question": "Which of the following statements is true?", "answer_idx": "A",
-             "options": {"A": "The spleen filters old red blood cells.", "B": "Bile is made in the gallbladder."}},
-            {"question": "What is correct?", **GENERIC}]
+    rows = [
+        {
+            "question": "Which of the following statements is true?",
+            "answer_idx": "A",
+            "options": {"A": "The spleen filters old red blood cells.", "B": "Bile is made in the gallbladder."},
+        },
+        {"question": "What is correct?", **GENERIC},
+    ]
     index = build_index(read_benchmarks([benchmark("b", rows)]).questions)
     assert sorted(index.searchable()) == ["never", "with options"]
     finder = Finder(index)
     assert finder.find("Which of the following statements is true? What is correct? Yes, no.") == []
-    both = "Which of the following statements is true? Bile is made in the gallbladder; the spleen filters old red " \
-           "blood cells."
+    both = (
+        "Which of the following statements is true? Bile is made in the gallbladder; the spleen filters old red "
+        "blood cells."
+    )
     assert [one.found_by for one in finder.find(both)] == ["stem and options"]
 
 
@@ -91,11 +103,19 @@ def test_one_word_more_or_another_is_another_question(benchmark):
 
 
 def test_the_phrases_of_a_question_far_apart_or_in_another_order_are_not_the_question(benchmark, made):
-    phrases = ["A woman with rheumatoid arthritis", "has taken methotrexate for seven years",
-               "and now coughs without sputum", "while her chest radiograph shows", "diffuse interstitial shadows",
-               "Which drug reaction explains these findings best?"]
-    question = {"question": " ".join(phrases), "answer_idx": "A",
-                "options": {"A": "Pneumonitis from the drug", "B": "Bacterial pneumonia", "C": "Heart failure"}}
+    phrases = [
+        "A woman with rheumatoid arthritis",
+        "has taken methotrexate for seven years",
+        "and now coughs without sputum",
+        "while her chest radiograph shows",
+        "diffuse interstitial shadows",
+        "Which drug reaction explains these findings best?",
+    ]
+    question = {
+        "question": " ".join(phrases),
+        "answer_idx": "A",
+        "options": {"A": "Pneumonitis from the drug", "B": "Bacterial pneumonia", "C": "Heart failure"},
+    }
     finder = Finder(build_index(read_benchmarks([benchmark("b", [question])]).questions))
     assert finder.find(f"{made.long} {' '.join(phrases)} {made.long}")
     assert not finder.find(f" {made.long} ".join(phrases))
@@ -103,8 +123,10 @@ def test_the_phrases_of_a_question_far_apart_or_in_another_order_are_not_the_que
 
 
 def test_the_lists_say_where_a_question_stands_and_meet_the_readers_contract(run, made, finished, benchmark, tmp_path):
-    planted_text = f"Intro.  {QUESTION['question']}\nA) The radial nerve B) The median nerve C) The ulnar nerve\n" \
-                   f"{QUESTION['rationale']} And so on."
+    planted_text = (
+        f"Intro.  {QUESTION['question']}\nA) The radial nerve B) The median nerve C) The ulnar nerve\n"
+        f"{QUESTION['rationale']} And so on."
+    )
     folder = finished("in", [planted_text, made.long, planted_text.upper()])
     bench = benchmark("Test", [QUESTION, {"question": "Does aspirin inhibit platelets?", **GENERIC}])
     done = run("decontaminate.py", folder, "--benchmark", bench, "--mode", "cut", "--out", tmp_path / "out")
@@ -113,18 +135,27 @@ def test_the_lists_say_where_a_question_stands_and_meet_the_readers_contract(run
     [line], [match] = (made.lines(tmp_path / "out" / f"{name}.jsonl") for name in ("contamination", "matches"))
     question = read_benchmarks([bench]).questions
     name = next(q["id"] for q in question if q["question"] == QUESTION["question"])
-    assert line == {"question_id": name, "language": "en", "coverage": 1.0, "documents": 1, "mode": "cut",
-                    "found_by": "stem"}
+    assert line == {
+        "question_id": name,
+        "language": "en",
+        "coverage": 1.0,
+        "documents": 1,
+        "mode": "cut",
+        "found_by": "stem",
+    }
     assert match["document"] == document_id(planted_text)  # in capitals it is the same document
     start, end = match["span"]
-    assert planted_text[start:end] == planted_text[8:-len(" And so on.")]
+    assert planted_text[start:end] == planted_text[8 : -len(" And so on.")]
     [decision] = made.lines(tmp_path / "out" / "decisions.jsonl")
     assert cut_text(planted_text, decision["spans"]) == "Intro.   And so on."
     assert decision["questions"] == [name]
     manifest = made.manifest(tmp_path / "out")
     import hashlib
-    assert manifest["benchmark"]["Test/English.jsonl"]["sha256"] == hashlib.sha256(
-        (bench / "English.jsonl").read_bytes()).hexdigest()
+
+    assert (
+        manifest["benchmark"]["Test/English.jsonl"]["sha256"]
+        == hashlib.sha256((bench / "English.jsonl").read_bytes()).hexdigest()
+    )
     assert list(manifest["inputs"].values()) == ["data_collection/ocr.py"]
     assert run("check_contamination.py", tmp_path / "out").returncode == 0
 
@@ -152,28 +183,42 @@ def test_a_question_that_stands_twice_in_a_document_is_cut_twice(benchmark, made
 def test_documents_in_another_language_than_declared_are_searched_too(run, made, finished, tmp_path, sample):
     question = next(q for q in sample.questions if q["language"] == "ja" and len(q["question"]) > 60)
     folder = finished("in", [f"{made.long} {question['question']}"], "en")
-    assert run("decontaminate.py", folder, "--benchmark", bench_decontaminate.SAMPLE, "--out",
-               tmp_path / "out").returncode == 0
+    assert (
+        run("decontaminate.py", folder, "--benchmark", bench_decontaminate.SAMPLE, "--out", tmp_path / "out").returncode
+        == 0
+    )
     [match] = made.lines(tmp_path / "out" / "matches.jsonl")
     assert (match["language"], match["document_language"]) == ("ja", "en")
 
 
 def test_questions_of_test_that_stand_in_train_are_told(run, made, benchmark, tmp_path):
-    other = {"question": "Which artery supplies the inferior wall of the left ventricle in most people?",
-             "options": {"A": "The right coronary artery", "B": "The circumflex artery"}, "answer_idx": "A"}
+    other = {
+        "question": "Which artery supplies the inferior wall of the left ventricle in most people?",
+        "options": {"A": "The right coronary artery", "B": "The circumflex artery"},
+        "answer_idx": "A",
+    }
     train, test = benchmark("Train", [QUESTION | {"answer_idx": "A"}]), benchmark("Test", [QUESTION, other])
     done = run("decontaminate.py", "--benchmark-as-documents", train, "--benchmark", test, "--out", tmp_path / "out")
     assert "| Test/English.jsonl | en | 2 | 1 (50.0 %) |" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(("line", "said"), [
-    ('{"question": "Why?"', "English.jsonl:2: not JSON"),
-    ('{"question": "Why?", "options": {"A": "x", "C": "y"}, "answer_idx": "A"}', "English.jsonl:2: options"),
-    ('{"question": "Why?", "options": {"A": "x", "B": "y"}, "answer_idx": "D"}', "English.jsonl:2: answer_idx"),
-])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"question": "Why?"', "English.jsonl:2: not JSON"),
+        ('{"question": "Why?", "options": {"A": "x", "C": "y"}, "answer_idx": "A"}', "English.jsonl:2: options"),
+        ('{"question": "Why?", "options": {"A": "x", "B": "y"}, "answer_idx": "D"}', "English.jsonl:2: answer_idx"),
+    ],
+)
 def test_a_broken_line_of_a_benchmark_is_named_and_nothing_written(run, finished, benchmark, tmp_path, line, said):
-    done = run("decontaminate.py", finished("in", ["text"]), "--benchmark", benchmark("b", [QUESTION, line]), "--out",
-               tmp_path / "out")
+    done = run(
+        "decontaminate.py",
+        finished("in", ["text"]),
+        "--benchmark",
+        benchmark("b", [QUESTION, line]),
+        "--out",
+        tmp_path / "out",
+    )
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "out").exists()
@@ -201,8 +246,15 @@ def test_half_made_inputs_changed_benchmarks_and_wrong_flags_are_refused(run, fi
 
 
 def test_a_dry_run_writes_nothing(run, finished, benchmark, tmp_path):
-    done = run("decontaminate.py", finished("in", [ASKED]), "--benchmark", benchmark("b", [QUESTION]), "--out",
-               tmp_path / "out", "--dry-run")
+    done = run(
+        "decontaminate.py",
+        finished("in", [ASKED]),
+        "--benchmark",
+        benchmark("b", [QUESTION]),
+        "--out",
+        tmp_path / "out",
+        "--dry-run",
+    )
     assert (done.returncode, "1 different questions" in done.stdout, (tmp_path / "out").exists()) == (0, True, False)
 
 
@@ -217,16 +269,19 @@ def test_what_deduplicate_removes_is_passed_over(run, made, finished, benchmark,
     assert made.manifest(out)["left_out_as_duplicates"] == 1
 
 
-def test_the_lists_are_the_same_whatever_the_workers_the_shards_the_order_and_a_kill(run, made, finished, benchmark,
-                                                                                   tmp_path):
+def test_the_lists_are_the_same_whatever_the_workers_the_shards_the_order_and_a_kill(
+    run, made, finished, benchmark, tmp_path
+):
     texts = [f"Chapter {i}. {made.long} {ASKED if i % 3 == 0 else ''} Page {i}." for i in range(3000)]
     one, two, bench = finished("one", texts[:1500]), finished("two", texts[1500:]), benchmark("b", [QUESTION])
     flags = ["--benchmark", bench, "--mode", "cut", "--unit-mb", 1]
     whole, sharded, killed = (tmp_path / name for name in ("whole", "sharded", "killed"))
     assert run("decontaminate.py", one, two, *flags, "--out", whole, "--workers", 1).returncode == 0
     for shard in ("1/2", "0/2"):
-        assert run("decontaminate.py", two, one, *flags, "--out", sharded, "--workers", 2, "--shard",
-                   shard).returncode == 0
+        assert (
+            run("decontaminate.py", two, one, *flags, "--out", sharded, "--workers", 2, "--shard", shard).returncode
+            == 0
+        )
     arguments = [one, two, *flags, "--out", killed, "--workers", 1]
     assert made.start_and_kill("decontaminate.py", arguments, lambda: list(killed.glob("parts/0*.json")))
     assert not (killed / "manifest.json").exists()
@@ -240,8 +295,14 @@ def test_the_examples_of_the_format_are_accepted_and_refused(run, made, finished
     page = (made.stage / "FORMAT.md").read_text(encoding="utf-8")
     examples = re.findall(r"```jsonl (valid|invalid) contamination ?(\w*)\n(.*?)\n```", page, re.DOTALL)
     assert [kind for kind, _, _ in examples] == ["valid", "invalid", "invalid", "invalid"]
-    run("decontaminate.py", finished("in", [ASKED]), "--benchmark", benchmark("b", [QUESTION]), "--out",
-        tmp_path / "out")
+    run(
+        "decontaminate.py",
+        finished("in", [ASKED]),
+        "--benchmark",
+        benchmark("b", [QUESTION]),
+        "--out",
+        tmp_path / "out",
+    )
     for kind, field, line in examples:
         folder = shutil.copytree(tmp_path / "out", tmp_path / f"{kind}{field}")
         (folder / "contamination.jsonl").write_text(line + "\n")
@@ -262,9 +323,20 @@ def test_exam_texts_of_the_real_documents_are_found(real_data, tmp_path, made):
 
     from contamination_match import CHARACTERS, tokens
 
-    done = subprocess.run([sys.executable, made.root / "mmedbench" / "prepare.py", real_data / "sources",
-                           "--english-benchmarks", "--out", tmp_path / "bench"], capture_output=True, text=True,
-                          env=os.environ, check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            made.root / "mmedbench" / "prepare.py",
+            real_data / "sources",
+            "--english-benchmarks",
+            "--out",
+            tmp_path / "bench",
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=False,
+    )
     assert done.returncode in (0, 3), done.stderr
     names = ("Train", "Dev", "Test", "English_benchmarks")
     folders = [tmp_path / "bench" / name for name in names if (tmp_path / "bench" / name).is_dir()]
@@ -272,9 +344,15 @@ def test_exam_texts_of_the_real_documents_are_found(real_data, tmp_path, made):
     finder = Finder(build_index(questions))
     rows = pyarrow.parquet.read_table(real_data / "filter_text" / "ja.parquet").to_pylist()
     squeezed = ["".join(t.text for t in tokens(q["question"], CHARACTERS)) for q in questions if q["language"] == "ja"]
-    contained = [row for row in rows if any(
-        len(stem) > 40 and stem in text for text in ["".join(t.text for t in tokens(row["text"], CHARACTERS))]
-        for stem in squeezed)]
+    contained = [
+        row
+        for row in rows
+        if any(
+            len(stem) > 40 and stem in text
+            for text in ["".join(t.text for t in tokens(row["text"], CHARACTERS))]
+            for stem in squeezed
+        )
+    ]
     assert len(contained) > 100
     assert [row["source"] for row in contained if not finder.find(row["text"])] == []
     igakuqa = [row for row in rows if "IgakuQA" in row["source"]]
@@ -296,13 +374,25 @@ def test_the_contexts_of_the_real_test_set_are_found_with_no_further_flag(real_d
 
     import pyarrow.parquet
 
-    done = subprocess.run([sys.executable, made.root / "mmedbench" / "prepare.py", real_data / "sources", "--out",
-                           tmp_path / "bench"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, made.root / "mmedbench" / "prepare.py", real_data / "sources", "--out", tmp_path / "bench"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode in (0, 3), done.stderr
     rows = pyarrow.parquet.read_table(real_data / "filter_text" / "ru.parquet").to_pylist()
     bench_decontaminate.write_folder(tmp_path / "in", "ru", [row["text"] for row in rows])
-    done = run("decontaminate.py", tmp_path / "in", "--benchmark", tmp_path / "bench" / "Test", "--out",
-               tmp_path / "out", "--workers", 1)
+    done = run(
+        "decontaminate.py",
+        tmp_path / "in",
+        "--benchmark",
+        tmp_path / "bench" / "Test",
+        "--out",
+        tmp_path / "out",
+        "--workers",
+        1,
+    )
     assert done.returncode == 0, done.stderr
     found = made.lines(tmp_path / "out" / "contamination.jsonl")
     assert len({m["document"] for m in made.lines(tmp_path / "out" / "matches.jsonl")}) >= 54

@@ -63,8 +63,9 @@ def large(tmp_path, made):
             rows.append(row(text.upper(), "fr", url="https://example.org/again"))
     dice.shuffle(rows)
     half = len(rows) // 2
-    return [put_folder(tmp_path / name, part, group_rows=50) for name, part in (("one", rows[:half]),
-                                                                                ("two", rows[half:]))]
+    return [
+        put_folder(tmp_path / name, part, group_rows=50) for name, part in (("one", rows[:half]), ("two", rows[half:]))
+    ]
 
 
 def test_planted_copies_are_found_in_all_languages_and_less_similar_ones_are_not(planted, run, made, tmp_path):
@@ -116,14 +117,29 @@ def test_kept_are_first_the_better_source_then_the_longer_text_then_the_less_id(
 def test_exact_duplicates_are_counted_and_each_id_is_handled_once(run, made, tmp_path):
     """Of equal texts the origin is that of the one which build_corpus.py keeps: best source, then first origin."""
     text = shuffled_text(made, "en", random.Random(4))
-    web = put_folder(tmp_path / "web", [
-        row(text, url="b"), row(text.upper(), url="a"), row(text, url="c"), row(text + " and more"), row("..."),
-        row("!"), row("... "),
-    ])  # fmt: skip
+    web = put_folder(
+        tmp_path / "web",
+        [
+            row(text, url="b"),
+            row(text.upper(), url="a"),
+            row(text, url="c"),
+            row(text + " and more"),
+            row("..."),
+            row("!"),
+            row("... "),
+        ],
+    )
     done = run("deduplicate.py", web, "--out", tmp_path / "out")
     counts = made.manifest(tmp_path / "out")["counts"]["en"]
-    assert counts == {"documents": 7, "exact_duplicates": 3, "without_words": 2, "compared": 2, "near_duplicates": 1,
-                      "clusters": 1, "kept_apart": 0}  # fmt: skip
+    assert counts == {
+        "documents": 7,
+        "exact_duplicates": 3,
+        "without_words": 2,
+        "compared": 2,
+        "near_duplicates": 1,
+        "clusters": 1,
+        "kept_apart": 0,
+    }
     assert "7 documents, 3 exact duplicates, 1 near duplicates in 1 clusters, 2 without words" in done.stdout
     (entry,) = found(made, tmp_path / "out").values()
     assert entry["id"] == document_id(text) and entry["origin"] == "a"
@@ -166,8 +182,23 @@ def test_order_of_inputs_units_workers_and_shards_make_no_difference(large, run,
     done = run("deduplicate.py", two, one, "--out", tmp_path / "other", "--workers", 2, "--unit-mb", 1)
     assert "signatures of units: 4 of 4" in done.stdout or "signatures of units: 3 of 3" in done.stdout
     assert made.files(tmp_path / "other") == wanted
-    shards = [run("deduplicate.py", one, two, "--out", tmp_path / "shards", "--unit-mb", 1, "--shard", f"{shard}/3",
-                  "--workers", 1) for _ in range(2) for shard in range(3)]  # fmt: skip
+    shards = [
+        run(
+            "deduplicate.py",
+            one,
+            two,
+            "--out",
+            tmp_path / "shards",
+            "--unit-mb",
+            1,
+            "--shard",
+            f"{shard}/3",
+            "--workers",
+            1,
+        )
+        for _ in range(2)
+        for shard in range(3)
+    ]
     assert [done.returncode for done in shards] == [0] * 6
     assert "start all shards again" in shards[0].stdout and "near duplicates in" in shards[-1].stdout
     assert made.files(tmp_path / "shards") == wanted
@@ -231,12 +262,16 @@ def test_bad_inputs_are_named(planted, run, made, tmp_path):
     (cut / "en" / "part-00000.parquet").write_bytes(b"PAR1")
     empty = write_finished_folder(tmp_path / "empty", {})
     cases = [
-        ([half], [], "half-made"), ([cut], [], "is not the file its manifest describes"),
-        ([tmp_path / "nowhere"], [], "is not a folder"), ([folder, folder], [], "given twice"),
-        ([empty], [], "nothing to compare"), ([folder], ["--threshold", 0.3], "from 0.5 to 1"),
-        ([folder], ["--workers", 0], "at least 1"), ([folder], ["--out", folder / "out"], "lies inside the input"),
+        ([half], [], "half-made"),
+        ([cut], [], "is not the file its manifest describes"),
+        ([tmp_path / "nowhere"], [], "is not a folder"),
+        ([folder, folder], [], "given twice"),
+        ([empty], [], "nothing to compare"),
+        ([folder], ["--threshold", 0.3], "from 0.5 to 1"),
+        ([folder], ["--workers", 0], "at least 1"),
+        ([folder], ["--out", folder / "out"], "lies inside the input"),
         ([folder], ["--shard", "4/3"], "shard"),
-    ]  # fmt: skip
+    ]
     for inputs, flags, message in cases:
         done = run("deduplicate.py", *inputs, *out, *flags)
         assert done.returncode == 2 and message in done.stderr, (message, done.stderr)

@@ -13,8 +13,10 @@ import zstandard
 def web(tmp_path, made):
     """A folder of web text in three languages, with an address and a number per document."""
     for language in ("en", "fr", "zh"):
-        rows = [{"text": made.medical[language], "url": f"https://example.org/{language}/1", "n": 1},
-                {"text": made.general[language], "url": f"https://example.org/{language}/2", "n": 2}]
+        rows = [
+            {"text": made.medical[language], "url": f"https://example.org/{language}/1", "n": 1},
+            {"text": made.general[language], "url": f"https://example.org/{language}/2", "n": 2},
+        ]
         made.parquet(tmp_path / "web" / f"{language}.parquet", rows)
     return tmp_path / "web"
 
@@ -32,9 +34,17 @@ def test_medical_documents_are_kept_with_all_their_columns(run, made, web, tmp_p
     manifest = made.manifest(tmp_path / "out")
     assert manifest["stage"] == "data_collection/filter.py"
     assert {k: v for k, v in manifest["counts"]["en"].items() if v} == {
-        "kept": 1, "too_few_keywords": 1, "read": 2, "kept_characters": len(made.medical["en"])}
-    assert set(manifest["files"]) == {"en/part-00000.parquet", "fr/part-00000.parquet", "zh/part-00000.parquet",
-                                      "failures.jsonl"}
+        "kept": 1,
+        "too_few_keywords": 1,
+        "read": 2,
+        "kept_characters": len(made.medical["en"]),
+    }
+    assert set(manifest["files"]) == {
+        "en/part-00000.parquet",
+        "fr/part-00000.parquet",
+        "zh/part-00000.parquet",
+        "failures.jsonl",
+    }
     assert not (tmp_path / "out" / "parts").exists()
 
 
@@ -56,14 +66,29 @@ def test_a_second_run_is_reused_and_another_setting_is_refused(run, web, tmp_pat
 
 def test_every_document_is_counted_under_one_reason(run, made, tmp_path):
     long_text = made.medical["en"] + " " + made.general["en"] * 40
-    texts = [made.medical["en"], made.general["en"], long_text, made.medical["en"], None, "", " \n",
-             made.medical["fr"] + " (asthma, insulin, biopsy)"]
+    texts = [
+        made.medical["en"],
+        made.general["en"],
+        long_text,
+        made.medical["en"],
+        None,
+        "",
+        " \n",
+        made.medical["fr"] + " (asthma, insulin, biopsy)",
+    ]
     made.parquet(tmp_path / "en.parquet", [{"text": t} for t in texts])
     done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--keep-rejected")
     assert done.returncode == 0, done.stderr
     counts = made.manifest(tmp_path / "out")["counts"]["en"]
     assert {k: v for k, v in counts.items() if v and k != "kept_characters"} == {
-        "kept": 2, "too_few_keywords": 1, "low_density": 1, "other_language": 1, "null": 1, "empty": 2, "read": 8}
+        "kept": 2,
+        "too_few_keywords": 1,
+        "low_density": 1,
+        "other_language": 1,
+        "null": 1,
+        "empty": 2,
+        "read": 8,
+    }
     rejected = made.table(tmp_path / "out" / "rejected" / "en" / "part-00000.parquet")
     assert [row["reason"] for row in rejected] == ["too_few_keywords", "low_density", "null", "empty", "empty"]
     assert [row["text"] for row in rejected] == [texts[1], texts[2], None, "", " \n"]
@@ -71,8 +96,10 @@ def test_every_document_is_counted_under_one_reason(run, made, tmp_path):
 
 def test_a_medical_document_in_another_language_is_set_aside(run, made, tmp_path):
     # Portuguese shares its medical stems with Spanish.
-    text = ("O paciente foi levado ao hospital com dor abdominal, febre e vômitos. O médico solicitou uma tomografia e "
-            "iniciou o tratamento com antibiótico; a cirurgia não foi necessária, e a infecção melhorou depois.")
+    text = (
+        "O paciente foi levado ao hospital com dor abdominal, febre e vômitos. O médico solicitou uma tomografia e "
+        "iniciou o tratamento com antibiótico; a cirurgia não foi necessária, e a infecção melhorou depois."
+    )
     made.parquet(tmp_path / "es.parquet", [{"text": text}, {"text": made.medical["es"]}])
     assert run("filter.py", tmp_path / "es.parquet", "--out", tmp_path / "out").returncode == 0
     (row,) = made.table(tmp_path / "out" / "other_language" / "es" / "part-00000.parquet")
@@ -81,32 +108,55 @@ def test_a_medical_document_in_another_language_is_set_aside(run, made, tmp_path
     assert made.manifest(tmp_path / "out")["counts"]["es"]["other_language"] == 1
 
 
-@pytest.mark.parametrize(("name", "pack"), [
-    ("en.jsonl", bytes), ("en.jsonl.gz", gzip.compress), ("en.jsonl.zst", zstandard.compress),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("en.jsonl", bytes),
+        ("en.jsonl.gz", gzip.compress),
+        ("en.jsonl.zst", zstandard.compress),
+    ],
+)
 def test_json_lines_are_read_plain_and_compressed_with_their_columns(run, made, tmp_path, name, pack):
-    rows = [{"text": made.medical["en"], "id": 7, "score": 0.5, "tags": ["a"], "mixed": 1},
-            {"text": made.medical["en"] + " Later.", "id": None, "mixed": "x"}]
+    rows = [
+        {"text": made.medical["en"], "id": 7, "score": 0.5, "tags": ["a"], "mixed": 1},
+        {"text": made.medical["en"] + " Later.", "id": None, "mixed": "x"},
+    ]
     (tmp_path / name).write_bytes(pack("".join(json.dumps(r) + "\n" for r in rows).encode()))
     done = run("filter.py", tmp_path / name, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     kept = made.table(tmp_path / "out" / "en" / "part-00000.parquet")
     assert [(r["id"], r["score"], r["tags"], r["mixed"]) for r in kept] == [
-        ("7", 0.5, '["a"]', "1"), (f"{name}#1", None, None, "x")]
+        ("7", 0.5, '["a"]', "1"),
+        (f"{name}#1", None, None, "x"),
+    ]
 
 
 def test_the_language_comes_from_the_name_the_folder_the_column_or_detection(run, made, tmp_path):
     web = tmp_path / "web"
     made.parquet(web / "fr.parquet", [{"text": made.medical["fr"]}])
     made.parquet(web / "ru" / "part-00000.parquet", [{"text": made.medical["ru"]}])
-    made.parquet(web / "by_column.parquet", [
-        {"text": made.medical["en"], "language": "EN"}, {"text": made.medical["zh"], "language": "zh-CN"},
-        {"text": made.medical["de"], "language": None}, {"text": made.medical["en"], "language": "pt"}])
+    made.parquet(
+        web / "by_column.parquet",
+        [
+            {"text": made.medical["en"], "language": "EN"},
+            {"text": made.medical["zh"], "language": "zh-CN"},
+            {"text": made.medical["de"], "language": None},
+            {"text": made.medical["en"], "language": "pt"},
+        ],
+    )
     made.parquet(web / "mixed.parquet", [{"text": made.medical["ja"]}, {"text": made.medical["ar"]}])
     assert run("filter.py", web, "--out", tmp_path / "out").returncode == 0
     counts = made.manifest(tmp_path / "out")["counts"]
     assert {language: row["kept"] for language, row in counts.items()} == {
-        "ar": 1, "de": 1, "en": 1, "fr": 1, "ja": 1, "ru": 1, "zh": 1, "und": 0}
+        "ar": 1,
+        "de": 1,
+        "en": 1,
+        "fr": 1,
+        "ja": 1,
+        "ru": 1,
+        "zh": 1,
+        "und": 0,
+    }
     assert counts["und"]["unknown_language"] == 1
 
 
@@ -141,17 +191,20 @@ def test_damaged_inputs_are_listed_and_the_rest_is_done(run, made, tmp_path):
     assert (again.returncode, "reused" in again.stdout) == (3, True)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--text-column", "body"], "no column 'body'; it has text, url, n"),
-    (["--text-column", "n"], "column 'n' holds int64, not text"),
-    (["--language", "it"], "invalid choice: 'it'"),
-    (["--workers", "0"], "at least 1 process"),
-    (["--rule", "loose"], "invalid choice: 'loose'"),
-    (["--rul", "bounded"], "unrecognized arguments"),
-    (["--recipe", "none.yaml"], "cannot read the recipe none.yaml"),
-    (["--thresholds", "none.json"], "none.json is missing"),
-    (["--keywords", "none"], "no keyword list none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--text-column", "body"], "no column 'body'; it has text, url, n"),
+        (["--text-column", "n"], "column 'n' holds int64, not text"),
+        (["--language", "it"], "invalid choice: 'it'"),
+        (["--workers", "0"], "at least 1 process"),
+        (["--rule", "loose"], "invalid choice: 'loose'"),
+        (["--rul", "bounded"], "unrecognized arguments"),
+        (["--recipe", "none.yaml"], "cannot read the recipe none.yaml"),
+        (["--thresholds", "none.json"], "none.json is missing"),
+        (["--keywords", "none"], "no keyword list none"),
+    ],
+)
 def test_a_bad_setting_is_named_in_one_sentence(run, web, tmp_path, arguments, message):
     done = run("filter.py", web, "--out", tmp_path / "out", *arguments)
     assert done.returncode == 2
@@ -161,8 +214,11 @@ def test_a_bad_setting_is_named_in_one_sentence(run, web, tmp_path, arguments, m
 
 def test_input_that_is_missing_empty_or_holds_the_output_is_refused(run, web, tmp_path):
     (tmp_path / "empty").mkdir()
-    for source, message in ((tmp_path / "gone", "does not exist"), (tmp_path / "empty", "holds no documents"),
-                            (__file__, "is none of .parquet")):
+    for source, message in (
+        (tmp_path / "gone", "does not exist"),
+        (tmp_path / "empty", "holds no documents"),
+        (__file__, "is none of .parquet"),
+    ):
         done = run("filter.py", source, "--out", tmp_path / "out")
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     done = run("filter.py", web, "--out", web / "out")
@@ -212,8 +268,18 @@ def test_own_keywords_and_thresholds_decide(run, made, tmp_path):
     thresholds["bounded"]["en"] = {"min_distinct_keywords": 2, "min_density": 0.01}
     (tmp_path / "thresholds.json").write_text(json.dumps(thresholds), encoding="utf-8")
     made.parquet(tmp_path / "en.parquet", [{"text": made.medical["en"]}, {"text": made.general["en"]}])
-    done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--language", "en",
-               "--keywords", tmp_path / "lists", "--thresholds", tmp_path / "thresholds.json")
+    done = run(
+        "filter.py",
+        tmp_path / "en.parquet",
+        "--out",
+        tmp_path / "out",
+        "--language",
+        "en",
+        "--keywords",
+        tmp_path / "lists",
+        "--thresholds",
+        tmp_path / "thresholds.json",
+    )
     assert done.returncode == 0, done.stderr
     assert [r["text"] for r in made.table(tmp_path / "out/en/part-00000.parquet")] == [made.general["en"]]
 
@@ -272,16 +338,25 @@ def test_half_a_character_in_json_is_no_text_and_does_not_stop_the_run(run, made
     assert row["text"] == made.medical["en"] + " ?"
 
 
-@pytest.mark.parametrize("ids", [
-    pyarrow.array([[1], [2]]), pyarrow.array([{"a": 1}, None]), pyarrow.array([b"\xff", b"b"]),
-    pyarrow.array([b"\xff", b"b"]).view(pyarrow.string()), pyarrow.array([1, 2], pyarrow.date32()),
-    pyarrow.array(["a", None]).dictionary_encode(), pyarrow.array(["a", None], pyarrow.string_view()),
-], ids=lambda ids: str(ids.type))  # fmt: skip
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pyarrow.array([[1], [2]]),
+        pyarrow.array([{"a": 1}, None]),
+        pyarrow.array([b"\xff", b"b"]),
+        pyarrow.array([b"\xff", b"b"]).view(pyarrow.string()),
+        pyarrow.array([1, 2], pyarrow.date32()),
+        pyarrow.array(["a", None]).dictionary_encode(),
+        pyarrow.array(["a", None], pyarrow.string_view()),
+    ],
+    ids=lambda ids: str(ids.type),
+)
 def test_ids_of_every_type_are_written_as_text(run, made, tmp_path, ids):
     texts = [made.medical["en"], made.medical["en"] + " Later."]
     language = pyarrow.array([b"\xff", b"en"]).view(pyarrow.string())
-    pyarrow.parquet.write_table(pyarrow.table({"text": texts, "id": ids, "language": language}),
-                                tmp_path / "some.parquet")
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": texts, "id": ids, "language": language}), tmp_path / "some.parquet"
+    )
     done = run("filter.py", tmp_path / "some.parquet", "--out", tmp_path / "out", "--keep-scores", "--keep-rejected")
     assert done.returncode == 0, done.stderr
     (row,) = made.table(tmp_path / "out/en/part-00000.parquet")
@@ -313,7 +388,7 @@ def test_linked_folders_are_read_and_what_cannot_be_is_named(run, made, web, tmp
         (lambda p: p.with_name("fr.jsonl").symlink_to("gone"), "fr.jsonl is a link to nothing"),
         (lambda p: p.with_name("up").symlink_to(p.parent.parent), "up links to a folder that it lies in"),
         (lambda p: p.with_name("en\udcff.jsonl").write_text("{}"), "en\\udcff.jsonl': a name that is no UTF-8"),
-    ):  # fmt: skip
+    ):
         folder = tmp_path / "links" / "bad"
         folder.mkdir()
         make(folder / "any")
@@ -382,8 +457,9 @@ def test_what_is_no_text_is_counted_and_kept_readable(run, made, tmp_path):
     column = pyarrow.array(texts, pyarrow.binary()).view(pyarrow.string())
     for name in ("en", "unnamed"):  # declared, and to be detected
         pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / f"{name}.parquet")
-        done = run("filter.py", tmp_path / f"{name}.parquet", "--out", tmp_path / name, "--keep-rejected",
-                   "--keep-scores")
+        done = run(
+            "filter.py", tmp_path / f"{name}.parquet", "--out", tmp_path / name, "--keep-rejected", "--keep-scores"
+        )
         assert done.returncode == 0, done.stderr
         counts = made.manifest(tmp_path / name)["counts"]
         total = {reason: sum(row[reason] for row in counts.values()) for reason in ("kept", "not_text", "null", "read")}
@@ -391,7 +467,9 @@ def test_what_is_no_text_is_counted_and_kept_readable(run, made, tmp_path):
         files = sorted((tmp_path / name / "rejected").rglob("*.parquet"))
         rejected = [row for path in files for row in made.table(path)]
         assert [row["text"] for row in rejected if row["reason"] == "not_text"] == [
-            "caf\ufffd " + made.medical["en"], "\ufffd\ufffd"]
+            "caf\ufffd " + made.medical["en"],
+            "\ufffd\ufffd",
+        ]
 
 
 def test_json_lines_in_another_encoding_are_counted_and_the_first_are_listed(run, made, tmp_path):
@@ -403,18 +481,28 @@ def test_json_lines_in_another_encoding_are_counted_and_the_first_are_listed(run
     assert done.returncode == 3, (done.stdout, done.stderr)
     counts = made.manifest(tmp_path / "out")["counts"]["fr"]
     assert {k: v for k, v in counts.items() if v and k != "kept_characters"} == {
-        "kept": 1, "unreadable": 151, "not_text": 1, "null": 1, "read": 154}
+        "kept": 1,
+        "unreadable": 151,
+        "not_text": 1,
+        "null": 1,
+        "read": 154,
+    }
     failures = made.lines(tmp_path / "out" / "failures.jsonl")
-    assert failures[0] == {"file": "fr.jsonl",
-                           "reason": "fr.jsonl:2: not UTF-8 text (invalid continuation byte at byte 11)"}
+    assert failures[0] == {
+        "file": "fr.jsonl",
+        "reason": "fr.jsonl:2: not UTF-8 text (invalid continuation byte at byte 11)",
+    }
     assert failures[-1]["reason"] == "51 more lines or files cannot be read"
     assert len(failures) == 101
 
 
 def test_text_files_are_documents_with_their_path_as_id(run, made, tmp_path):
     web = tmp_path / "web"
-    for name, text in (("fr/a/1.txt", made.medical["fr"]), ("fr/2.txt", made.general["fr"]),
-                       ("page.txt", made.medical["ru"])):
+    for name, text in (
+        ("fr/a/1.txt", made.medical["fr"]),
+        ("fr/2.txt", made.general["fr"]),
+        ("page.txt", made.medical["ru"]),
+    ):
         (web / name).parent.mkdir(parents=True, exist_ok=True)
         (web / name).write_text(text, encoding="utf-8-sig")
     (web / "fr" / "3.txt").write_bytes("été".encode("latin-1"))
@@ -431,17 +519,24 @@ def test_ids_are_kept_filled_in_and_repeated_ones_counted(run, made, tmp_path):
     for name, ids in (("text", ["a", None, " ", "a"]), ("full", [3, 4, 5, 5]), ("gaps", [3, None, 5, 6])):
         made.parquet(tmp_path / name / "en.parquet", [{"text": f"{text} {i}", "id": i} for i in ids])
         assert run("filter.py", tmp_path / name, "--out", tmp_path / "out" / name).returncode == 0
-    out = {name: [row["id"] for row in made.table(tmp_path / "out" / name / "en" / "part-00000.parquet")]
-           for name in ("text", "full", "gaps")}
-    assert out == {"text": ["a", "en.parquet#1", "en.parquet#2", "a"], "full": [3, 4, 5, 5],
-                   "gaps": ["3", "en.parquet#1", "5", "6"]}
+    out = {
+        name: [row["id"] for row in made.table(tmp_path / "out" / name / "en" / "part-00000.parquet")]
+        for name in ("text", "full", "gaps")
+    }
+    assert out == {
+        "text": ["a", "en.parquet#1", "en.parquet#2", "a"],
+        "full": [3, 4, 5, 5],
+        "gaps": ["3", "en.parquet#1", "5", "6"],
+    }
     assert made.manifest(tmp_path / "out" / "text")["repeated_ids"] == {"en": 1}
     assert made.manifest(tmp_path / "out" / "gaps")["repeated_ids"] == {}
 
 
 def test_a_document_in_another_of_the_eight_languages_is_relabelled_when_asked(run, made, tmp_path):
-    german = ("Nach drei Tagen sank das Fieber, und die Blutwerte wurden besser. Der Arzt erklärte ihr, dass sie die "
-              "Tabletten noch eine Woche lang nehmen und sich schonen soll; bei Atemnot soll sie sofort wiederkommen.")
+    german = (
+        "Nach drei Tagen sank das Fieber, und die Blutwerte wurden besser. Der Arzt erklärte ihr, dass sie die "
+        "Tabletten noch eine Woche lang nehmen und sich schonen soll; bei Atemnot soll sie sofort wiederkommen."
+    )
     rows = [{"text": f"{made.medical['en']} {made.medical['de']} {german}"}]
     made.parquet(tmp_path / "en.parquet", rows)
     assert run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "aside").returncode == 0
@@ -456,6 +551,7 @@ def test_a_document_in_another_of_the_eight_languages_is_relabelled_when_asked(r
 @pytest.fixture
 def stricter(made, tmp_path):
     """A thresholds file in which English needs more keywords; its path, and a way to say how many."""
+
     def write(keywords: int, density: float):
         table = json.loads((made.stage / "thresholds.json").read_text(encoding="utf-8"))
         table["bounded"]["en"] = {"min_distinct_keywords": keywords, "min_density": density}
@@ -467,8 +563,11 @@ def stricter(made, tmp_path):
 
 
 def test_other_thresholds_decide_again_from_the_scores_as_from_the_web_text(run, made, stricter, tmp_path):
-    texts = [" ".join(made.medical["en"].split()[:n]) + " " + made.general["en"] * k
-             for n in (6, 12, 20, 26) for k in (0, 1, 2)]
+    texts = [
+        " ".join(made.medical["en"].split()[:n]) + " " + made.general["en"] * k
+        for n in (6, 12, 20, 26)
+        for k in (0, 1, 2)
+    ]
     made.parquet(tmp_path / "en.parquet", [{"text": t, "id": f"d{i}"} for i, t in enumerate(texts)])
     strict, loose = stricter(6, 0.2), stricter(2, 0.02)
 
@@ -502,15 +601,23 @@ def test_one_input_is_needed(run, web, tmp_path):
 
 def test_other_columns_stay_beside_their_texts_in_a_row_group_of_many_batches(run, made, tmp_path, monkeypatch):
     medical = {3, 9, 10, 50, 51, 52, 99}
-    rows = [{"text": f"{made.medical['en'] if i in medical else made.general['en']} {i}", "n": i,
-             "tags": [str(i)], "more": {"of": i}} for i in range(120)]
+    rows = [
+        {
+            "text": f"{made.medical['en'] if i in medical else made.general['en']} {i}",
+            "n": i,
+            "tags": [str(i)],
+            "more": {"of": i},
+        }
+        for i in range(120)
+    ]
     made.parquet(tmp_path / "en.parquet", rows)
     monkeypatch.setattr("document_chunks.MOST_ROWS", 10)
     done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--workers", 1)
     assert done.returncode == 0, done.stderr
     kept = made.table(tmp_path / "out" / "en" / "part-00000.parquet")
     assert {(row["text"].split()[-1], row["n"], row["tags"][0], row["more"]["of"], row["id"]) for row in kept} == {
-        (str(i), i, str(i), i, f"en.parquet#{i}") for i in medical}
+        (str(i), i, str(i), i, f"en.parquet#{i}") for i in medical
+    }
 
 
 def test_row_groups_without_a_medical_document_are_read_for_their_text_alone(made, tmp_path, monkeypatch):

@@ -13,8 +13,19 @@ from keyword_match import LANGUAGES
 def test_a_column_gets_the_reasons_of_its_texts(made, rule):
     judge = DocumentFilter(rule)
     for language in LANGUAGES:
-        texts = [None, "", " \u3000\n", "\x1c", "\u200b", "x", *made.medical.values(), *made.general.values(),
-                 made.medical[language] + " x" * 900, "\u0130" * 3, "a\x00b"]
+        texts = [
+            None,
+            "",
+            " \u3000\n",
+            "\x1c",
+            "\u200b",
+            "x",
+            *made.medical.values(),
+            *made.general.values(),
+            made.medical[language] + " x" * 900,
+            "\u0130" * 3,
+            "a\x00b",
+        ]
         codes, distinct, density = judge.decide_column(pyarrow.array(texts, pyarrow.string()), language)
         for text, code, keywords, share in zip(texts, codes, distinct, density, strict=True):
             one = judge.decide(text, language)

@@ -39,8 +39,10 @@ class HubServer:
 
     def entries(self) -> list[dict]:
         files = [p for p in sorted(self.folder.rglob("*")) if p.is_file()]
-        return [{"type": "file", "path": p.relative_to(self.folder).as_posix(), "size": p.stat().st_size,
-                 "oid": "0" * 40} for p in files]
+        return [
+            {"type": "file", "path": p.relative_to(self.folder).as_posix(), "size": p.stat().st_size, "oid": "0" * 40}
+            for p in files
+        ]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -53,8 +55,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path, api = unquote(urlsplit(self.path).path), f"/api/datasets/{self.hub.name}"
         if path == api or (path.startswith(f"{api}/revision/") and path.rsplit("/", 1)[1] in ("main", COMMIT)):
             siblings = [{"rfilename": e["path"]} for e in self.hub.entries()]
-            self.answer({"id": self.hub.name, "sha": COMMIT, "siblings": siblings, "private": False, "gated": False,
-                         "tags": [], "downloads": 0, "disabled": False})
+            self.answer(
+                {
+                    "id": self.hub.name,
+                    "sha": COMMIT,
+                    "siblings": siblings,
+                    "private": False,
+                    "gated": False,
+                    "tags": [],
+                    "downloads": 0,
+                    "disabled": False,
+                }
+            )
         elif path.startswith(f"{api}/revision/"):
             self.answer({"error": "Invalid rev id"}, 404, {"X-Error-Code": "RevisionNotFound"})
         elif path.startswith(f"{api}/tree/{COMMIT}"):
@@ -107,8 +119,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def send(self, content: bytes, status: int, headers: dict, whole: int | None = None) -> None:
         self.send_response(status)
-        sent = {"Content-Length": str(len(content) if self.command != "HEAD" else whole or len(content)),
-                "ETag": '"0"', "X-Repo-Commit": COMMIT, **headers}
+        sent = {
+            "Content-Length": str(len(content) if self.command != "HEAD" else whole or len(content)),
+            "ETag": '"0"',
+            "X-Repo-Commit": COMMIT,
+            **headers,
+        }
         for name, value in sent.items():
             self.send_header(name, value)
         self.end_headers()
@@ -211,13 +227,16 @@ def test_the_plan_fetches_a_little_of_each_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--config", "it"], "'it' not found"),
-    (["--config", "fr", "--split", "test"], "--split test: me/web has train"),
-    (["--revision", "old"], "no such branch, tag or commit"),
-    (["--hub", "me/none"], "no such data set"),
-    (["--config", "fr", "--from-scores"], "--from-scores reads a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "it"], "'it' not found"),
+        (["--config", "fr", "--split", "test"], "--split test: me/web has train"),
+        (["--revision", "old"], "no such branch, tag or commit"),
+        (["--hub", "me/none"], "no such data set"),
+        (["--config", "fr", "--from-scores"], "--from-scores reads a folder"),
+    ],
+)
 def test_what_the_hub_does_not_have_is_named(run_on_hub, tmp_path, arguments, message):
     done = run_on_hub("--out", tmp_path / "out", *arguments)
     assert done.returncode == 2, (done.stdout, done.stderr)

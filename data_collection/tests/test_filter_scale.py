@@ -24,11 +24,15 @@ def start(made, arguments: list) -> subprocess.Popen:
 def many(tmp_path_factory):
     """Two parquet files of many row groups, JSON lines and text files: about 4 MB of text, some of it medical."""
     folder = tmp_path_factory.mktemp("many")
-    medical = ("The patient came to the hospital with fever, cough and chest pain. The physician suspected pneumonia, "
-               "ordered a chest radiograph and blood tests, and began antibiotic treatment at once. ")
+    medical = (
+        "The patient came to the hospital with fever, cough and chest pain. The physician suspected pneumonia, "
+        "ordered a chest radiograph and blood tests, and began antibiotic treatment at once. "
+    )
     general = "The train to the coast leaves at nine, and the ticket office opens an hour before. " * 8
-    rows = [{"text": f"{general} {i}" if i % 10 else f"{medical} {i}", "id": None if i % 7 == 0 else f"d{i}", "n": i}
-            for i in range(2000)]
+    rows = [
+        {"text": f"{general} {i}" if i % 10 else f"{medical} {i}", "id": None if i % 7 == 0 else f"d{i}", "n": i}
+        for i in range(2000)
+    ]
     (folder / "en").mkdir()
     for name in ("a", "b"):
         table = pyarrow.Table.from_pylist(rows)
@@ -74,7 +78,8 @@ def test_every_kind_of_file_is_read_and_every_document_has_an_id(many, whole, ma
     assert len(scores) == 6030
     assert sum(row["reason"] == "kept" for row in scores) == 610
     assert {(row["file"], row["row"]) for row in scores if row["file"] == "en/b.parquet"} == {
-        ("en/b.parquet", i) for i in range(2000)}
+        ("en/b.parquet", i) for i in range(2000)
+    }
     assert set(manifest["input_sha256"]) == {p.relative_to(many).as_posix() for p in many.rglob("*") if p.is_file()}
 
 
@@ -100,8 +105,7 @@ def test_runs_killed_at_random_moments_end_with_the_bytes_of_an_undisturbed_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 1])
-def test_shards_at_once_make_the_output_of_one_run_and_the_last_writes_the_manifest(
-        many, whole, made, tmp_path, first):
+def test_shards_at_once_make_the_output_of_one_run_and_the_last_writes_the_manifest(many, whole, made, tmp_path, first):
     arguments = [many, "--out", tmp_path / "out", *whole[1], "--workers", 1]
     shards = [start(made, [*arguments, "--shard", f"{i}/3"]) for i in range(first, first + 3)]
     for shard in shards:
@@ -130,10 +134,12 @@ def test_two_runs_on_one_output_are_refused(many, whole, run, tmp_path):
     out = tmp_path / "out"
     assert run("filter.py", many, "--out", out, *whole[1], "--shard", "0/2").returncode == 0
     for held, asked, message in (
-        (None, [], "another run is at work"), (None, ["--shard", "1/2"], "another run is at work"),
-        ((1, 2), [], "another run is at work"), ((1, 2), ["--shard", "1/2"], "another run is at work"),
+        (None, [], "another run is at work"),
+        (None, ["--shard", "1/2"], "another run is at work"),
+        ((1, 2), [], "another run is at work"),
+        ((1, 2), ["--shard", "1/2"], "another run is at work"),
         ((1, 2), ["--shard", "1/3"], "another number of shards"),
-    ):  # fmt: skip
+    ):
         with only_run(out, held):
             done = run("filter.py", many, "--out", out, *whole[1], *asked)
         assert (done.returncode, message in done.stderr) == (2, True), (held, asked, done.stderr)
@@ -163,7 +169,8 @@ def test_a_run_is_closed_by_the_last_to_leave_it(tmp_path, shard):
 
 @pytest.mark.parametrize("moment", ["open_run", "only_run", "filter_units"])
 def test_a_shard_that_begins_while_another_publishes_takes_what_that_made(
-        many, whole, run, made, tmp_path, monkeypatch, moment):
+    many, whole, run, made, tmp_path, monkeypatch, moment
+):
     import filter as command
 
     arguments = [many, "--out", tmp_path / "out", *whole[1], "--workers", 1]
@@ -248,7 +255,12 @@ def test_a_process_stays_under_500_megabytes_on_one_huge_row_group(made, tmp_pat
             for i in range(150_000):
                 lines.write(json.dumps({"text": f"{i} {general}"}) + "\n")
     environment = os.environ | {"PYTHONPATH": str(made.stage)}
-    done = subprocess.run([sys.executable, "-c", PEAK, path, "--out", tmp_path / "out", "--workers", "1"],
-                          env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, path, "--out", tmp_path / "out", "--workers", "1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stderr.split("peak ")[1]) < 500

@@ -11,24 +11,24 @@ from keyword_match import LANGUAGES, load_keywords, load_matcher
 # Everyday words that begin with, end in or contain a medical stem, or equal one once accents are folded away.
 FALSE_FRIENDS = {
     "en": "candidate hospitality infantry chronicle diploma Tacoma academia nostalgia aspiring condominium "
-          "splendid grafting splinter spectroscopy dichotomy hypnosis metamorphosis prescribed by law appendix addict "
-          "comanche statue stating mutations uterly injection quarantined cell operation organ heart skin eye body",
+    "splendid grafting splinter spectroscopy dichotomy hypnosis metamorphosis prescribed by law appendix addict "
+    "comanche statue stating mutations uterly injection quarantined cell operation organ heart skin eye body",
     "de": "schwarzen leisten leidenschaft wunderbar sprachen funktionieren methoden verhandlungen unterbrechen "
-          "darmstadt abgelenkt gastronomie plastik sympathie prämie nostalgie waschbecken schwer feuerwehr modem "
-          "ausschlaggebend verbrennungsmotor gefasst virus leistet kratzer praxis zelle operation",
+    "darmstadt abgelenkt gastronomie plastik sympathie prämie nostalgie waschbecken schwer feuerwehr modem "
+    "ausschlaggebend verbrennungsmotor gefasst virus leistet kratzer praxis zelle operation",
     "fr": "candidat calculer galerie bassin pleurer allaient nécropole splendide académie nostalgie pénurie "
-          "gastronomie insuffisant comprimer dysfonctionnement tremblement au sein de notice samuel quarantaine "
-          "cellule opération greffier moelleux virus antivirus unilatéral",
+    "gastronomie insuffisant comprimer dysfonctionnement tremblement au sein de notice samuel quarantaine "
+    "cellule opération greffier moelleux virus antivirus unilatéral",
     "es": "candidato estreno migrantes gastronomía académico correa furia nostalgia inglés bronce rector séptimo "
-          "vacuno esplendor auriculares interferencia antivirus reflejar brote coma comprimido hinchada placentero "
-          "hipopótamo cólera secuela célula operación órgano corazón piel ojo",
+    "vacuno esplendor auriculares interferencia antivirus reflejar brote coma comprimido hinchada placentero "
+    "hipopótamo cólera secuela célula operación órgano corazón piel ojo",
     "ru": "кандидат экземпляр шоколад Запорожье печенье гастроли острова раковина оспаривать Вена лёгкий черепаха "
-          "терпения симпатии остров капли внутрь аномалия анализатор клетка операция орган вирус тифлис",
+    "терпения симпатии остров капли внутрь аномалия анализатор клетка операция орган вирус тифлис",
     "ar": "فلوريدا تليفزيون وزارة للوزير بعضهم أيضا الأمر بترول نجاح مصابيح بوليفيا شقيقه صدر تضخم يعالج نخرج بورما "
-          "جينيفر نفسي مخاطر انتحاري",
+    "جينيفر نفسي مخاطر انتحاري",
     "zh": "电脑 不适用 香肠 神经网络 代码移植 社区矫正 并发请求 天花板 寿命 稳定 安定 脾气 非典型 恶性循环 反射",
     "ja": "電脳 肝心 がんばる オリンパス 会社の合併 外来語 ゲームの移植 洗剤 首脳 増やせ 椎名 用法 反射",
-}  # fmt: skip
+}
 
 
 def everyday_texts(language: str, label: str) -> list[dict]:

@@ -11,30 +11,33 @@ def matcher(tmp_path, language: str, *keywords: str, rule: str = "bounded"):
     return load_matcher(language, rule, tmp_path)
 
 
-@pytest.mark.parametrize(("language", "keyword", "text", "found"), [
-    ("en", "cardio", "cardiology", 1),
-    ("en", "cardio", "Cardiovascular,", 1),
-    ("en", "cardio", "myocardio", 0),  # a word boundary on the left
-    ("en", "=flu", "flu.", 1),
-    ("en", "=flu", "fluent influence flux", 0),
-    ("en", "-itis", "arthritis", 1),
-    ("en", "-itis", "British citisens", 0),
-    ("de", "*krankheit", "Herzkrankheiten", 1),
-    ("en", "blood press", "blood\n pressures", 1),
-    ("en", "blood press", "blood-pressure", 1),
-    ("en", "blood press", "blood of pressmen", 0),
-    ("fr", "hôpita", "l'hôpital", 1),
-    ("fr", "hôpita", "l'ho\u0302pital", 1),  # decomposed accents
-    ("fr", "œdème", "ŒDÈMES", 1),
-    ("ru", "инфекц", "инфекционными", 1),
-    ("ar", "علاج", "وبالعلاج", 1),  # and-by-the-treatment
-    ("ar", "علاج", "عِلَاج", 1),  # with vowel signs
-    ("ar", "=سكري", "سكريبت", 0),  # script, not diabetic
-    ("zh", "肺炎", "社区获得性肺炎患者", 1),
-    ("zh", "ct", "行CT检查", 1),
-    ("zh", "ct", "doctor说", 0),
-    ("ja", "ＭＲＩ", "頭部MRIで", 1),  # full-width letters
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("language", "keyword", "text", "found"),
+    [
+        ("en", "cardio", "cardiology", 1),
+        ("en", "cardio", "Cardiovascular,", 1),
+        ("en", "cardio", "myocardio", 0),  # a word boundary on the left
+        ("en", "=flu", "flu.", 1),
+        ("en", "=flu", "fluent influence flux", 0),
+        ("en", "-itis", "arthritis", 1),
+        ("en", "-itis", "British citisens", 0),
+        ("de", "*krankheit", "Herzkrankheiten", 1),
+        ("en", "blood press", "blood\n pressures", 1),
+        ("en", "blood press", "blood-pressure", 1),
+        ("en", "blood press", "blood of pressmen", 0),
+        ("fr", "hôpita", "l'hôpital", 1),
+        ("fr", "hôpita", "l'ho\u0302pital", 1),  # decomposed accents
+        ("fr", "œdème", "ŒDÈMES", 1),
+        ("ru", "инфекц", "инфекционными", 1),
+        ("ar", "علاج", "وبالعلاج", 1),  # and-by-the-treatment
+        ("ar", "علاج", "عِلَاج", 1),  # with vowel signs
+        ("ar", "=سكري", "سكريبت", 0),  # script, not diabetic
+        ("zh", "肺炎", "社区获得性肺炎患者", 1),
+        ("zh", "ct", "行CT检查", 1),
+        ("zh", "ct", "doctor说", 0),
+        ("ja", "ＭＲＩ", "頭部MRIで", 1),  # full-width letters
+    ],
+)
 def test_the_bounded_rule_finds_what_begins_with_a_keyword(tmp_path, language, keyword, text, found):
     score = matcher(tmp_path, language, keyword).score(text)
     assert score.distinct == found
@@ -54,14 +57,17 @@ def test_an_inflected_word_weighs_with_its_whole_length(tmp_path):
     assert score == (1, len("инфекциями") / len("инфекциями тут"))
 
 
-@pytest.mark.parametrize(("language", "keywords", "text", "distinct", "density"), [
-    # Short keywords are whole white-space tokens, long ones substrings, each occurrence counted with its length.
-    ("en", ["cell", "stem cell"], "stem cell line", 2, (4 + 9) / 14),
-    ("en", ["cell"], "cells, cell, (cell)", 0, 0),
-    ("en", ["cardiovascular"], "Noncardiovasculars", 1, 14 / 18),
-    ("zh", ["肺炎", "肺"], "肺炎肺", 2, (2 + 2) / 3),
-    ("en", ["cell"], "cell cell", 1, 8 / 9),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("language", "keywords", "text", "distinct", "density"),
+    [
+        # Short keywords are whole white-space tokens, long ones substrings, each occurrence counted with its length.
+        ("en", ["cell", "stem cell"], "stem cell line", 2, (4 + 9) / 14),
+        ("en", ["cell"], "cells, cell, (cell)", 0, 0),
+        ("en", ["cardiovascular"], "Noncardiovasculars", 1, 14 / 18),
+        ("zh", ["肺炎", "肺"], "肺炎肺", 2, (2 + 2) / 3),
+        ("en", ["cell"], "cell cell", 1, 8 / 9),
+    ],
+)
 def test_the_published_rule_counts_as_published(tmp_path, language, keywords, text, distinct, density):
     score = matcher(tmp_path, language, *keywords, rule="published").score(text)
     assert score.distinct == distinct
@@ -75,13 +81,16 @@ def test_odd_texts_score_without_an_error(tmp_path, rule, text):
         assert matcher(tmp_path, language, "cardio", rule=rule).score(text) == (0, 0.0)
 
 
-@pytest.mark.parametrize(("lines", "message"), [
-    (["fever", "cough", "Fever"], "en.txt:4: 'Fever' repeats line 2"),
-    (["fever", "*fever"], "en.txt:3: 'fever' repeats line 2"),
-    (["fever", "", "cough"], "en.txt:3: a blank keyword"),
-    (["fever", "=", "cough"], "en.txt:3: a blank keyword"),
-    (["# only comments"], "en.txt: no keywords"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["fever", "cough", "Fever"], "en.txt:4: 'Fever' repeats line 2"),
+        (["fever", "*fever"], "en.txt:3: 'fever' repeats line 2"),
+        (["fever", "", "cough"], "en.txt:3: a blank keyword"),
+        (["fever", "=", "cough"], "en.txt:3: a blank keyword"),
+        (["# only comments"], "en.txt: no keywords"),
+    ],
+)
 def test_a_bad_list_is_named_with_its_line(tmp_path, lines, message):
     with pytest.raises(InputError, match="(?s)" + message.replace("*", r"\*")):
         matcher(tmp_path, "en", *lines)

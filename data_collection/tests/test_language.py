@@ -22,17 +22,20 @@ def test_the_eight_languages_are_told_apart(made, language, detector):
     assert found.probability > 0.9
 
 
-@pytest.mark.parametrize(("text", "code"), [
-    ("환자는 열이 나고 기침을 해서 병원에 왔다.", "ko"),
-    ("Ο ασθενής ήρθε στο νοσοκομείο με πυρετό.", "el"),
-    ("O paciente chegou ao hospital com febre e dor no peito; os médicos não sabiam então o que fazer.", "pt"),
-    ("Пацієнт звернувся до лікарні з гарячкою та кашлем, і лікар призначив йому лікування.", "uk"),
-    ("قال الطبيب إن المريض بحاجة إلى علاج طويل في المستشفى.", "ar"),
-    ("auscultación cardiopulmonar normal, abdomen normal", "es"),  # Galician without the prior
-    ("febre alta e dor no peito", "pt"),  # Spanish with a prior five times as strong
-    ("新型コロナウイルス感染症の患者", "ja"),
-    ("2019-nCoV 病毒感染患者的 CT 检查结果", "zh"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("환자는 열이 나고 기침을 해서 병원에 왔다.", "ko"),
+        ("Ο ασθενής ήρθε στο νοσοκομείο με πυρετό.", "el"),
+        ("O paciente chegou ao hospital com febre e dor no peito; os médicos não sabiam então o que fazer.", "pt"),
+        ("Пацієнт звернувся до лікарні з гарячкою та кашлем, і лікар призначив йому лікування.", "uk"),
+        ("قال الطبيب إن المريض بحاجة إلى علاج طويل في المستشفى.", "ar"),
+        ("auscultación cardiopulmonar normal, abdomen normal", "es"),  # Galician without the prior
+        ("febre alta e dor no peito", "pt"),  # Spanish with a prior five times as strong
+        ("新型コロナウイルス感染症の患者", "ja"),
+        ("2019-nCoV 病毒感染患者的 CT 检查结果", "zh"),
+    ],
+)
 def test_other_languages_are_named_and_not_taken_for_a_neighbour(text, code):
     assert detect_language(text).code == code
 

@@ -20,14 +20,21 @@ FOUND = "A 30-year-old woman with a swollen red knee and a fever of 39 degrees: 
 
 def run_alone(made, *arguments) -> subprocess.CompletedProcess:
     """The command in a process of its own, so that what its steps print is seen too."""
-    return subprocess.run([sys.executable, made.stage / "make_corpus.py", *map(str, arguments)], capture_output=True,
-                          text=True, check=False)
+    return subprocess.run(
+        [sys.executable, made.stage / "make_corpus.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def put_raw(made, folder, contaminated: bool = True):
     """Raw inputs of every kind: web text with copies and one exam question, a PDF and a broken one, pages, notes."""
-    web = [{"text": f"{text} Day {i} of the stay was without complications.", "url": f"https://example.org/{code}/{i}"}
-           for code, text in made.medical.items() for i in range(2)]
+    web = [
+        {"text": f"{text} Day {i} of the stay was without complications.", "url": f"https://example.org/{code}/{i}"}
+        for code, text in made.medical.items()
+        for i in range(2)
+    ]
     if contaminated:
         web.append({"text": made.medical["en"] + "\n\n" + FOUND + "\n\n" + ADVICE, "url": "https://example.org/exam"})
     general = {"text": made.general["en"], "url": "https://example.org/train"}
@@ -47,16 +54,28 @@ def put_text(made, raw):
 
 def put_benchmark(made, folder):
     options = {"A": "Puncture of the joint", "B": "Radiograph of the chest", "C": "Count of leucocytes", "D": "Rest"}
-    made.jsonl(folder / "English.jsonl", [{"question": FOUND, "options": options, "answer_idx": "A",
-                                           "rationale": "Septic arthritis is looked for by puncture of the joint."}])
+    made.jsonl(
+        folder / "English.jsonl",
+        [
+            {
+                "question": FOUND,
+                "options": options,
+                "answer_idx": "A",
+                "rationale": "Septic arthritis is looked for by puncture of the joint.",
+            }
+        ],
+    )
     return folder
 
 
 def contents(folder) -> dict[str, str]:
     """{file: checksum} of all that a run makes, but for the records of when and how long."""
     timed = ("manifest.json", "run.json", "seconds.json", "report.md", "pages.jsonl")
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in timed}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in timed
+    }
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +107,27 @@ def test_the_report_says_what_became_of_every_document(chain, made):
     _, _, _, out, printed = chain
     report = (out / "report.md").read_text(encoding="utf-8")
     assert report in printed
-    rows = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in report.splitlines()
-            if line.startswith("| ")}
+    rows = {
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in report.splitlines()
+        if line.startswith("| ")
+    }
     assert ("all", "19", "18", "too_few_keywords 1") in rows
     assert [row[2:4] for row in rows if row[0].endswith("English.jsonl")] == [("1", "1")]
     assert [row for row in rows if row[:2] == ("fr", "existing")]
     assert "Cut: 1 documents lost" in report
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert record["steps_with_failures"] == ["books"]
-    assert set(record["seconds"]) == {"web", "books", "websites", "existing", "duplicates", "contamination", "MMedC",
-                                      "check"}
+    assert set(record["seconds"]) == {
+        "web",
+        "books",
+        "websites",
+        "existing",
+        "duplicates",
+        "contamination",
+        "MMedC",
+        "check",
+    }
 
 
 @pytest.mark.usefixtures("tesseract")
@@ -133,17 +163,23 @@ def test_a_chain_killed_in_any_step_ends_with_the_same_bytes(chain, made, tmp_pa
     assert contents(tmp_path / "out") == contents(whole)
 
 
-@pytest.mark.parametrize(("make", "flags", "message"), [
-    (lambda made, raw: None, [], "is no folder"),
-    (lambda made, raw: raw.mkdir(), [], "is empty; give a folder"),
-    (lambda made, raw: (raw / "web").mkdir(parents=True), [], "web is empty, or no folder"),
-    (lambda made, raw: made.jsonl(raw / "pages.jsonl", [{"text": "x"}]), [], "pages.jsonl: nobody would read it"),
-    (lambda made, raw: (put_text(made, raw), (raw / "books").symlink_to("nowhere")), [],
-     "books is empty, or no folder"),
-    (lambda made, raw: put_text(made, raw), ["--benchmark", "nowhere"], "nowhere: no folder"),
-    (lambda made, raw: put_text(made, raw), ["--workers", 0], "at least 1"),
-    (lambda made, raw: put_text(made, raw), ["--recipes", "nowhere"], "is no folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "flags", "message"),
+    [
+        (lambda made, raw: None, [], "is no folder"),
+        (lambda made, raw: raw.mkdir(), [], "is empty; give a folder"),
+        (lambda made, raw: (raw / "web").mkdir(parents=True), [], "web is empty, or no folder"),
+        (lambda made, raw: made.jsonl(raw / "pages.jsonl", [{"text": "x"}]), [], "pages.jsonl: nobody would read it"),
+        (
+            lambda made, raw: (put_text(made, raw), (raw / "books").symlink_to("nowhere")),
+            [],
+            "books is empty, or no folder",
+        ),
+        (lambda made, raw: put_text(made, raw), ["--benchmark", "nowhere"], "nowhere: no folder"),
+        (lambda made, raw: put_text(made, raw), ["--workers", 0], "at least 1"),
+        (lambda made, raw: put_text(made, raw), ["--recipes", "nowhere"], "is no folder"),
+    ],
+)
 def test_bad_inputs_are_named_before_anything_runs(made, run, tmp_path, make, flags, message):
     make(made, tmp_path / "raw")
     done = run("make_corpus.py", tmp_path / "raw", "--out", tmp_path / "out", *flags)
@@ -160,8 +196,14 @@ def test_a_dry_run_prints_the_commands_with_their_recipes_and_writes_nothing(mad
     assert done.returncode == 0, done.stderr
     commands = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
     assert [line.split()[2].split("/")[1] for line in commands] == [
-        "filter.py", "ocr.py", "websites.py", "existing_corpora.py", "deduplicate.py", "build_corpus.py",
-        "check_corpus.py"]
+        "filter.py",
+        "ocr.py",
+        "websites.py",
+        "existing_corpora.py",
+        "deduplicate.py",
+        "build_corpus.py",
+        "check_corpus.py",
+    ]
     assert f"--recipe {recipes / 'filter.yaml'}" in commands[0]
     assert not (tmp_path / "out").exists()
     (recipes / "build_corpus.yaml").write_text("licence: CC0-1.0\n")

@@ -18,9 +18,7 @@ SENTENCES = {
 
 def misread(text: str, encoding: str) -> str:
     """The text's UTF-8 bytes read in another encoding; bytes that it does not know become C1 control characters."""
-    return "".join(
-        bytes([byte]).decode(encoding, "ignore") or chr(byte) for byte in text.encode("utf-8")
-    )
+    return "".join(bytes([byte]).decode(encoding, "ignore") or chr(byte) for byte in text.encode("utf-8"))
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
@@ -44,41 +42,50 @@ def test_a_right_sentence_in_each_language_stays(language):
     assert not is_broken(SENTENCES[language])
 
 
-@pytest.mark.parametrize("text", [
-    "« déjà\xa0» et « cité\xa0» et « naï\xa0»",  # é, a no-break space and » are the bytes of a Chinese character
-    "Das Wort „Ä“ und „Ö“ und „Ü“",
-    "LE CAFÉ» ET L’ÉTÉ’",
-    "AQUÍ” y ALLÁ»",
-    "ESPAÑA, ESPAÑOL",
-    "NÃO, SÃO, MÃE",
-    "СССР, США, «РФ», Сірко, Рівне",
-    "В«Ёлку» и в „кавычках“",
-    "±°²³ Î Ï",
-    "Å is a unit of length; 5 Å–6 Å",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "« déjà\xa0» et « cité\xa0» et « naï\xa0»",  # é, a no-break space and » are the bytes of a Chinese character
+        "Das Wort „Ä“ und „Ö“ und „Ü“",
+        "LE CAFÉ» ET L’ÉTÉ’",
+        "AQUÍ” y ALLÁ»",
+        "ESPAÑA, ESPAÑOL",
+        "NÃO, SÃO, MÃE",
+        "СССР, США, «РФ», Сірко, Рівне",
+        "В«Ёлку» и в „кавычках“",
+        "±°²³ Î Ï",
+        "Å is a unit of length; 5 Å–6 Å",
+    ],
+)
 def test_what_only_looks_like_it_stays(text):
     assert repair_mojibake(text) == (text, 0)
     assert not is_broken(text)
 
 
-@pytest.mark.parametrize(("text", "repaired"), [
-    ("cÅ“ur", "cœur"),
-    ("Ã  la maison, cafÃ©", "à la maison, café"),
-    ("cafÃ© Ã Paris, voilÃ , Ã\xa0 deux", "café à Paris, voilà, à deux"),
-    ("380 Âµmol/l", "380 µmol/l"),
-    ("5 â‰¥ 3, Î±-amylase", "5 ≥ 3, α-amylase"),
-    ("ðŸ˜€", "😀"),
-    ("ï»¿Text", "\ufeffText"),
-    ("сказал â€” нет", "сказал — нет"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "repaired"),
+    [
+        ("cÅ“ur", "cœur"),
+        ("Ã  la maison, cafÃ©", "à la maison, café"),
+        ("cafÃ© Ã Paris, voilÃ , Ã\xa0 deux", "café à Paris, voilà, à deux"),
+        ("380 Âµmol/l", "380 µmol/l"),
+        ("5 â‰¥ 3, Î±-amylase", "5 ≥ 3, α-amylase"),
+        ("ðŸ˜€", "😀"),
+        ("ï»¿Text", "\ufeffText"),
+        ("сказал â€” нет", "сказал — нет"),
+    ],
+)
 def test_single_characters_are_repaired(text, repaired):
     assert repair_mojibake(text)[0] == repaired
 
 
-@pytest.mark.parametrize("text", [
-    "lâ€?homme nâ€?a pas dâ€?Ã¢me",
-    "Ã? lâ€? Ã? fin de lâ€?Ã©tÃ?",
-    "Ð?Ð°Ñ?Ð¸Ð?Ð½Ñ? Ð? Ñ?Ð¾Ð»Ñ?Ð½Ð¸Ñ?Ðµ",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lâ€?homme nâ€?a pas dâ€?Ã¢me",
+        "Ã? lâ€? Ã? fin de lâ€?Ã©tÃ?",
+        "Ð?Ð°Ñ?Ð¸Ð?Ð½Ñ? Ð? Ñ?Ð¾Ð»Ñ?Ð½Ð¸Ñ?Ðµ",
+    ],
+)
 def test_what_lost_bytes_is_called_broken(text):
     assert is_broken(repair_mojibake(text)[0])

@@ -54,16 +54,21 @@ def joined(sets: list, threshold: float, order: list[int] | None = None) -> set[
     order = list(range(len(sets))) if order is None else order
     forest = numpy.arange(len(sets), dtype=numpy.int32)
     groups = groups_of(numpy.zeros(len(sets), numpy.uint64))
-    pairs = [(int(a), int(b)) for matches in compare(catalogue_of([sets[i] for i in order]), groups, threshold, forest)
-             for a, b in zip(matches.earlier, matches.later, strict=True)]
+    pairs = [
+        (int(a), int(b))
+        for matches in compare(catalogue_of([sets[i] for i in order]), groups, threshold, forest)
+        for a, b in zip(matches.earlier, matches.later, strict=True)
+    ]
     return {frozenset(order[i] for i in cluster) for cluster in clusters_of(len(sets), pairs)}
 
 
 @settings(deadline=None)  # the first compiles
 @given(some_sets, st.sampled_from([0.5, 0.8, 1.0]), st.randoms())
 def test_small_groups_become_the_clusters_of_the_definition_in_any_order(sets, threshold, dice):
-    wanted = clusters_of(len(sets), [(i, j) for i, j in itertools.combinations(range(len(sets)), 2)
-                                     if similarity(sets[i], sets[j]) >= threshold])
+    wanted = clusters_of(
+        len(sets),
+        [(i, j) for i, j in itertools.combinations(range(len(sets)), 2) if similarity(sets[i], sets[j]) >= threshold],
+    )
     order = list(range(len(sets)))
     dice.shuffle(order)
     assert joined(sets, threshold) == joined(sets, threshold, order) == wanted
@@ -96,8 +101,9 @@ def test_large_groups_have_leaders_unlike_each_other_and_pieces_make_no_differen
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(near_duplicates, "SHINGLES_AT_ONCE", at_once)
             forest = numpy.arange(len(sets), dtype=numpy.int32)
-            found.append(numpy.concatenate([numpy.stack(m) for m in compare(catalogue_of(sets), groups, 0.8, forest)],
-                                           axis=1))
+            found.append(
+                numpy.concatenate([numpy.stack(m) for m in compare(catalogue_of(sets), groups, 0.8, forest)], axis=1)
+            )
     assert numpy.array_equal(*found)
     earlier, later, shares = found[0]
     assert len(set(later)) == len(later) == len(sets) - 5 and not set(earlier) & set(later)

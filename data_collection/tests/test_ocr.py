@@ -17,8 +17,11 @@ def test_a_tree_of_pdfs_is_read_each_page_by_the_method_it_needs(run, made, tmp_
     documents, pages, failures = made.books(tmp_path / "out")
     assert failures == []
     assert {key: page["method"] for key, page in pages.items()} == {
-        ("a/text.pdf", 1): "text_layer", ("a/text.pdf", 2): "empty", ("a/text.pdf", 3): "text_layer",
-        ("b/scan.PDF", 1): "ocr"}
+        ("a/text.pdf", 1): "text_layer",
+        ("a/text.pdf", 2): "empty",
+        ("a/text.pdf", 3): "text_layer",
+        ("b/scan.PDF", 1): "ocr",
+    }
     assert documents["a/text.pdf"]["text"] == f"{made.long}\nA last short page about the treatment."
     scan = documents["b/scan.PDF"]
     assert edit_distance(scan["text"].replace("\n", " "), made.long) <= 3
@@ -82,7 +85,12 @@ def test_a_page_says_how_it_was_recognised(run, made, tmp_path):
     assert done.returncode == 0, done.stderr
     page = made.books(tmp_path / "out")[1]["scan.pdf", 1]
     assert [page[key] for key in ("engine", "model", "resolution", "layout", "turned")] == [
-        "pytesseract", "eng", 200, 6, 90]
+        "pytesseract",
+        "eng",
+        200,
+        6,
+        90,
+    ]
     assert made.manifest(tmp_path / "out")["arguments"]["engine"] == "pytesseract"
 
 
@@ -104,7 +112,7 @@ def test_bad_folders_and_settings_are_refused(run, made, tmp_path):
         ([pdfs, "--out", tmp_path / "o", "--workers", "0"], "--workers 0: at least 1"),
         ([pdfs, "--out", tmp_path / "o", "--limit", "0"], "--limit 0: at least 1"),
         ([pdfs, "--out", tmp_path / "o", "--timeout", "0"], "--timeout 0.0: at least 1"),
-    ):  # fmt: skip
+    ):
         done = run("ocr.py", *arguments)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "o").exists()

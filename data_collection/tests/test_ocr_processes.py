@@ -47,11 +47,14 @@ def hang():
     signal.pause()
 
 
-@pytest.mark.parametrize(("deed", "reason"), [
-    (crash, "the reading process ended (signal SIGTRAP)"),
-    (eat_memory, "the reading process ended (more than 1.25 GiB of memory needed)"),
-    (hang, "took longer than 1 s"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        (crash, "the reading process ended (signal SIGTRAP)"),
+        (eat_memory, "the reading process ended (more than 1.25 GiB of memory needed)"),
+        (hang, "took longer than 1 s"),
+    ],
+)
 def test_a_page_that_ends_its_process_costs_that_page_alone(run, made, tmp_path, monkeypatch, deed, reason):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"{made.long} one", f"{made.long} two", f"{made.long} three"])
     made.text_pdf(tmp_path / "pdfs" / "b.pdf", [made.long])
@@ -73,22 +76,27 @@ def test_a_pdf_that_crashes_when_it_is_opened_is_listed(run, made, tmp_path, mon
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out").returncode == 3
     documents, _, failures = made.books(tmp_path / "out")
     assert list(documents) == ["b.pdf"]
-    assert failures == [
-        {"document": "a.pdf", "page": None, "reason": "the reading process ended (signal SIGTRAP)"}]
+    assert failures == [{"document": "a.pdf", "page": None, "reason": "the reading process ended (signal SIGTRAP)"}]
 
 
 def test_a_pdf_whose_pages_crash_is_given_up_at_the_same_page_whatever_the_workers(run, made, tmp_path, monkeypatch):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"{made.long} {i}" for i in range(40)])
     read_page = ocr_document.read_page
-    monkeypatch.setattr(ocr_document, "read_page", lambda pdf, number, *rest:
-                        crash() if number in (2, 17, 18, 33) else read_page(pdf, number, *rest))
+    monkeypatch.setattr(
+        ocr_document,
+        "read_page",
+        lambda pdf, number, *rest: crash() if number in (2, 17, 18, 33) else read_page(pdf, number, *rest),
+    )
     monkeypatch.setattr(pdf_journal, "MOST_LOST", 3)
     for workers in (1, 3):
         out = tmp_path / f"out{workers}"
         assert run("ocr.py", tmp_path / "pdfs", "--out", out, "--workers", workers).returncode == 3
         _, pages, failures = made.books(out)
-        assert failures[-1] == {"document": "a.pdf", "page": None, "reason":
-                                "given up behind page 19 of 40: 3 pages crashed or hung"}
+        assert failures[-1] == {
+            "document": "a.pdf",
+            "page": None,
+            "reason": "given up behind page 19 of 40: 3 pages crashed or hung",
+        }
         assert [page for _, page in pages] == [i for i in range(1, 19) if i not in (3, 18)]
 
 
@@ -109,8 +117,7 @@ def test_pages_that_come_after_their_pdf_was_given_up_are_let_go(run, made, tmp_
     monkeypatch.setattr(ocr_document, "read_page", slow_behind)
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", 3)
     assert done.returncode == 3, done.stderr
-    assert made.books(tmp_path / "out")[2][-1]["reason"] == (
-        "given up behind page 50 of 120: 50 pages in a row failed")
+    assert made.books(tmp_path / "out")[2][-1]["reason"] == ("given up behind page 50 of 120: 50 pages in a row failed")
 
 
 def test_a_process_that_is_killed_from_outside_costs_no_page(run, made, tmp_path, monkeypatch):
@@ -134,8 +141,10 @@ def test_a_page_that_takes_tesseract_too_long_fails_alone(run, made, tmp_path, m
     real = shutil.which("tesseract")
     slow = tmp_path / "bin" / "tesseract"
     slow.parent.mkdir()
-    slow.write_text(f'#!/bin/sh\ncase "$*" in *--list-langs*|*--version*) exec {real} "$@";; esac\nexec sleep 60\n',
-                    encoding="utf-8")
+    slow.write_text(
+        f'#!/bin/sh\ncase "$*" in *--list-langs*|*--version*) exec {real} "$@";; esac\nexec sleep 60\n',
+        encoding="utf-8",
+    )
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--timeout", 1, "--engine", "pytesseract")
@@ -168,8 +177,13 @@ def test_an_interrupted_run_says_that_it_goes_on_and_leaves_no_process(made, tmp
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"Here is page {j}." for j in range(2000)])
     command = [sys.executable, made.stage / "ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", "2"]
     for sent, code, said in ((signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                   env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
         while "tesseract data" not in process.stdout.readline():
             pass
         while process.poll() is None and len(processes_with(tmp_path / "out")) < 2:

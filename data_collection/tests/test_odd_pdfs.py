@@ -46,10 +46,14 @@ def test_passwords_open_what_they_fit_and_are_told_to_nobody(run, made, tmp_path
     assert done.returncode == 3, done.stderr
     documents, _, failures = made.books(tmp_path / "out")
     assert set(documents) == {"locked/own.pdf", "locked/any.pdf"}
-    assert failures == [{"document": "locked/other.pdf", "page": None,
-                         "reason": "encrypted: none of the passwords given opens it"}]
-    written = done.stdout + done.stderr + "".join(
-        p.read_text(encoding="utf-8") for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert failures == [
+        {"document": "locked/other.pdf", "page": None, "reason": "encrypted: none of the passwords given opens it"}
+    ]
+    written = (
+        done.stdout
+        + done.stderr
+        + "".join(p.read_text(encoding="utf-8") for p in (tmp_path / "out").rglob("*") if p.is_file())
+    )
     assert not any(word in written for word in ("sesame", "library"))
     assert made.manifest(tmp_path / "out")["arguments"]["passwords_for"] == ["*", "locked/own.pdf"]
 
@@ -65,19 +69,24 @@ def test_a_file_name_that_is_not_utf8_is_read(run, made, tmp_path):
 def test_odd_pdfs_each_end_as_text_or_with_a_reason(run, made, tmp_path):
     pdfs = tmp_path / "pdfs"
     text = made.page_content(made.long[:60])
-    page = ("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
-            "/Resources << /Font << /F 5 0 R >> >> >>")
+    page = (
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>"
+    )
     font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
     catalog = "<< /Type /Catalog /Pages 2 0 R >>"
     pages = "<< /Type /Pages /Kids [3 0 R] /Count 1 >>"
-    attached = ("<< /Type /Catalog /Pages 2 0 R /Names << /EmbeddedFiles << /Names [(a.txt) "
-                "<< /Type /Filespec /F (a.txt) /EF << /F 6 0 R >> >>] >> >> >>")
+    attached = (
+        "<< /Type /Catalog /Pages 2 0 R /Names << /EmbeddedFiles << /Names [(a.txt) "
+        "<< /Type /Filespec /F (a.txt) /EF << /F 6 0 R >> >>] >> >> >>"
+    )
     blank = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>"
     xfa = "<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [] /XFA 6 0 R >> >>"
     wait = made.page_content("Please wait... If this message is not eventually replaced")
     xdp = made.stream("<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'/>")
-    draws_itself = ("<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 6 0 R >> >> "
-                    "/Length 5 >>\nstream\n/X Do\nendstream")
+    draws_itself = (
+        "<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 6 0 R >> >> "
+        "/Length 5 >>\nstream\n/X Do\nendstream"
+    )
     made.raw_pdf(pdfs / "fine.pdf", [catalog, pages, page, text, font])
     made.raw_pdf(pdfs / "claims.pdf", [catalog, pages.replace("/Count 1", "/Count 100000"), page, text, font])
     made.raw_pdf(pdfs / "loop.pdf", [catalog, pages.replace("3 0 R", "3 0 R 2 0 R"), page, text, font])
@@ -85,9 +94,17 @@ def test_odd_pdfs_each_end_as_text_or_with_a_reason(run, made, tmp_path):
     made.raw_pdf(pdfs / "attached.pdf", [attached, pages, blank, text, font, made.stream("attached")])
     made.raw_pdf(pdfs / "form.pdf", [xfa, pages, page, wait, font, xdp])
     made.raw_pdf(pdfs / "no_area.pdf", [catalog, pages, page.replace("595 842", "0 0"), made.stream(""), font])
-    made.raw_pdf(pdfs / "draws_itself.pdf", [
-        catalog, pages, page.replace("/Font", "/XObject << /X 6 0 R >> /Font"), made.stream("/X Do"), font,
-        draws_itself])
+    made.raw_pdf(
+        pdfs / "draws_itself.pdf",
+        [
+            catalog,
+            pages,
+            page.replace("/Font", "/XObject << /X 6 0 R >> /Font"),
+            made.stream("/X Do"),
+            font,
+            draws_itself,
+        ],
+    )
     (pdfs / "gone.pdf").symlink_to(tmp_path / "nowhere.pdf")
     done = run("ocr.py", pdfs, "--out", tmp_path / "out", "--workers", 2, "--timeout", 20)
     assert done.returncode == 3, (done.stdout, done.stderr)
@@ -117,7 +134,8 @@ def test_fuzzed_and_cut_pdfs_are_all_accounted_for(run, made, tmp_path):
     assert done.returncode in (0, 3), (done.stdout, done.stderr)
     documents, _, failures = made.books(tmp_path / "out")
     assert {f"{seed:02d}.pdf" for seed in range(40)} == set(documents) | {
-        f["document"] for f in failures if f["page"] is None}
+        f["document"] for f in failures if f["page"] is None
+    }
     assert len(documents) > 5
 
 
@@ -125,12 +143,21 @@ def test_fuzzed_and_cut_pdfs_are_all_accounted_for(run, made, tmp_path):
 def test_a_picture_of_35000_by_35000_pixels_stays_in_its_memory(run, made, tmp_path):
     side = 35_000
     packed = zlib.compress(b"\xff" * (side // 8 * side), 1).decode("latin-1")
-    picture = (f"<< /Type /XObject /Subtype /Image /Width {side} /Height {side} /ColorSpace /DeviceGray "
-               f"/BitsPerComponent 1 /Filter /FlateDecode /Length {len(packed)} >>\nstream\n{packed}\nendstream")
-    made.raw_pdf(tmp_path / "pdfs" / "huge.pdf", [
-        "<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 14400 14400] /Contents 4 0 R "
-        "/Resources << /XObject << /X 5 0 R >> >> >>", made.stream("14400 0 0 14400 0 0 cm /X Do"), picture])
+    picture = (
+        f"<< /Type /XObject /Subtype /Image /Width {side} /Height {side} /ColorSpace /DeviceGray "
+        f"/BitsPerComponent 1 /Filter /FlateDecode /Length {len(packed)} >>\nstream\n{packed}\nendstream"
+    )
+    made.raw_pdf(
+        tmp_path / "pdfs" / "huge.pdf",
+        [
+            "<< /Type /Catalog /Pages 2 0 R >>",
+            "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 14400 14400] /Contents 4 0 R "
+            "/Resources << /XObject << /X 5 0 R >> >> >>",
+            made.stream("14400 0 0 14400 0 0 cm /X Do"),
+            picture,
+        ],
+    )
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
     assert done.returncode == 3, done.stderr
     _, pages, _ = made.books(tmp_path / "out")

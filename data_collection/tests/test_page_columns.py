@@ -24,16 +24,20 @@ def drawn(columns: int = 1, ragged: bool = False, skew: float = 0.0, lines: int 
     return picture.rotate(skew, fillcolor=245)
 
 
-@pytest.mark.parametrize(("page", "one"), [
-    ({}, True),
-    ({"skew": 0.4}, True),
-    ({"ragged": True}, True),
-    ({"lines": 3}, True),
-    ({"lines": 0}, True),
-    ({"columns": 2}, False),
-    ({"columns": 2, "skew": 0.4}, False),
-    ({"columns": 3}, False),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("page", "one"),
+    [
+        ({}, True),
+        ({"skew": 0.4}, True),
+        ({"ragged": True}, True),
+        ({"lines": 3}, True),
+        ({"lines": 0}, True),
+        ({"columns": 2}, False),
+        ({"columns": 2, "skew": 0.4}, False),
+        ({"columns": 3}, False),
+    ],
+    ids=str,
+)
 def test_columns_are_seen(page, one):
     assert is_one_column(ink_of(drawn(**page), 100)) == one
 

@@ -22,17 +22,23 @@ def pages_with(head, foot, count: int = 8) -> tuple[list[str], list[str]]:
     return ["\n".join(filter(None, [head(n), page, foot(n)])) for n, page in enumerate(plain)], plain
 
 
-@pytest.mark.parametrize(("head", "foot", "removed"), [
-    (lambda n: "Internal Medicine", lambda n: str(n + 17), {"heads": 8, "feet": 0, "page_numbers": 8}),
-    (lambda n: f"{n + 1}  INTERNAL  MEDICINE", lambda n: "", {"heads": 8, "feet": 0, "page_numbers": 0}),
-    (lambda n: "Chapter 3" if n % 2 else "The Heart", lambda n: f"- {n + 1} -",
-     {"heads": 8, "feet": 0, "page_numbers": 8}),  # odd and even pages
-    (lambda n: "", lambda n: ROMAN[n], {"heads": 0, "feet": 0, "page_numbers": 8}),
-    (lambda n: "", lambda n: f"Page {n + 1} of 20", {"heads": 0, "feet": 8, "page_numbers": 0}),
-    (lambda n: f"内科学\n第{n + 3}页", lambda n: "", {"heads": 16, "feet": 0, "page_numbers": 0}),
-    (lambda n: "Clinique\nService A\nLyon", lambda n: "Confidentiel", {"heads": 24, "feet": 8, "page_numbers": 0}),
-    (lambda n: "طب القلب", lambda n: "١٢٣٤٥٦٧٨"[n], {"heads": 8, "feet": 0, "page_numbers": 8}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "foot", "removed"),
+    [
+        (lambda n: "Internal Medicine", lambda n: str(n + 17), {"heads": 8, "feet": 0, "page_numbers": 8}),
+        (lambda n: f"{n + 1}  INTERNAL  MEDICINE", lambda n: "", {"heads": 8, "feet": 0, "page_numbers": 0}),
+        (
+            lambda n: "Chapter 3" if n % 2 else "The Heart",
+            lambda n: f"- {n + 1} -",
+            {"heads": 8, "feet": 0, "page_numbers": 8},
+        ),  # odd and even pages
+        (lambda n: "", lambda n: ROMAN[n], {"heads": 0, "feet": 0, "page_numbers": 8}),
+        (lambda n: "", lambda n: f"Page {n + 1} of 20", {"heads": 0, "feet": 8, "page_numbers": 0}),
+        (lambda n: f"内科学\n第{n + 3}页", lambda n: "", {"heads": 16, "feet": 0, "page_numbers": 0}),
+        (lambda n: "Clinique\nService A\nLyon", lambda n: "Confidentiel", {"heads": 24, "feet": 8, "page_numbers": 0}),
+        (lambda n: "طب القلب", lambda n: "١٢٣٤٥٦٧٨"[n], {"heads": 8, "feet": 0, "page_numbers": 8}),
+    ],
+)
 def test_lines_that_repeat_at_the_ends_of_pages_are_removed_and_counted(head, foot, removed):
     pages, plain = pages_with(head, foot)
     cleaned = remove_furniture(pages)

@@ -170,8 +170,11 @@ def test_a_page_that_takes_too_long_fails_and_one_retry_too_long_does_not(monkey
 
 
 def test_pieces_of_chinese_are_put_in_lines(monkeypatch):
-    pieces = [((60.0, 10.0), (90.0, 30.0), "咳嗽", 0.9), ((10.0, 12.0), (50.0, 32.0), "发热", 0.99),
-              ((10.0, 40.0), (50.0, 60.0), "胸痛", 1.0)]  # fmt: skip
+    pieces = [
+        ((60.0, 10.0), (90.0, 30.0), "咳嗽", 0.9),
+        ((10.0, 12.0), (50.0, 32.0), "发热", 0.99),
+        ((10.0, 40.0), (50.0, 60.0), "胸痛", 1.0),
+    ]
     words = chinese_engine.in_lines(pieces)
     assert (words.text, words.confidence) == ("发热 咳嗽\n胸痛", 96.3)
     assert words.boxes[0] == (10, 12, 40, 20)

@@ -42,12 +42,15 @@ def test_the_opening_is_read_alone_and_settles_the_model_of_the_other_units(jour
     assert (journal.is_whole(), journal.units()) == (True, [])
 
 
-@pytest.mark.parametrize(("pages", "units"), [
-    (3, []),  # the opening is all there is
-    (16, []),
-    (20, [Unit(17, 19, ""), Unit(20, 20, "")]),
-    (300, [Unit(first, min(300, first + 15), "") for first in range(17, 301, 16)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("pages", "units"),
+    [
+        (3, []),  # the opening is all there is
+        (16, []),
+        (20, [Unit(17, 19, ""), Unit(20, 20, "")]),
+        (300, [Unit(first, min(300, first + 15), "") for first in range(17, 301, 16)]),
+    ],
+)
 def test_an_opening_that_settles_nothing_ends_after_sixteen_pages(journal, pages, units):
     journal.add({"opened": pages})
     for number in range(1, min(16, pages) + 1):
@@ -74,14 +77,17 @@ def test_a_pdf_that_failed_whole_is_done(journal):
     assert read_journal(journal.part, "a.pdf").failed == [broken(None)]
 
 
-@pytest.mark.parametrize(("failed", "pages", "page_and_why"), [
-    ({}, 100, None),
-    (dict.fromkeys(range(1, 40), True), 100, (20, "20 pages crashed or hung")),
-    (dict.fromkeys(range(1, 80, 2), True), 100, (39, "20 pages crashed or hung")),
-    (dict.fromkeys(range(1, 80, 2), False), 100, None),
-    (dict.fromkeys(range(11, 100), False), 100, (60, "50 pages in a row failed")),
-    (dict.fromkeys(range(1, 51), False), 50, None),  # nothing is left to give up
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("failed", "pages", "page_and_why"),
+    [
+        ({}, 100, None),
+        (dict.fromkeys(range(1, 40), True), 100, (20, "20 pages crashed or hung")),
+        (dict.fromkeys(range(1, 80, 2), True), 100, (39, "20 pages crashed or hung")),
+        (dict.fromkeys(range(1, 80, 2), False), 100, None),
+        (dict.fromkeys(range(11, 100), False), 100, (60, "50 pages in a row failed")),
+        (dict.fromkeys(range(1, 51), False), 50, None),  # nothing is left to give up
+    ],
+)
 def test_a_pdf_is_given_up_where_too_many_pages_failed(failed, pages, page_and_why):
     found = given_up(dict(reversed(failed.items())), pages)
     if page_and_why is None:

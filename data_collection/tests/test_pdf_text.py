@@ -5,19 +5,22 @@ import pytest
 from pdf_text import MAX_PIXELS, Page, PdfError, is_blank, is_readable, open_pdf
 
 
-@pytest.mark.parametrize(("text", "readable"), [
-    ("The patient has a fever.", True),
-    ("患者发热三天。", True),
-    ("", False),
-    (" \n ", False),
-    (". . . . . 12 . . . . .", False),  # under half letters and digits
-    ("Text \ufffd\ufffd\ufffd with a font that has no map", False),
-    ("\ue001\ue002\ue003\ue004 private use", False),
-    ("Ïàöèåíò æàëóåòñÿ íà áîëü", False),  # Cyrillic through the wrong table
-    ("Élève à l'hôpital où il a été opéré", True),
-    ("hy\x02phen at a line's end", True),
-    ("Wkh sdwlhqw zdv vhhq eb d grfwru lq wkh folqlf. " * 5, False),  # each letter stands for another
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        ("The patient has a fever.", True),
+        ("患者发热三天。", True),
+        ("", False),
+        (" \n ", False),
+        (". . . . . 12 . . . . .", False),  # under half letters and digits
+        ("Text \ufffd\ufffd\ufffd with a font that has no map", False),
+        ("\ue001\ue002\ue003\ue004 private use", False),
+        ("Ïàöèåíò æàëóåòñÿ íà áîëü", False),  # Cyrillic through the wrong table
+        ("Élève à l'hôpital où il a été opéré", True),
+        ("hy\x02phen at a line's end", True),
+        ("Wkh sdwlhqw zdv vhhq eb d grfwru lq wkh folqlf. " * 5, False),  # each letter stands for another
+    ],
+)
 def test_a_text_layer_is_trusted_when_it_reads_as_text(text, readable):
     assert is_readable(text) == readable
 
@@ -48,9 +51,10 @@ def test_drawings_and_pictures_are_seen(tmp_path, made):
 def test_what_cannot_be_opened_says_why(tmp_path, made):
     whole = made.text_pdf(tmp_path / "whole.pdf", ["Text"]).read_bytes()
     for name, content, reason in (
-        ("empty.pdf", b"", "the file is empty"), ("page.pdf", b"<html></html>", "not a PDF"),
+        ("empty.pdf", b"", "the file is empty"),
+        ("page.pdf", b"<html></html>", "not a PDF"),
         ("cut.pdf", whole[:300], "truncated or damaged PDF"),
-    ):  # fmt: skip
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(PdfError, match=reason):
             open_pdf(tmp_path / name)

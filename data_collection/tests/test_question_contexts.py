@@ -13,32 +13,47 @@ from corpus_lists import cut_text
 from found_questions import Finder
 from question_index import build_index, read_benchmarks
 
-ASKED = {"question": "Снижается ли ферритин при истощении запасов железа?", "options": {"A": "да", "B": "нет"},
-         "answer_idx": "A"}
+ASKED = {
+    "question": "Снижается ли ферритин при истощении запасов железа?",
+    "options": {"A": "да", "B": "нет"},
+    "answer_idx": "A",
+}
 OTHER = {"question": "Бывает ли анемия у беременных?", "options": {"A": "да", "B": "нет"}, "answer_idx": "A"}
-ABSTRACT = ("Железодефицитная анемия развивается постепенно. Сначала истощаются запасы железа в костном мозге, и в "
-            "сыворотке падает концентрация ферритина. Затем уменьшается насыщение трансферрина, эритроциты становятся "
-            "мельче и бледнее, и лишь после этого снижается гемоглобин. Лечение препаратами железа продолжают ещё "
-            "несколько месяцев после нормализации показателей крови.")
-SECOND = ("Подагра проявляется внезапными приступами боли в суставах, чаще всего в основании большого пальца стопы. "
-          "Причиной служат кристаллы моноурата натрия, которые откладываются при высокой концентрации мочевой "
-          "кислоты. Приступ снимают колхицином или противовоспалительными средствами, а затем снижают уровень уратов.")
+ABSTRACT = (
+    "Железодефицитная анемия развивается постепенно. Сначала истощаются запасы железа в костном мозге, и в "
+    "сыворотке падает концентрация ферритина. Затем уменьшается насыщение трансферрина, эритроциты становятся "
+    "мельче и бледнее, и лишь после этого снижается гемоглобин. Лечение препаратами железа продолжают ещё "
+    "несколько месяцев после нормализации показателей крови."
+)
+SECOND = (
+    "Подагра проявляется внезапными приступами боли в суставах, чаще всего в основании большого пальца стопы. "
+    "Причиной служат кристаллы моноурата натрия, которые откладываются при высокой концентрации мочевой "
+    "кислоты. Приступ снимают колхицином или противовоспалительными средствами, а затем снижают уровень уратов."
+)
 NAME = "left_out_contexts.jsonl"
 
 
 def line(question: dict, context: str | None = ABSTRACT, **more) -> dict:
-    return {"id": question_id(question), "language": "ru", "split": "Test", "source": "RuMedDaNet", "context": context,
-            **more}
+    return {
+        "id": question_id(question),
+        "language": "ru",
+        "split": "Test",
+        "source": "RuMedDaNet",
+        "context": context,
+        **more,
+    }
 
 
 @pytest.fixture
 def bench(made, tmp_path):
     """A benchmark of two questions with a file of contexts beside Test/ (None: without one); returns Test/."""
+
     def make(name: str, contexts: list | None):
         folder = made.jsonl(tmp_path / name / "Test" / "Russian.jsonl", [ASKED, OTHER]).parent
         if contexts is not None:
             made.jsonl(tmp_path / name / NAME, contexts)
         return folder
+
     return make
 
 
@@ -47,6 +62,7 @@ def documents(made, tmp_path):
     def make(*texts: str):
         write_folder(tmp_path / "documents", "ru", list(texts))
         return tmp_path / "documents"
+
     return make
 
 
@@ -123,12 +139,18 @@ def test_a_field_of_that_name_in_a_record_is_ignored(bench, made):
     assert Finder(build_index(read_benchmarks([test]).questions)).find(ABSTRACT) == []
 
 
-@pytest.mark.parametrize(("bad", "said"), [
-    ("{", "not JSON"), ("[]", "expected a JSON object"), ('{"context": "x"}', "id: None is not 16 hex digits"),
-    (json.dumps({"id": "0" * 16}), "context: missing"), (json.dumps(line(ASKED, " ")), "context: expected a text"),
-    (json.dumps(line(ASKED, "a\ud800")), "context: half a character"),
-    ('{"id": "0000000000000000", "context": null, "context": "x"}', "not JSON as expected"),
-])
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected a JSON object"),
+        ('{"context": "x"}', "id: None is not 16 hex digits"),
+        (json.dumps({"id": "0" * 16}), "context: missing"),
+        (json.dumps(line(ASKED, " ")), "context: expected a text"),
+        (json.dumps(line(ASKED, "a\ud800")), "context: half a character"),
+        ('{"id": "0000000000000000", "context": null, "context": "x"}', "not JSON as expected"),
+    ],
+)
 def test_a_broken_line_is_named_and_nothing_written(run, bench, documents, tmp_path, bad, said):
     test = bench("b", [line(ASKED)])
     with open(test.parent / NAME, "a", encoding="utf-8") as file:
@@ -149,9 +171,14 @@ def test_a_file_among_the_questions_is_refused_with_its_right_place(run, made, b
 def test_what_prepare_writes_is_read(run, made, documents, tmp_path):
     raw = {"context": ABSTRACT, "question": ASKED["question"], "answer": "да", "pairID": "1"}
     made.jsonl(tmp_path / "exams" / "rumeddanet_ru" / "test_v1.jsonl", [raw])
-    done = subprocess.run([sys.executable, made.root / "mmedbench" / "prepare.py", tmp_path / "exams", "--out",
-                           tmp_path / "bench"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, made.root / "mmedbench" / "prepare.py", tmp_path / "exams", "--out", tmp_path / "bench"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    done = run("decontaminate.py", documents(ABSTRACT), "--benchmark", tmp_path / "bench" / "Test", "--out",
-               tmp_path / "out")
+    done = run(
+        "decontaminate.py", documents(ABSTRACT), "--benchmark", tmp_path / "bench" / "Test", "--out", tmp_path / "out"
+    )
     assert [found["found_by"] for found in made.lines(tmp_path / "out" / "contamination.jsonl")] == ["context"]

@@ -47,13 +47,16 @@ def rows(*columns) -> list[tuple]:
     return [item for row in zip(*columns, strict=True) for item in row]
 
 
-@pytest.mark.parametrize("drawn", [
-    rows(column(50, LEFT), column(300, RIGHT)),
-    column(50, LEFT) + column(300, RIGHT),
-    column(300, RIGHT) + column(50, LEFT),
-    rows(column(50, LEFT), column(300, RIGHT, top=495)),  # lines of the columns at different heights
-    rows(column(50, LEFT), column(300, RIGHT))[::-1],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        rows(column(50, LEFT), column(300, RIGHT)),
+        column(50, LEFT) + column(300, RIGHT),
+        column(300, RIGHT) + column(50, LEFT),
+        rows(column(50, LEFT), column(300, RIGHT, top=495)),  # lines of the columns at different heights
+        rows(column(50, LEFT), column(300, RIGHT))[::-1],
+    ],
+)
 def test_two_columns_are_read_one_after_the_other_whatever_order_they_are_drawn_in(layer, drawn):
     assert layer(drawn).split("\n") == LEFT + RIGHT
 
@@ -65,8 +68,11 @@ def test_three_columns_under_a_heading_and_over_a_footnote(layer):
 
 
 def test_a_heading_between_columns_parts_them(layer):
-    drawn = [*rows(column(50, LEFT, 700), column(300, RIGHT, 700)), (50, 560, HEAD),
-             *rows(column(50, THIRD, 530), column(300, RIGHT, 530))]
+    drawn = [
+        *rows(column(50, LEFT, 700), column(300, RIGHT, 700)),
+        (50, 560, HEAD),
+        *rows(column(50, THIRD, 530), column(300, RIGHT, 530)),
+    ]
     assert [line for line in layer(drawn).split("\n") if line] == [*LEFT, *RIGHT, HEAD, *THIRD, *RIGHT]
 
 
@@ -111,9 +117,14 @@ def test_lines_of_one_column_drawn_in_another_order_are_read_from_the_top(layer)
 
 
 def test_a_wider_distance_and_an_indent_after_a_full_stop_begin_a_paragraph(layer):
-    lines = [(50, 700, "The first paragraph of the page is here and"), (50, 688, "ends in its second line."),
-             (50, 660, "The second one stands lower and is longer"), (50, 648, "than it, and ends like this."),
-             (65, 636, "The third begins with an indent and goes"), (50, 624, "on in its second line.")]
+    lines = [
+        (50, 700, "The first paragraph of the page is here and"),
+        (50, 688, "ends in its second line."),
+        (50, 660, "The second one stands lower and is longer"),
+        (50, 648, "than it, and ends like this."),
+        (65, 636, "The third begins with an indent and goes"),
+        (50, 624, "on in its second line."),
+    ]
     assert [part.count("\n") for part in layer(lines).split("\n\n")] == [1, 1, 1]
 
 

@@ -49,10 +49,15 @@ def test_every_white_space_of_python_parts_words():
 
 
 SPAM = {
-    "en": "Buy cheap pills here now. ", "fr": "Achetez vos pilules ici. ", "es": "Compre aquí sus pastillas. ",
-    "de": "Kaufen Sie hier Tabletten. ", "ru": "Купите таблетки здесь. ", "zh": "在这里购买便宜药片。",
-    "ja": "ここで安い薬を買う。", "ar": "اشتر الأقراص من هنا. ",
-}  # fmt: skip
+    "en": "Buy cheap pills here now. ",
+    "fr": "Achetez vos pilules ici. ",
+    "es": "Compre aquí sus pastillas. ",
+    "de": "Kaufen Sie hier Tabletten. ",
+    "ru": "Купите таблетки здесь. ",
+    "zh": "在这里购买便宜药片。",
+    "ja": "ここで安い薬を買う。",
+    "ar": "اشتر الأقراص من هنا. ",
+}
 
 
 @pytest.mark.parametrize("language", SPAM)
@@ -63,11 +68,13 @@ def test_spam_is_repetitive_and_prose_is_not(made, language):
 
 
 def test_a_leaflet_that_names_its_drug_in_every_sentence_stays():
-    text = ("Before you take Amoxicilline 500 mg tablets, tell your doctor of every allergy. "
-            "Amoxicilline 500 mg tablets must not be taken with methotrexate. "
-            "Swallow Amoxicilline 500 mg tablets whole, with a glass of water. "
-            "If you have taken more Amoxicilline 500 mg tablets than you should, ask for help. "
-            "If you have forgotten to take Amoxicilline 500 mg tablets, go on as before.")  # fmt: skip
+    text = (
+        "Before you take Amoxicilline 500 mg tablets, tell your doctor of every allergy. "
+        "Amoxicilline 500 mg tablets must not be taken with methotrexate. "
+        "Swallow Amoxicilline 500 mg tablets whole, with a glass of water. "
+        "If you have taken more Amoxicilline 500 mg tablets than you should, ask for help. "
+        "If you have forgotten to take Amoxicilline 500 mg tablets, go on as before."
+    )
     assert not is_repetitive(text, "en")
 
 

@@ -12,8 +12,27 @@ from exact_duplicates import normalised_text
 from planted_duplicates import near_copy, true_similarity, units_of_text
 from text_shingles import shingle_hashes
 
-TRICKY = ["ﾊﾞﾋﾟ", "，（：１　ＡＢＣ！", "カ゛が", "e\u0301", "ß ẞ ﬁ", "Ⅷ ① ½", "كِتَابٌ كتـــاب", "soft\u00adhyphen", "İı",
-          "\ud800", "１\u0301", "　\u0301a", "𝒜𝟙", "가각", "。", "。\u3099", "う。゛", "a_b", "10 mg/l"]
+TRICKY = [
+    "ﾊﾞﾋﾟ",
+    "，（：１　ＡＢＣ！",
+    "カ゛が",
+    "e\u0301",
+    "ß ẞ ﬁ",
+    "Ⅷ ① ½",
+    "كِتَابٌ كتـــاب",
+    "soft\u00adhyphen",
+    "İı",
+    "\ud800",
+    "１\u0301",
+    "　\u0301a",
+    "𝒜𝟙",
+    "가각",
+    "。",
+    "。\u3099",
+    "う。゛",
+    "a_b",
+    "10 mg/l",
+]
 texts = st.text() | st.lists(st.sampled_from(TRICKY) | st.text(max_size=4)).map("".join)
 
 
@@ -58,12 +77,15 @@ def test_a_texts_shingles_do_not_depend_on_the_texts_beside_it(many, language):
         assert numpy.all(alone[1:] > alone[:-1])
 
 
-@pytest.mark.parametrize(("text", "language", "units"), [
-    ("Fever, cough: 3 days!", "en", ["fever", "cough", "3", "days"]),
-    ("كِتَابٌ كتـــاب", "ar", ["كتاب", "كتاب"]),
-    ("患者，发热 38℃", "zh", ["患", "者", "发", "热", "3", "8", "c"]),
-    ("... !!", "en", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "language", "units"),
+    [
+        ("Fever, cough: 3 days!", "en", ["fever", "cough", "3", "days"]),
+        ("كِتَابٌ كتـــاب", "ar", ["كتاب", "كتاب"]),
+        ("患者，发热 38℃", "zh", ["患", "者", "发", "热", "3", "8", "c"]),
+        ("... !!", "en", []),
+    ],
+)
 def test_punctuation_vowel_marks_and_stretching_are_no_units(text, language, units):
     assert units_of_text(text, language) == units
     assert len(shingle_hashes([text], language)[0]) == (max(1, len(units) - 4) if units else 0)

@@ -25,8 +25,12 @@ def write_split(folder: Path, first: int, count: int, rationale: bool = True) ->
                 answer = "ABCDE"[number % len(options)]
                 if name == "French.jsonl" and number % 3 == 0:
                     answer = "B,D"
-                record = {"question": question.format(number), "options": letters, "answer_idx": answer,
-                          "rationale": f"Because of reason {number}." if rationale else ""}  # fmt: skip
+                record = {
+                    "question": question.format(number),
+                    "options": letters,
+                    "answer_idx": answer,
+                    "rationale": f"Because of reason {number}." if rationale else "",
+                }
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
     return folder
 
@@ -58,16 +62,34 @@ def make_model(folder: Path, kind: str = "llama") -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")  # without a padding token
     sizes = {
         "llama": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4},
-        "qwen2": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-                  "num_key_value_heads": 2},
-        "mistral": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-                    "num_key_value_heads": 2, "head_dim": 8},
-        "qwen3": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-                  "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True},
+        "qwen2": {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+        },
+        "mistral": {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+        },
+        "qwen3": {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "tie_word_embeddings": True,
+        },
         "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
         "gpt_neox": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4},
         "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4},
-    }  # fmt: skip
+    }
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         kind, vocab_size=len(fast), eos_token_id=0, bos_token_id=0, pad_token_id=None, **sizes[kind]

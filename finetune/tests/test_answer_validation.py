@@ -75,16 +75,47 @@ def test_loss_and_accuracy_equal_a_plain_forward_pass_question_by_question(model
     assert model.training is False, "the model is left as it was found"
 
 
-COMMAND = ["--batch-size", "8", "--micro-batch-size", "4", "--max-length", "400", "--save-every", "50",
-           "--log-every", "1", "--validation-share", "0.34", "--validate-every", "2"]  # fmt: skip
+COMMAND = [
+    "--batch-size",
+    "8",
+    "--micro-batch-size",
+    "4",
+    "--max-length",
+    "400",
+    "--save-every",
+    "50",
+    "--log-every",
+    "1",
+    "--validation-share",
+    "0.34",
+    "--validate-every",
+    "2",
+]
 
 
 @pytest.fixture(scope="module")
 def diverged(model_of, benchmark, tmp_path_factory):
     """A run that soon gets worse, because its learning rate is absurd, and is told to stop when it does."""
     out = tmp_path_factory.mktemp("diverged") / "out"
-    command = ["--model", str(model_of()), "--data", str(benchmark / "Train"), "--out", str(out), *COMMAND, "--epochs",
-               "9", "--learning-rate", "3", "--clip", "1000", "--early-stopping", "2", "--lora", "--merge"]  # fmt: skip
+    command = [
+        "--model",
+        str(model_of()),
+        "--data",
+        str(benchmark / "Train"),
+        "--out",
+        str(out),
+        *COMMAND,
+        "--epochs",
+        "9",
+        "--learning-rate",
+        "3",
+        "--clip",
+        "1000",
+        "--early-stopping",
+        "2",
+        "--lora",
+        "--merge",
+    ]
     assert train.main(command) == 0
     return out
 

@@ -21,9 +21,25 @@ def model(model_of, tmp_path) -> Path:
 
 
 def command(model: Path, benchmark: Path, out: Path, *more: str) -> list[str]:
-    return ["--model", str(model), "--data", str(benchmark / "Train"), "--out", str(out), "--batch-size", "8",
-            "--micro-batch-size", "8", "--max-length", "400", "--epochs", "0.3", "--learning-rate",
-            "1e-2", *more]  # fmt: skip
+    return [
+        "--model",
+        str(model),
+        "--data",
+        str(benchmark / "Train"),
+        "--out",
+        str(out),
+        "--batch-size",
+        "8",
+        "--micro-batch-size",
+        "8",
+        "--max-length",
+        "400",
+        "--epochs",
+        "0.3",
+        "--learning-rate",
+        "1e-2",
+        *more,
+    ]
 
 
 def change(path: Path, **values) -> None:
@@ -36,9 +52,16 @@ def test_no_padding_and_no_opening_token_and_tied_embeddings_of_an_odd_number_tr
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=307, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        tie_word_embeddings=True, eos_token_id=0, bos_token_id=None, pad_token_id=None,
-    )  # fmt: skip
+        vocab_size=307,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        tie_word_embeddings=True,
+        eos_token_id=0,
+        bos_token_id=None,
+        pad_token_id=None,
+    )
     LlamaForCausalLM(config).save_pretrained(model)
     tokenizer = AutoTokenizer.from_pretrained(model)
     assert tokenizer.pad_token_id is None and tokenizer.bos_token_id is None and len(tokenizer) != 307
@@ -70,8 +93,10 @@ def test_an_adapter_is_added_to_a_bfloat16_base_in_float32(model, tmp_path):
     (tmp_path / "adapter/prompt").mkdir()
     record = {"base": str(model), "arguments": {}, "training": "lora"}
     (tmp_path / "adapter/run.json").write_text(json.dumps(record))
-    low, high = (load_file(tmp_path / "adapter/adapter_model.safetensors")[f"base_model.model.{name}.lora_{x}.weight"]
-                 for x in "AB")  # fmt: skip
+    low, high = (
+        load_file(tmp_path / "adapter/adapter_model.safetensors")[f"base_model.model.{name}.lora_{x}.weight"]
+        for x in "AB"
+    )
     exact = base[f"{name}.weight"].float() + 2 * high @ low
     assert merge.main([str(tmp_path / "adapter")]) == 0
     merged = load_file(tmp_path / "adapter/merged/model.safetensors")[f"{name}.weight"]

@@ -42,8 +42,22 @@ def chat_model(model_of, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(chat_model, benchmark, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("chat") / "out"
-    command = ["--model", str(chat_model), "--data", str(benchmark / "Train"), "--out", str(out), "--lora",
-               "--chat-template", "--forms", "answer", "--batch-size", "24", "--epochs", "1"]  # fmt: skip
+    command = [
+        "--model",
+        str(chat_model),
+        "--data",
+        str(benchmark / "Train"),
+        "--out",
+        str(out),
+        "--lora",
+        "--chat-template",
+        "--forms",
+        "answer",
+        "--batch-size",
+        "24",
+        "--epochs",
+        "1",
+    ]
     assert train.main(command) == 0
     return out
 
@@ -52,8 +66,13 @@ def test_evaluation_reads_the_same_ids_from_the_checkpoint_alone(trained, chat_m
     from transformers import AutoTokenizer
 
     file = benchmark / "Train/French.jsonl"
-    done = subprocess.run([sys.executable, "-c", READ_AS_EVALUATION, trained, file], cwd=ROOT / "inference",
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", READ_AS_EVALUATION, trained, file],
+        cwd=ROOT / "inference",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     ids, end = json.loads(done.stdout)
     assert read_json(trained / "prompt/prompt.json")["chat_template"] is True

@@ -22,11 +22,13 @@ ONE_TURN = [
 ]
 TWO_TURNS = {
     "messages": [
-        {"role": "system", "content": "Be brief."}, {"role": "user", "content": "One?"},
-        {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "Two?"},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Two?"},
         {"role": "assistant", "content": "No."},
     ]
-}  # fmt: skip
+}
 
 
 @pytest.fixture

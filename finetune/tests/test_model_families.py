@@ -42,18 +42,39 @@ def make_internlm2(folder: Path) -> Path:
     (folder / "published").mkdir(parents=True)
     hidden, between, key_value, vocabulary = 32, 48, 16, 320
     config = {
-        "model_type": "internlm2", "hidden_size": hidden, "intermediate_size": between, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024, "vocab_size": vocabulary,
-        "rms_norm_eps": 1e-5, "hidden_act": "silu", "bias": False, "rope_theta": 1000000, "rope_scaling": None,
-        "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "torch_dtype": "float32", "tie_word_embeddings": False,
-    }  # fmt: skip
+        "model_type": "internlm2",
+        "hidden_size": hidden,
+        "intermediate_size": between,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 1024,
+        "vocab_size": vocabulary,
+        "rms_norm_eps": 1e-5,
+        "hidden_act": "silu",
+        "bias": False,
+        "rope_theta": 1000000,
+        "rope_scaling": None,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 2,
+        "torch_dtype": "float32",
+        "tie_word_embeddings": False,
+    }
     shapes = {"model.tok_embeddings": (vocabulary, hidden), "output": (vocabulary, hidden), "model.norm": (hidden,)}
     for layer in range(2):
-        shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in {
-            "attention.wqkv": (hidden + 2 * key_value, hidden), "attention.wo": (hidden, hidden),
-            "feed_forward.w1": (between, hidden), "feed_forward.w2": (hidden, between),
-            "feed_forward.w3": (between, hidden), "attention_norm": (hidden,), "ffn_norm": (hidden,),
-        }.items()}  # fmt: skip
+        shapes |= {
+            f"model.layers.{layer}.{name}": shape
+            for name, shape in {
+                "attention.wqkv": (hidden + 2 * key_value, hidden),
+                "attention.wo": (hidden, hidden),
+                "feed_forward.w1": (between, hidden),
+                "feed_forward.w2": (hidden, between),
+                "feed_forward.w3": (between, hidden),
+                "attention_norm": (hidden,),
+                "ffn_norm": (hidden,),
+            }.items()
+        }
     chance = torch.Generator().manual_seed(0)
     tensors = {f"{name}.weight": torch.randn(shape, generator=chance) * 0.1 for name, shape in shapes.items()}
     save_file(tensors, folder / "published/model.safetensors")
@@ -61,10 +82,17 @@ def make_internlm2(folder: Path) -> Path:
     (folder / "published/tokenizer_config.json").write_text("{}")
     pieces = io.BytesIO()
     SentencePieceTrainer.train(
-        sentence_iterator=iter(["fever cough heart liver " * 5] * 50), model_writer=pieces, vocab_size=300,
-        model_type="bpe", byte_fallback=True, add_dummy_prefix=False, normalization_rule_name="identity",
-        remove_extra_whitespaces=False, hard_vocab_limit=False, minloglevel=2,
-    )  # fmt: skip
+        sentence_iterator=iter(["fever cough heart liver " * 5] * 50),
+        model_writer=pieces,
+        vocab_size=300,
+        model_type="bpe",
+        byte_fallback=True,
+        add_dummy_prefix=False,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
     (folder / "published/tokenizer.model").write_bytes(pieces.getvalue())
     command = [sys.executable, ROOT / "pretrain/convert_internlm.py", folder / "published", "--out", folder / "llama"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -92,14 +120,34 @@ def answered(model_of, benchmark, tmp_path_factory) -> Path:
     models = []
     for kind in FAMILIES:
         base = make_internlm2(root / "made") if kind == "internlm2" else model_of(kind)
-        common = ["--model", str(base), "--data", str(benchmark / "Train"), "--batch-size", "8", "--max-length", "600",
-                  "--micro-batch-size", "8", "--epochs", "0.4", "--learning-rate", "1e-2"]  # fmt: skip
+        common = [
+            "--model",
+            str(base),
+            "--data",
+            str(benchmark / "Train"),
+            "--batch-size",
+            "8",
+            "--max-length",
+            "600",
+            "--micro-batch-size",
+            "8",
+            "--epochs",
+            "0.4",
+            "--learning-rate",
+            "1e-2",
+        ]
         assert train.main([*common, "--out", str(root / kind / "lora"), "--lora", "--merge"]) == 0
         assert train.main([*common, "--out", str(root / kind / "full")]) == 0
         (root / kind / "lora/merged").rename(root / kind / "merged")
         models += [str(root / kind / name) for name in ("lora", "merged", "full")]
-    done = subprocess.run([sys.executable, "-c", EVALUATE, benchmark / "Test", *models], cwd=ROOT / "inference",
-                          capture_output=True, text=True, check=False, timeout=400)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", EVALUATE, benchmark / "Test", *models],
+        cwd=ROOT / "inference",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return root
 
@@ -154,9 +202,18 @@ def test_the_command_line_evaluates_what_the_command_line_trained(model_of, benc
     common = ["--model", model_of(), "--data", benchmark / "Train", "--out", tmp_path / "out", "--epochs", "0.2"]
     for command in (
         ["finetune/train.py", "--lora", *common, "--batch-size", "8", "--micro-batch-size", "8"],
-        ["inference/eval.py", "--model", tmp_path / "out", "--data", benchmark / "Test", "--out", tmp_path / "result",
-         "--max-new-tokens", "4"],
-    ):  # fmt: skip
+        [
+            "inference/eval.py",
+            "--model",
+            tmp_path / "out",
+            "--data",
+            benchmark / "Test",
+            "--out",
+            tmp_path / "result",
+            "--max-new-tokens",
+            "4",
+        ],
+    ):
         done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "result/result.json").read_text())["micro"]["n"] == 16

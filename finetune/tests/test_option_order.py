@@ -15,9 +15,20 @@ def test_reordered_options_keep_the_right_texts_right(seed):
 
 @pytest.mark.parametrize(
     "option",
-    ["All of the above", "Both A and C", "A, C", "Toutes les réponses", "Les deux propositions précédentes",
-     "Todas las anteriores", "Все вышеперечисленное", "以上都是", "上記すべて", "Alle genannten", "جميع ما سبق"],
-)  # fmt: skip
+    [
+        "All of the above",
+        "Both A and C",
+        "A, C",
+        "Toutes les réponses",
+        "Les deux propositions précédentes",
+        "Todas las anteriores",
+        "Все вышеперечисленное",
+        "以上都是",
+        "上記すべて",
+        "Alle genannten",
+        "جميع ما سبق",
+    ],
+)
 def test_an_option_that_speaks_of_others_keeps_the_order(option):
     record = PLAIN | {"options": PLAIN["options"] | {"D": option}}
     assert not can_reorder(record, "answer") and not can_reorder(record, "rationale")
@@ -30,11 +41,23 @@ def test_an_option_with_a_letter_in_its_name_may_be_reordered(option):
 
 @pytest.mark.parametrize(
     "rationale",
-    ["Option B is wrong.", "B is wrong because of zinc.", "(b) is wrong", "因此选B。", "选项A正确",
-     "選択肢1は誤り", "3番が正しい", "La réponse est claire.", "La primera opción es correcta.",
-     "Первый вариант верен.", "Верно В.", "Antwort 2 ist falsch.",
-     "الخيار الأول صحيح", "Vitamin C heals."],
-)  # fmt: skip
+    [
+        "Option B is wrong.",
+        "B is wrong because of zinc.",
+        "(b) is wrong",
+        "因此选B。",
+        "选项A正确",
+        "選択肢1は誤り",
+        "3番が正しい",
+        "La réponse est claire.",
+        "La primera opción es correcta.",
+        "Первый вариант верен.",
+        "Верно В.",
+        "Antwort 2 ist falsch.",
+        "الخيار الأول صحيح",
+        "Vitamin C heals.",
+    ],
+)
 def test_a_rationale_that_may_name_options_keeps_its_order(rationale):
     record = PLAIN | {"rationale": rationale}
     assert can_reorder(record, "answer") and not can_reorder(record, "rationale")

@@ -17,16 +17,44 @@ pytestmark = pytest.mark.slow
 
 
 def command(model: Path, benchmark: Path, out: Path, *more: str) -> list[str]:
-    return ["bash", str(ROOT / "finetune/run.sh"), "--model", str(model), "--data", str(benchmark / "Train"), "--out",
-            str(out), "--batch-size", "8", "--micro-batch-size", "2", "--max-length", "400", "--log-every", "1",
-            "--learning-rate", "1e-2", "--epochs", "0.8", "--save-every", "1", "--validation-share", "0.34",
-            "--validate-every", "2", "--lora-dropout", "0", *more]  # fmt: skip
+    return [
+        "bash",
+        str(ROOT / "finetune/run.sh"),
+        "--model",
+        str(model),
+        "--data",
+        str(benchmark / "Train"),
+        "--out",
+        str(out),
+        "--batch-size",
+        "8",
+        "--micro-batch-size",
+        "2",
+        "--max-length",
+        "400",
+        "--log-every",
+        "1",
+        "--learning-rate",
+        "1e-2",
+        "--epochs",
+        "0.8",
+        "--save-every",
+        "1",
+        "--validation-share",
+        "0.34",
+        "--validate-every",
+        "2",
+        "--lora-dropout",
+        "0",
+        *more,
+    ]
 
 
 def start(words: list[str]) -> subprocess.Popen:
     environment = os.environ | {"RANKS_PER_NODE": "2", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            start_new_session=True)  # fmt: skip
+    return subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def run(words: list[str]) -> str:
@@ -37,9 +65,12 @@ def run(words: list[str]) -> str:
 
 
 SETTINGS = {
-    "full-0": [], "full-2": ["--zero", "2"], "full-3": ["--zero", "3", "--gradient-checkpointing"],
-    "lora-0": ["--lora"], "lora-3": ["--lora", "--zero", "3", "--merge"],
-}  # fmt: skip
+    "full-0": [],
+    "full-2": ["--zero", "2"],
+    "full-3": ["--zero", "3", "--gradient-checkpointing"],
+    "lora-0": ["--lora"],
+    "lora-3": ["--lora", "--zero", "3", "--merge"],
+}
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,22 @@ import train
 from finetune_record import InputError, read_json, sha256_of_file
 
 STAGE = Path(__file__).parents[1]
-SMALL = ["--batch-size", "8", "--micro-batch-size", "4", "--epochs", "1", "--max-length", "300", "--save-every", "3",
-         "--log-every", "1", "--learning-rate", "1e-3"]  # fmt: skip
+SMALL = [
+    "--batch-size",
+    "8",
+    "--micro-batch-size",
+    "4",
+    "--epochs",
+    "1",
+    "--max-length",
+    "300",
+    "--save-every",
+    "3",
+    "--log-every",
+    "1",
+    "--learning-rate",
+    "1e-3",
+]
 
 
 def arguments(model: Path, benchmark: Path, out: Path, *more: str) -> list[str]:
@@ -28,8 +42,13 @@ def arguments(model: Path, benchmark: Path, out: Path, *more: str) -> list[str]:
 
 def start(command: list[str]) -> subprocess.Popen:
     # A session of its own, so that the kill reaches nothing but this run.
-    return subprocess.Popen([sys.executable, str(STAGE / "train.py"), *command], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True)  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, str(STAGE / "train.py"), *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def weights(folder: Path) -> dict[str, str]:
@@ -44,8 +63,14 @@ def adapter(model_of, benchmark, tmp_path_factory) -> Path:
 
 
 def test_an_adapter_folder_is_complete_and_says_where_it_came_from(adapter, model_of, benchmark):
-    assert {p.name for p in adapter.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json",
-                                                   "prompt", "run.json", "training"}  # fmt: skip
+    assert {p.name for p in adapter.iterdir()} >= {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "tokenizer.json",
+        "prompt",
+        "run.json",
+        "training",
+    }
     record = read_json(adapter / "run.json")
     assert (adapter / record["base_from_here"]).resolve() == model_of().resolve()
     assert record["counts"]["dropped: stands in the test set"] == dict.fromkeys(("en", "fr", "ru", "zh"), 2)
@@ -215,9 +240,25 @@ def mixed(model_of, benchmark, tmp_path_factory):
     (folder / "instructions.jsonl").write_text("\n".join(lines))
     texts = [json.dumps({"text": f"Le texte {n}.", "language": "fr"}) for n in range(9)]
     (folder / "text.jsonl").write_text("\n".join(texts))
-    more = ["--instructions", str(folder / "instructions.jsonl"), "--instruction-share", "0.25", "--replay",
-            str(folder / "text.jsonl"), "--replay-share", "0.1", "--form-shares", "rationale=0.5", "--language-weights",
-            "fr=2", "ru=0.5", "--shuffle-options", "--packing", "--epochs", "2"]  # fmt: skip
+    more = [
+        "--instructions",
+        str(folder / "instructions.jsonl"),
+        "--instruction-share",
+        "0.25",
+        "--replay",
+        str(folder / "text.jsonl"),
+        "--replay-share",
+        "0.1",
+        "--form-shares",
+        "rationale=0.5",
+        "--language-weights",
+        "fr=2",
+        "ru=0.5",
+        "--shuffle-options",
+        "--packing",
+        "--epochs",
+        "2",
+    ]
     command = arguments(model_of(), benchmark, folder / "out", *more)
     process = start(command)
     output = process.communicate(timeout=240)[0]
@@ -228,9 +269,11 @@ def mixed(model_of, benchmark, tmp_path_factory):
 def test_shares_and_weights_decide_what_an_epoch_holds(mixed):
     record = read_json(mixed[0] / "run.json")
     assert record["mixture"] == {
-        "answer": {"en": 6, "fr": 12, "ru": 3, "zh": 6}, "rationale": {"en": 3, "fr": 6, "ru": 2, "zh": 3},
-        "instruction": {"-": 16}, "replay": {"fr": 6},
-    }  # fmt: skip
+        "answer": {"en": 6, "fr": 12, "ru": 3, "zh": 6},
+        "rationale": {"en": 3, "fr": 6, "ru": 2, "zh": 3},
+        "instruction": {"-": 16},
+        "replay": {"fr": 6},
+    }
     assert record["examples"] == 63 and set(record["inputs"]) >= {"instructions", "replay"}
     steps = (mixed[0] / "training/metrics.jsonl").read_text().splitlines()
     assert len(steps) == 16, "126 examples of two epochs in steps of 8"

@@ -9,8 +9,24 @@ import merge
 import train
 from finetune_record import read_json, write_json
 
-SMALL = ["--batch-size", "8", "--micro-batch-size", "4", "--epochs", "1", "--max-length", "300", "--limit", "3",
-         "--learning-rate", "1e-3", "--validation-questions", "1", "--validation-share", "0.5"]  # fmt: skip
+SMALL = [
+    "--batch-size",
+    "8",
+    "--micro-batch-size",
+    "4",
+    "--epochs",
+    "1",
+    "--max-length",
+    "300",
+    "--limit",
+    "3",
+    "--learning-rate",
+    "1e-3",
+    "--validation-questions",
+    "1",
+    "--validation-share",
+    "0.5",
+]
 
 
 @pytest.fixture(scope="module")

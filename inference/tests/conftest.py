@@ -24,10 +24,14 @@ def write_prompt(folder: Path, pattern: str = r"(?:\A|rationale ends\n)\s*([A-Z]
     (folder / "target.jinja").write_text(TARGET_TEXT)
     record = {"question": "Q?", "options": {"A": "x", "B": "y"}, "answer_idx": "A,B", "rationale": "R."}
     examples = [
-        {"form": form, "record": record, "prompt": Environment().from_string(PROMPT_TEXT).render(form=form, **record),
-         "target": Environment().from_string(TARGET_TEXT).render(form=form, **record)}
+        {
+            "form": form,
+            "record": record,
+            "prompt": Environment().from_string(PROMPT_TEXT).render(form=form, **record),
+            "target": Environment().from_string(TARGET_TEXT).render(form=form, **record),
+        }
         for form in ("answer", "rationale")
-    ]  # fmt: skip
+    ]
     settings = {"name": "test", "version": 1, "answer_pattern": pattern, "stop": [], "worked_examples": examples}
     (folder / "prompt.json").write_text(json.dumps(settings))
     return folder
@@ -81,9 +85,17 @@ def checkpoint(tmp_path_factory, prompt_folder) -> Path:
     folder = tmp_path_factory.mktemp("model") / "tiny"
     torch.manual_seed(1)
     config = LlamaConfig(
-        vocab_size=257, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=512, initializer_range=0.4, eos_token_id=0, bos_token_id=None, pad_token_id=None,
-    )  # fmt: skip
+        vocab_size=257,
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        initializer_range=0.4,
+        eos_token_id=0,
+        bos_token_id=None,
+        pad_token_id=None,
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)
     shutil.copytree(prompt_folder, folder / "prompt")
@@ -140,8 +152,15 @@ class ModelHandler(http.server.BaseHTTPRequestHandler):
         with server.lock:
             left = server.faults.get(question, [])
             answer = left.pop(0) if left else None
-            server.requests.append({"question": question, "headers": self.headers, "body": body, "path": self.path,
-                                    "began": time.monotonic()})  # fmt: skip
+            server.requests.append(
+                {
+                    "question": question,
+                    "headers": self.headers,
+                    "body": body,
+                    "path": self.path,
+                    "began": time.monotonic(),
+                }
+            )
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:

@@ -49,9 +49,17 @@ def test_averages_over_languages_and_over_questions_differ_as_they_should():
 
 def test_the_english_benchmarks_average_as_the_papers_table_with_its_six_subjects():
     """MedAlpaca's row as published: nine columns, printed average 58.03."""
-    published = {"MedQA": 41.7, "MedMCQA": 37.5, "PubMedQA": 72.8, "MMLU_clinical_knowledge": 57.4,
-                 "MMLU_medical_genetics": 69.0, "MMLU_anatomy": 57.0, "MMLU_professional_medicine": 67.3,
-                 "MMLU_college_biology": 65.3, "MMLU_college_medicine": 54.3}  # fmt: skip
+    published = {
+        "MedQA": 41.7,
+        "MedMCQA": 37.5,
+        "PubMedQA": 72.8,
+        "MMLU_clinical_knowledge": 57.4,
+        "MMLU_medical_genetics": 69.0,
+        "MMLU_anatomy": 57.0,
+        "MMLU_professional_medicine": 67.3,
+        "MMLU_college_biology": 65.3,
+        "MMLU_college_medicine": 54.3,
+    }
     right = {name: round(10 * share) for name, share in published.items()}
     scores = {name: score_answers(rows(*"B" * n, *"A" * (1000 - n))) for name, n in right.items()}
     assert macro_average(scores)["accuracy"] == 58.03

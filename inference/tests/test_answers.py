@@ -37,10 +37,45 @@ def test_any_text_has_a_reading(text):
 
 
 PIECES = [
-    *"ABCE", "F", "a", "А", "В", "Б", "ب", " ", "\n", ", ", ". ", ": ", "(", ")", "**", "not ", "wrong", "true",
-    "×", "○", "answer ", "Answer: ", "the answer is ", "or ", "and ", "正解は", "选", "Ответ: ", "Antwort ",
-    "but ", "Fever", "is ", "all are correct except ", "<think>", "</think>", "\\boxed{", "}", "I don't think ",
-]  # fmt: skip
+    *"ABCE",
+    "F",
+    "a",
+    "А",
+    "В",
+    "Б",
+    "ب",
+    " ",
+    "\n",
+    ", ",
+    ". ",
+    ": ",
+    "(",
+    ")",
+    "**",
+    "not ",
+    "wrong",
+    "true",
+    "×",
+    "○",
+    "answer ",
+    "Answer: ",
+    "the answer is ",
+    "or ",
+    "and ",
+    "正解は",
+    "选",
+    "Ответ: ",
+    "Antwort ",
+    "but ",
+    "Fever",
+    "is ",
+    "all are correct except ",
+    "<think>",
+    "</think>",
+    "\\boxed{",
+    "}",
+    "I don't think ",
+]
 
 
 @settings(max_examples=300, deadline=None)
@@ -54,18 +89,36 @@ def test_any_text_of_the_words_of_answers_has_a_reading_among_the_options(text):
 
 @pytest.mark.parametrize(
     ("text", "status"),
-    [("Answer: B", "announced"), ("B", "letters"), ("It is a rash.", "option text"), ("none", "none"),
-     ("I cannot answer that.", "refused"), ("Perhaps.", "unparsed"), ("", "unparsed")],
-)  # fmt: skip
+    [
+        ("Answer: B", "announced"),
+        ("B", "letters"),
+        ("It is a rash.", "option text"),
+        ("none", "none"),
+        ("I cannot answer that.", "refused"),
+        ("Perhaps.", "unparsed"),
+        ("", "unparsed"),
+    ],
+)
 def test_the_status_says_how_it_was_read(text, status):
     assert read_answer(text, OPTIONS).status == status
 
 
 @pytest.mark.parametrize(
     "piece",
-    ["A, ", "A: true; ", "A\n", "the answer is ", "Answer: A and B are wrong. ", "A. ", "A: true\n", "I don't think A ",
-     "all are correct except ", "\\boxed{A", "not A but "],
-)  # fmt: skip
+    [
+        "A, ",
+        "A: true; ",
+        "A\n",
+        "the answer is ",
+        "Answer: A and B are wrong. ",
+        "A. ",
+        "A: true\n",
+        "I don't think A ",
+        "all are correct except ",
+        "\\boxed{A",
+        "not A but ",
+    ],
+)
 def test_a_long_text_is_read_in_time_that_grows_as_it_does(piece):
     def seconds(characters: int) -> float:
         start = time.process_time()

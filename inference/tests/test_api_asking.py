@@ -52,8 +52,12 @@ def test_a_chat_endpoint_is_asked_and_the_result_says_what_it_was(ask, model_ser
     said = result["endpoint"]
     assert said["base"] == model_server.base and said["reported_models"] == {"chatty-0613": 22}
     assert said["fingerprints"] == {"fp_1": 22} and said["outcomes"] == {"answered": 22}
-    assert said["usage"] == {"input_tokens": 2200, "output_tokens": 44, "answers_without_counts": 0,
-                             "us_dollars": round((2200 * 2.5 + 44 * 10) / 1e6, 6)}  # fmt: skip
+    assert said["usage"] == {
+        "input_tokens": 2200,
+        "output_tokens": 44,
+        "answers_without_counts": 0,
+        "us_dollars": round((2200 * 2.5 + 44 * 10) / 1e6, 6),
+    }
     assert result["model"]["name"] == "chatty" and result["setting"] == "zero-shot"
     assert read_json(tmp_path / "out/requests.json")["outcomes"] == {"answered": 22}
     written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
@@ -88,7 +92,13 @@ def test_every_bad_answer_is_a_counted_outcome(ask, model_server, tmp_path):
     assert rows[4]["letters"] == ["A", "C"] and rows[4]["reply"]["finish"] == "length"
     failures = rows_of(tmp_path / "out/failures.jsonl")
     assert [(row["number"], row["failure"]) for row in failures] == [
-        (2, "refused"), (3, "refused"), (5, "empty"), (6, "empty"), (7, "refused"), (8, "rejected")]  # fmt: skip
+        (2, "refused"),
+        (3, "refused"),
+        (5, "empty"),
+        (6, "empty"),
+        (7, "refused"),
+        (8, "rejected"),
+    ]
     assert failures[-1]["detail"] == "HTTP 400: too long, [key]"
     assert result["endpoint"]["usage"]["answers_without_counts"] == 1
     assert result["endpoint"]["usage"]["us_dollars"] is None
@@ -140,10 +150,13 @@ def test_a_question_that_times_out_is_asked_again_unless_that_is_forbidden(ask, 
         ({"status": 404, "body": '{"error": {"message": "no model chatty"}}'}, "no such address or model.*no model"),
         ({"status": 429, "body": '{"error": {"code": "insufficient_quota"}}'}, "no credit"),
         ({"status": 200, "body": "<!doctype html>Sign in", "type": "text/html"}, "web page"),
-        ({"status": 302, "headers": {"Location": "https://else.where/login?next=secret"}}, "302 to https://else.where/l"),
+        (
+            {"status": 302, "headers": {"Location": "https://else.where/login?next=secret"}},
+            "302 to https://else.where/l",
+        ),
         ({"status": 400, "body": '{"error": {"message": "use max_completion_tokens"}}'}, "use max_completion_tokens"),
     ],
-)  # fmt: skip
+)
 def test_what_no_further_request_can_mend_ends_the_run_at_once(ask, model_server, tmp_path, capsys, answer, message):
     model_server.brain = lambda body: answer
     with pytest.raises(InputError, match=message) as caught:
@@ -206,12 +219,30 @@ def test_a_run_killed_half_way_asks_no_answered_question_again_and_ends_with_the
     model_server, prompt_folder, test_folder, tmp_path
 ):
     model_server.brain = lambda body: "ABCD"[len(body["messages"][0]["content"]) % 4]
-    command = [sys.executable, STAGE / "eval.py", "--model", "chatty", "--api-base", model_server.base, "--prompt",
-               prompt_folder, "--data", test_folder, *QUICK, "--concurrency", "3", "--out"]  # fmt: skip
+    command = [
+        sys.executable,
+        STAGE / "eval.py",
+        "--model",
+        "chatty",
+        "--api-base",
+        model_server.base,
+        "--prompt",
+        prompt_folder,
+        "--data",
+        test_folder,
+        *QUICK,
+        "--concurrency",
+        "3",
+        "--out",
+    ]
     environment = os.environ | {"OPENAI_API_KEY": SECRET}
     model_server.delay_s = 0.15
-    process = subprocess.Popen([*map(str, command), str(tmp_path / "cut")], env=environment,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        [*map(str, command), str(tmp_path / "cut")],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while len(model_server.requests) < 10:
         assert process.poll() is None and time.monotonic() < deadline
@@ -239,8 +270,22 @@ def test_a_run_killed_half_way_asks_no_answered_question_again_and_ends_with_the
 
 @pytest.mark.slow
 def test_a_run_that_is_told_to_end_waits_for_what_is_on_its_way(model_server, prompt_folder, test_folder, tmp_path):
-    command = [sys.executable, STAGE / "eval.py", "--model", "chatty", "--api-base", model_server.base, "--prompt",
-               prompt_folder, "--data", test_folder, "--concurrency", "3", "--out", tmp_path / "out"]  # fmt: skip
+    command = [
+        sys.executable,
+        STAGE / "eval.py",
+        "--model",
+        "chatty",
+        "--api-base",
+        model_server.base,
+        "--prompt",
+        prompt_folder,
+        "--data",
+        test_folder,
+        "--concurrency",
+        "3",
+        "--out",
+        tmp_path / "out",
+    ]
     model_server.delay_s = 0.3
     process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -351,8 +396,11 @@ def model_behind(checkpoint):
             loaded.tokenizer.decode([i]): p for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         }
         told = [None, *(float(table[place, token]) for place, token in enumerate(ids[1:]))] if body.get("echo") else []
-        return {"text": "x", "usage": usage,
-                "logprobs": {"token_logprobs": [*told, float(best.values[0])], "top_logprobs": [top]}}  # fmt: skip
+        return {
+            "text": "x",
+            "usage": usage,
+            "logprobs": {"token_logprobs": [*told, float(best.values[0])], "top_logprobs": [top]},
+        }
 
     return brain
 

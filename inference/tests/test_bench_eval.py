@@ -38,8 +38,9 @@ def test_another_answer_is_counted_as_not_equal():
     sides = bench_eval.summarise(rounds)["sides"]
     assert sides["one by one"]["equal_answers"] == 1
     assert {clock: ratio["median"] for clock, ratio in sides["one by one"]["times_eval"].items()} == {
-        "wall": 6, "cpu": 3,
-    }  # fmt: skip
+        "wall": 6,
+        "cpu": 3,
+    }
     assert sides["eval.py"]["questions_per_second"] == 1
 
 

@@ -16,8 +16,16 @@ def write_run(folder: Path, right: dict[str, list[bool]], ids: dict[str, list[st
     for key, answers in right.items():
         for number, good in enumerate(answers):
             name = ids[key][number] if ids else f"{key}{number:014d}"
-            rows.append({"key": key, "number": number, "id": name, "gold": ["A"], "letters": ["A"] if good else None,
-                         "output": "a\u2028b"})  # fmt: skip
+            rows.append(
+                {
+                    "key": key,
+                    "number": number,
+                    "id": name,
+                    "gold": ["A"],
+                    "letters": ["A"] if good else None,
+                    "output": "a\u2028b",
+                }
+            )
     (folder / "predictions.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     facts = {"model": {"name": folder.name}, "mode": "generate", "prompt": {"name": "mmedbench", "form": "answer"}}
     (folder / "result.json").write_text(json.dumps(facts))

@@ -11,9 +11,16 @@ import decode_loop
 from next_token import StopWatch, draw_tokens, uniform_draws
 
 SMALL = {
-    "vocab_size": 257, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "intermediate_size": 48, "head_dim": 8, "initializer_range": 0.4, "max_position_embeddings": 256,
-}  # fmt: skip
+    "vocab_size": 257,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "head_dim": 8,
+    "initializer_range": 0.4,
+    "max_position_embeddings": 256,
+}
 # Family: (its own settings, whether the loop takes it).
 FAMILIES = {
     "llama": ({}, True),
@@ -112,8 +119,9 @@ def test_a_generation_config_with_rules_of_its_own_is_left_to_transformers(check
 def test_stop_strings_end_an_answer_where_transformers_ends_it(stop, checkpoint, prompts, monkeypatch):
     loaded = make_loaded("llama", checkpoint)
     spied, original = [], StopWatch.stopped
-    monkeypatch.setattr(StopWatch, "stopped", lambda self, prompt, tokens: (
-        spied.append(original(self, prompt, tokens)) or spied[-1]))  # fmt: skip
+    monkeypatch.setattr(
+        StopWatch, "stopped", lambda self, prompt, tokens: spied.append(original(self, prompt, tokens)) or spied[-1]
+    )
     wanted = one_by_one(loaded, prompts, 60, stop)
     assert decode.generate(loaded, prompts, 60, stop, [0]) == wanted and loaded.own_loop
     assert any(spied) == (wanted != one_by_one(loaded, prompts, 60))

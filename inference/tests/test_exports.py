@@ -34,10 +34,16 @@ def runs(checkpoint, tmp_path_factory) -> tuple[Path, Path]:
     }
     for name, (question, options) in questions.items():
         rows = [
-            {"question": question.format(n), "options": options, "answer_idx": "A,B" if n == 1 else "A",
-             "rationale": f"Because {n}. {EVIL}", "human_checked": True, "human_check_passed": n != 0}
+            {
+                "question": question.format(n),
+                "options": options,
+                "answer_idx": "A,B" if n == 1 else "A",
+                "rationale": f"Because {n}. {EVIL}",
+                "human_checked": True,
+                "human_check_passed": n != 0,
+            }
             for n in range(3)
-        ]  # fmt: skip
+        ]
         (data / name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     folders = root / "answers", root / "rationales"
     for folder, form in zip(folders, ("answer", "rationale"), strict=True):

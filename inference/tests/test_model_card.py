@@ -19,8 +19,10 @@ def evaluated(checkpoint, test_folder, tmp_path_factory) -> tuple[Path, Path, Pa
     home = tmp_path_factory.mktemp("somebody")
     model = shutil.copytree(checkpoint, home / "model")
     sections = [
-        card_parts.scores_section(), card_parts.limits_section(["en"]), card_parts.licences_section(None, None, None)
-    ]  # fmt: skip
+        card_parts.scores_section(),
+        card_parts.limits_section(["en"]),
+        card_parts.licences_section(None, None, None),
+    ]
     header = card_parts.licence_fields(None) | {"language": ["en"], "tags": ["medical"]}
     (model / "README.md").write_text(card_parts.assemble(header, "model", sections), "utf-8")
     flags = ["--model", str(model), "--data", str(test_folder), "--out"]
@@ -51,8 +53,10 @@ def test_scores_stand_with_n_interval_setting_mode_and_prompt(evaluated):
     assert str(model.parent) not in card.content
     again = put(model, str(letters))
     assert "mode generate" not in again.text, "the section is written anew"
-    outside = [text.split(card_parts.SCORES_BEGIN)[0] + text.split(card_parts.SCORES_END)[1]
-               for text in (before, again.content)]  # fmt: skip
+    outside = [
+        text.split(card_parts.SCORES_BEGIN)[0] + text.split(card_parts.SCORES_END)[1]
+        for text in (before, again.content)
+    ]
     assert outside[0] == outside[1], "nothing but the scores may change"
 
 

@@ -25,11 +25,18 @@ UNPLEASANT = [
     {"language": language, "rationale": text, "reference": reference}
     for language in ("en", "zh", "ja", "fr", "ru", "es")
     for text, reference in (
-        ("...", "Fever."), ("。！？", "。！？"), (".", "."), ("💊 🤒", "💊 fever 🤒"), ("the same", "the same"),
-        ("発熱 fever лихорадка fièvre 发热", "fever лихорадка 发热 fiebre 発熱"), ("a\nb\n\n- c.d", "a b\tc\u00a0d"),
-        ("\u200b", "x"), ("x" * 300, "x"), ("O'Brien\u2019s 3.5 mg/dL (p<0.05).", "O\u2019Brien's 3,5 mg/dl; p < 0.05"),
+        ("...", "Fever."),
+        ("。！？", "。！？"),
+        (".", "."),
+        ("💊 🤒", "💊 fever 🤒"),
+        ("the same", "the same"),
+        ("発熱 fever лихорадка fièvre 发热", "fever лихорадка 发热 fiebre 発熱"),
+        ("a\nb\n\n- c.d", "a b\tc\u00a0d"),
+        ("\u200b", "x"),
+        ("x" * 300, "x"),
+        ("O'Brien\u2019s 3.5 mg/dL (p<0.05).", "O\u2019Brien's 3,5 mg/dl; p < 0.05"),
     )
-]  # fmt: skip
+]
 
 
 @cache
@@ -82,8 +89,14 @@ def test_scores_equal_the_papers_definitions_on_real_rationales():
     if not data.is_dir():
         pytest.skip(f"no real rationales at {data} (set MMED_TEST_DATA)")
     draw = random.Random(0)
-    for name, language in (("English", "en"), ("Chinese", "zh"), ("Japanese", "ja"), ("French", "fr"),
-                           ("Russian", "ru"), ("Spanish", "es")):  # fmt: skip
+    for name, language in (
+        ("English", "en"),
+        ("Chinese", "zh"),
+        ("Japanese", "ja"),
+        ("French", "fr"),
+        ("Russian", "ru"),
+        ("Spanish", "es"),
+    ):
         records = [json.loads(line) for line in (data / f"{name}.jsonl").read_text("utf-8").splitlines()]
         texts = draw.sample([record["rationale"] for record in records if record.get("rationale")], 12)
         items = [

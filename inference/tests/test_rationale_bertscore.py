@@ -17,10 +17,16 @@ from inference_record import InputError, read_json
 PAIRS = Path(__file__).parents[1] / "sample/rationale_pairs.jsonl"
 ITEMS = [json.loads(line) for line in PAIRS.read_text("utf-8").splitlines()]
 UNPLEASANT = [
-    ("", "fever"), ("fever", ""), ("   ", "fever"), ("...", "。！"), ("💊🤒", "💊"),
-    ("發熱 fever лихорадка", "حمى fièvre"), ("the same text", "the same text"), ("fever [SEP] cough", "[CLS] cough"),
+    ("", "fever"),
+    ("fever", ""),
+    ("   ", "fever"),
+    ("...", "。！"),
+    ("💊🤒", "💊"),
+    ("發熱 fever лихорадка", "حمى fièvre"),
+    ("the same text", "the same text"),
+    ("fever [SEP] cough", "[CLS] cough"),
     ("long fever " * 300, "cough " * 300),
-]  # fmt: skip
+]
 TEXTS = [(item["rationale"], item["reference"]) for item in ITEMS] + UNPLEASANT
 
 
@@ -38,9 +44,16 @@ def encoder(tmp_path_factory) -> Path:
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
     torch.manual_seed(3)
     BertModel(
-        BertConfig(vocab_size=len(words), hidden_size=32, intermediate_size=48, num_hidden_layers=3,
-                   num_attention_heads=4, max_position_embeddings=64, initializer_range=0.3)
-    ).save_pretrained(folder)  # fmt: skip
+        BertConfig(
+            vocab_size=len(words),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            initializer_range=0.3,
+        )
+    ).save_pretrained(folder)
     return folder
 
 
@@ -147,10 +160,16 @@ def test_a_finished_run_gets_bertscore_on_its_human_checked_questions(encoder, c
     files = {"Arabic": ("أي فيتامين، {}؟", {"human_checked": True}), "English": ("Which, {}?", {})}
     for name, (question, marks) in files.items():
         rows = [
-            {"question": question.format(n), "options": {"A": "1", "B": "2"}, "answer_idx": "A", "rationale": "fever",
-             **({"human_check_passed": n != 1} if marks else {}), **marks}
+            {
+                "question": question.format(n),
+                "options": {"A": "1", "B": "2"},
+                "answer_idx": "A",
+                "rationale": "fever",
+                **({"human_check_passed": n != 1} if marks else {}),
+                **marks,
+            }
             for n in range(4)
-        ]  # fmt: skip
+        ]
         (data / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = ["--model", str(checkpoint), "--data", str(data), "--out", str(out), "--max-new-tokens", "8"]
     bert = ["--bert-score", str(encoder), "--bert-layer", "2"]

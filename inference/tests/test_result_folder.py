@@ -83,9 +83,14 @@ def test_scoring_again_keeps_the_setting_the_rule_and_who_asked_when_the_model_i
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{broken\n", r"predictions\.jsonl:1: no prediction"), ('{"key": "en"}\n', r":1: no prediction"),
-     ("[]\n", ":1: no prediction"), (b"\xff\n", "cannot be read"), (None, "is missing|cannot be read")],
-)  # fmt: skip
+    [
+        ("{broken\n", r"predictions\.jsonl:1: no prediction"),
+        ('{"key": "en"}\n', r":1: no prediction"),
+        ("[]\n", ":1: no prediction"),
+        (b"\xff\n", "cannot be read"),
+        (None, "is missing|cannot be read"),
+    ],
+)
 def test_broken_predictions_are_named_when_scored_again(command, text, message):
     path = Path(command[-1]) / "predictions.jsonl"
     path.unlink()
@@ -104,9 +109,7 @@ def test_scoring_again_what_never_ended_is_refused_and_writes_nothing(command, t
         evaluation.main([*command[:-2], "--score-only", *command[-2:]])
 
 
-def test_the_page_finds_the_prompt_that_was_named_on_the_command_line(
-    checkpoint, test_folder, prompt_folder, tmp_path
-):
+def test_the_page_finds_the_prompt_that_was_named_on_the_command_line(checkpoint, test_folder, prompt_folder, tmp_path):
     bare = shutil.copytree(checkpoint, tmp_path / "bare", ignore=shutil.ignore_patterns("prompt"))
     flags = ["--model", str(bare), "--data", str(test_folder), "--prompt", str(prompt_folder), "--limit", "1"]
     assert evaluation.main([*flags, "--max-new-tokens", "2", "--out", str(tmp_path / "out")]) == 0

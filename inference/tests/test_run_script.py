@@ -38,8 +38,14 @@ def many(test_folder, tmp_path_factory) -> Path:
 def start(model, data, out, job_name: str, *more: str, **environment: str) -> subprocess.Popen:
     command = ["bash", "inference/run.sh", "--model", str(model), "--data", str(data), "--out", str(out), *more]
     own = {"PYTHON": sys.executable, "RANKS_PER_NODE": "2", "SLURM_JOB_NAME": job_name, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | own | environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | own | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def finish(process: subprocess.Popen, code: int = 0) -> str:
@@ -134,9 +140,15 @@ def test_two_nodes_share_the_work_and_are_queued_again_when_time_is_up(checkpoin
     for name, text in STUBS.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
-    slurm = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "77", "SLURM_JOB_NUM_NODES": "2",
-             "RANKS_PER_NODE": "1", "STUB_LOG": str(tmp_path / "log"), "REQUEUE_SECONDS": "0",
-             "NODE_CHECK": "0"}  # fmt: skip
+    slurm = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "77",
+        "SLURM_JOB_NUM_NODES": "2",
+        "RANKS_PER_NODE": "1",
+        "STUB_LOG": str(tmp_path / "log"),
+        "REQUEUE_SECONDS": "0",
+        "NODE_CHECK": "0",
+    }
     out = tmp_path / "out"
     process = start(checkpoint, many, out, job_name, "--batch-size", "4", **slurm)
     partials = [out / f"predictions.partial-{i}-of-2.jsonl" for i in (0, 1)]

@@ -38,9 +38,11 @@ def as_record(question: dict) -> dict:
     else:
         options, answer = dict(zip(LETTERS, question["options"], strict=False)), question["answer"]
     return {
-        "question": question["question"], "options": options, "answer_idx": answer,
+        "question": question["question"],
+        "options": options,
+        "answer_idx": answer,
         "rationale": question["rationale"],
-    }  # fmt: skip
+    }
 
 
 def lettered(question: dict) -> tuple[dict, str, str]:
@@ -53,18 +55,25 @@ def medqa_en(question: dict) -> dict:
     """One line of MedQA (USMLE, four options)."""
     options, letter, text = lettered(question)
     return {
-        "question": question["question"], "answer": text, "options": options, "meta_info": question["step"],
-        "answer_idx": letter, "metamap_phrases": question["phrases"],
-    }  # fmt: skip
+        "question": question["question"],
+        "answer": text,
+        "options": options,
+        "meta_info": question["step"],
+        "answer_idx": letter,
+        "metamap_phrases": question["phrases"],
+    }
 
 
 def medqa_zh(question: dict) -> dict:
     """One line of MedQA (mainland China, four options)."""
     options, letter, text = lettered(question)
     return {
-        "question": question["question"], "options": options, "answer": text, "meta_info": question["subject"],
+        "question": question["question"],
+        "options": options,
+        "answer": text,
+        "meta_info": question["subject"],
         "answer_idx": letter,
-    }  # fmt: skip
+    }
 
 
 def igakuqa(question: dict, number: int) -> dict:
@@ -101,9 +110,11 @@ def rumeddanet(question: dict) -> dict:
     """One line of RuMedDaNet."""
     pair = question["context"] + question["question"]
     return {
-        "context": question["context"], "question": question["question"], "answer": question["answer"],
+        "context": question["context"],
+        "question": question["question"],
+        "answer": question["answer"],
         "pairID": hashlib.md5(pair.encode("utf-8"), usedforsecurity=False).hexdigest(),
-    }  # fmt: skip
+    }
 
 
 def headqa(questions: list[dict]) -> dict:
@@ -112,13 +123,15 @@ def headqa(questions: list[dict]) -> dict:
     for question in questions:
         name, category, year = question["exam"]
         exam = exams.setdefault(name, {"name": name, "data": [], "category": category, "year": year})
-        exam["data"].append({
-            "qid": str(len(exam["data"]) + 1),
-            "qtext": question["question"],
-            "ra": str(LETTERS.index(question["answer"]) + 1),
-            "answers": [{"aid": aid, "atext": text} for aid, text in enumerate(question["options"], start=1)],
-            "image": "",
-        })
+        exam["data"].append(
+            {
+                "qid": str(len(exam["data"]) + 1),
+                "qtext": question["question"],
+                "ra": str(LETTERS.index(question["answer"]) + 1),
+                "answers": [{"aid": aid, "atext": text} for aid, text in enumerate(question["options"], start=1)],
+                "image": "",
+            }
+        )
     return {"version": "1.0", "language": "es", "exams": exams}
 
 
@@ -149,16 +162,22 @@ def raw_exam_files(questions: dict[str, dict]) -> dict[str, str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the sample; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder to write exams/ and rationales.jsonl into "
-                        "(default: the sample's own folder)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=HERE,
+        help="folder to write exams/ and rationales.jsonl into (default: the sample's own folder)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and check the questions, write nothing")
     arguments = parser.parse_args(argv)
     import yaml
 
-    questions = {iso: yaml.safe_load((HERE / "questions" / f"{iso}.yaml").read_text(encoding="utf-8"))
-                 for iso in LANGUAGES}
+    questions = {
+        iso: yaml.safe_load((HERE / "questions" / f"{iso}.yaml").read_text(encoding="utf-8")) for iso in LANGUAGES
+    }
     files = {f"exams/{path}": text for path, text in raw_exam_files(questions).items()}
     rationales = []
     for iso in LANGUAGES:

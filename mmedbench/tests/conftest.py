@@ -26,18 +26,35 @@ def jsonl(*records: dict) -> str:
 
 
 def medqa(question="Which one is right?", answer_idx="A", options=None, **more) -> dict:
-    return {"question": question, "options": options or {"A": "this", "B": "that", "C": "neither", "D": "both"},
-            "answer_idx": answer_idx, **more}
+    return {
+        "question": question,
+        "options": options or {"A": "this", "B": "that", "C": "neither", "D": "both"},
+        "answer_idx": answer_idx,
+        **more,
+    }
 
 
 def igakuqa(number=1, choices=("あ", "い", "う", "え", "お"), answer=("a",), points="1", **more) -> dict:
-    return {"problem_id": f"112A{number}", "problem_text": f"正しいのはどれか。{number}", "choices": list(choices),
-            "text_only": True, "answer": list(answer), "points": points, **more}
+    return {
+        "problem_id": f"112A{number}",
+        "problem_text": f"正しいのはどれか。{number}",
+        "choices": list(choices),
+        "text_only": True,
+        "answer": list(answer),
+        "points": points,
+        **more,
+    }
 
 
 def french(question="Laquelle ?", correct=("a",), count=None, **more) -> dict:
-    return {"id": "x", "question": question, "answers": {letter: f"choix {letter}" for letter in "abcde"},
-            "correct_answers": list(correct), "nbr_correct_answers": len(correct) if count is None else count, **more}
+    return {
+        "id": "x",
+        "question": question,
+        "answers": {letter: f"choix {letter}" for letter in "abcde"},
+        "correct_answers": list(correct),
+        "nbr_correct_answers": len(correct) if count is None else count,
+        **more,
+    }
 
 
 def russian(question="Верно?", answer="да", **more) -> dict:
@@ -55,9 +72,16 @@ def spanish(question="¿Cuál?", ra="1", options=4, image="") -> dict:
 
 def make_score(n=256, right=128, unparsed=3) -> dict:
     """Scores of one language as inference/eval.py writes them."""
-    return {"n": n, "right": right, "accuracy": round(100 * right / n, 2), "ci95": [0.0, 100.0], "unparsed": unparsed,
-            "predicted_letters": {"A": 9, "B": 3}, "single": {"n": n, "right": right},
-            "multiple": {"n": 0, "right": 0}}
+    return {
+        "n": n,
+        "right": right,
+        "accuracy": round(100 * right / n, 2),
+        "ci95": [0.0, 100.0],
+        "unparsed": unparsed,
+        "predicted_letters": {"A": 9, "B": 3},
+        "single": {"n": n, "right": right},
+        "multiple": {"n": 0, "right": 0},
+    }
 
 
 def make_result(name="tiny", scores=None, setting="fine-tuned", released=(), **model) -> dict:
@@ -66,19 +90,38 @@ def make_result(name="tiny", scores=None, setting="fine-tuned", released=(), **m
     mean = sum(100 * s["right"] / s["n"] for s in scores.values()) / len(scores)
     n, right = (sum(s[name] for s in scores.values()) for name in ("n", "right"))
     return {
-        "format_version": 1, "stage": "inference/eval.py",
-        "model": {"name": name, "path": "checkpoints/x", "parameters": 1234567, "base": "base", "training": "lora",
-                  **model},
-        "setting": setting, "mode": "generate", "metric_version": 1,
+        "format_version": 1,
+        "stage": "inference/eval.py",
+        "model": {
+            "name": name,
+            "path": "checkpoints/x",
+            "parameters": 1234567,
+            "base": "base",
+            "training": "lora",
+            **model,
+        },
+        "setting": setting,
+        "mode": "generate",
+        "metric_version": 1,
         "prompt": {"name": "mmedbench", "version": 1, "form": "answer", "sha256": "ab" * 32},
-        "scores": scores, "macro": {"languages": len(scores), "accuracy": round(mean, 2), "ci95": [0, 100]},
+        "scores": scores,
+        "macro": {"languages": len(scores), "accuracy": round(mean, 2), "ci95": [0, 100]},
         "micro": {"n": n, "right": right, "accuracy": round(100 * right / n, 2), "ci95": [0, 0]},
-        "data": {"path": "data/MMedBench/Test", "released_split": {key: key in released for key in scores},
-                 "files": {}},
-        "arguments": {}, "inputs": {},
-        "provenance": {"command": "python inference/eval.py --model x", "commit": "c" * 40, "versions": {},
-                       "machine": "Linux, 2 CPU cores", "finished_at": "2025-01-31T10:00:00Z"},
-    }  # fmt: skip
+        "data": {
+            "path": "data/MMedBench/Test",
+            "released_split": {key: key in released for key in scores},
+            "files": {},
+        },
+        "arguments": {},
+        "inputs": {},
+        "provenance": {
+            "command": "python inference/eval.py --model x",
+            "commit": "c" * 40,
+            "versions": {},
+            "machine": "Linux, 2 CPU cores",
+            "finished_at": "2025-01-31T10:00:00Z",
+        },
+    }
 
 
 class Exams:
@@ -136,8 +179,17 @@ def run():
 @pytest.fixture
 def raw():
     """The makers of raw records, by name."""
-    return types.SimpleNamespace(jsonl=jsonl, medqa=medqa, igakuqa=igakuqa, french=french, russian=russian,
-                                 headqa=headqa, spanish=spanish, lines=read_lines, stage=STAGE)
+    return types.SimpleNamespace(
+        jsonl=jsonl,
+        medqa=medqa,
+        igakuqa=igakuqa,
+        french=french,
+        russian=russian,
+        headqa=headqa,
+        spanish=spanish,
+        lines=read_lines,
+        stage=STAGE,
+    )
 
 
 @pytest.fixture
@@ -218,8 +270,13 @@ class ChatHandler(http.server.BaseHTTPRequestHandler):
 
     def reply(self, line: dict, answer: dict) -> None:
         message = {"role": "assistant", "content": answer.get("text")}
-        value = {"id": "x", "object": "chat.completion", "model": "served-m", "created": 1,
-                 "choices": [{"index": 0, "message": message, "finish_reason": answer.get("finish", "stop")}]}
+        value = {
+            "id": "x",
+            "object": "chat.completion",
+            "model": "served-m",
+            "created": 1,
+            "choices": [{"index": 0, "message": message, "finish_reason": answer.get("finish", "stop")}],
+        }
         if self.endpoint.usage:
             usage = self.endpoint.usage
             counted = isinstance(usage, tuple)
@@ -241,15 +298,26 @@ class ChatHandler(http.server.BaseHTTPRequestHandler):
         if kind.startswith("429"):
             moment = email.utils.formatdate(time.time() + 1, usegmt=True)
             more = {"Retry-After": moment if kind == "429-date" else answer.get("retry_after", "0")}
-        bodies = {"html": b"<html><body>Please sign in</body></html>", "half": whole[:60], "odd": b'{"choices": []}',
-                  "list": whole.replace(b'"content": null', b'"content": [1]'), "echo-500": f"what is {key}?".encode(),
-                  "echo-400": json.dumps({"error": {"message": f"bad {key}", "type": "x"}}).encode(),
-                  "401": json.dumps({"error": {"message": f"Incorrect API key: {key}"}}).encode(),
-                  "quota": b'{"error": {"message": "no credit", "code": "insufficient_quota"}}'}
-        status = {"html": 200, "half": 200, "odd": 200, "list": 200, "quota": 429}.get(kind) or int(kind[-3:]
-                                                                            if kind.startswith("echo") else kind[:3])
-        return self.send(line, status, bodies.get(kind, b'{"error": {"message": "not now"}}'), more,
-                         "text/html" if kind == "html" else "application/json")
+        bodies = {
+            "html": b"<html><body>Please sign in</body></html>",
+            "half": whole[:60],
+            "odd": b'{"choices": []}',
+            "list": whole.replace(b'"content": null', b'"content": [1]'),
+            "echo-500": f"what is {key}?".encode(),
+            "echo-400": json.dumps({"error": {"message": f"bad {key}", "type": "x"}}).encode(),
+            "401": json.dumps({"error": {"message": f"Incorrect API key: {key}"}}).encode(),
+            "quota": b'{"error": {"message": "no credit", "code": "insufficient_quota"}}',
+        }
+        status = {"html": 200, "half": 200, "odd": 200, "list": 200, "quota": 429}.get(kind) or int(
+            kind[-3:] if kind.startswith("echo") else kind[:3]
+        )
+        return self.send(
+            line,
+            status,
+            bodies.get(kind, b'{"error": {"message": "not now"}}'),
+            more,
+            "text/html" if kind == "html" else "application/json",
+        )
 
     def send(self, line: dict, status: int, body: bytes, headers: dict | None = None, kind="application/json") -> None:
         self.send_head(status, len(body), headers, kind)

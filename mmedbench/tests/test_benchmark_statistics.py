@@ -9,14 +9,20 @@ from question_counts import topic_pattern
 
 QUESTIONS = {
     "Train/English.jsonl": [
-        {"question": "one two three", "options": {"A": "a", "B": "bb", "C": "ccc"}, "answer_idx": "A,C",
-         "rationale": "because of that"},
-        {"question": "one", "options": {"A": "aaaa", "B": "b"}, "answer_idx": "B"}],
+        {
+            "question": "one two three",
+            "options": {"A": "a", "B": "bb", "C": "ccc"},
+            "answer_idx": "A,C",
+            "rationale": "because of that",
+        },
+        {"question": "one", "options": {"A": "aaaa", "B": "b"}, "answer_idx": "B"},
+    ],
     "Test/Chinese.jsonl": [{"question": "心脏在哪里", "options": {"A": "左", "B": "右"}, "answer_idx": "A"}],
     "Test/Arabic.jsonl": [{"question": "ما هو مرض القلب؟", "options": {"A": "نعم", "B": "لا"}, "answer_idx": "A"}],
     "English_benchmarks/MMLU_anatomy.jsonl": [
-        {"question": "Where?", "options": {"A": "x", "B": "y"}, "answer_idx": "B", "language": "en"}],
-}  # fmt: skip
+        {"question": "Where?", "options": {"A": "x", "B": "y"}, "answer_idx": "B", "language": "en"}
+    ],
+}
 
 
 @pytest.fixture
@@ -40,10 +46,17 @@ def test_every_number_is_that_of_the_questions(folder, tmp_path, run):
     assert value["units"] == ["characters", "words between spaces"]
     row = rows["en", "Train"]
     assert [row[name] for name in ("questions", "published", "single", "multiple", "with_rationale")] == [
-        2, 10178, 1, 1, 1]
+        2,
+        10178,
+        1,
+        1,
+        1,
+    ]
     assert [row[name] for name in ("options_mean", "options_least", "options_most")] == [2.5, 2, 3]
-    assert row["lengths"] == {"characters": {"question": 8.0, "option": 2.2, "rationale": 15.0},
-                              "words between spaces": {"question": 2.0, "option": 1.0, "rationale": 3.0}}
+    assert row["lengths"] == {
+        "characters": {"question": 8.0, "option": 2.2, "rationale": 15.0},
+        "words between spaces": {"question": 2.0, "option": 1.0, "rationale": 3.0},
+    }
     assert rows["zh", "Test"]["lengths"]["characters"] == {"question": 5.0, "option": 1.0, "rationale": None}
     assert rows["zh", "Test"]["lengths"]["words between spaces"]["question"] is None
     assert list(rows) == [("en", "Train"), ("en", "MMLU_anatomy"), ("zh", "Test"), ("ar", "Test")]
@@ -94,23 +107,46 @@ def test_topics_count_questions_by_language_over_the_splits_alone(folder, tmp_pa
     done = run("benchmark_statistics.py", folder, "--topics", topics, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     rows = {(row["topic"], row["language"]): row["questions"] for row in numbers(tmp_path / "out")[0]["topics"]}
-    assert rows == {("heart", "en"): 0, ("numbers", "en"): 1, ("none of these", "en"): 1, ("heart", "zh"): 1,
-                    ("numbers", "zh"): 0, ("none of these", "zh"): 0, ("heart", "ar"): 1, ("numbers", "ar"): 0,
-                    ("none of these", "ar"): 0}  # fmt: skip
+    assert rows == {
+        ("heart", "en"): 0,
+        ("numbers", "en"): 1,
+        ("none of these", "en"): 1,
+        ("heart", "zh"): 1,
+        ("numbers", "zh"): 0,
+        ("none of these", "zh"): 0,
+        ("heart", "ar"): 1,
+        ("numbers", "ar"): 0,
+        ("none of these", "ar"): 0,
+    }
     assert "| none of these | 1 | 0 | 0 |" in done.stdout
 
 
-@pytest.mark.parametrize(("word", "language", "text", "found"), [
-    ("card", "en", "a cardiac arrest", True), ("card", "en", "discard it", False), ("心", "zh", "这是心脏", True),
-    ("cœur", "fr", "le CŒUR", True), ("قلب", "ar", "والقلب", True), ("قلب", "ar", "انقلب", False)])
+@pytest.mark.parametrize(
+    ("word", "language", "text", "found"),
+    [
+        ("card", "en", "a cardiac arrest", True),
+        ("card", "en", "discard it", False),
+        ("心", "zh", "这是心脏", True),
+        ("cœur", "fr", "le CŒUR", True),
+        ("قلب", "ar", "والقلب", True),
+        ("قلب", "ar", "انقلب", False),
+    ],
+)
 def test_keywords_match_the_beginning_of_words(word, language, text, found):
     assert bool(topic_pattern([word], language).search(text.casefold())) is found
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("- a", "expected {topic"), ("a: [b]", "expected languages"), ("a: {ko: [b]}", "expected languages"),
-    ("a: {en: b}", "expected a list of texts"), ("a: {en: ['']}", "expected a list of texts"),
-    ("a: [", "cannot be read")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a", "expected {topic"),
+        ("a: [b]", "expected languages"),
+        ("a: {ko: [b]}", "expected languages"),
+        ("a: {en: b}", "expected a list of texts"),
+        ("a: {en: ['']}", "expected a list of texts"),
+        ("a: [", "cannot be read"),
+    ],
+)
 def test_a_file_that_holds_no_topics_is_refused(folder, tmp_path, run, text, message):
     path = tmp_path / "topics.yaml"
     path.write_text(text, encoding="utf-8")

@@ -22,19 +22,32 @@ def put(folder, name, *lines):
     return path
 
 
-@pytest.mark.parametrize(("line", "field"), [
-    ("{", "record"), ("[]", "record"), ('{"question": "Q", "question": "R"}', "record"),
-    ({**GOOD, "question": " "}, "question"), ({**GOOD, "question": 3}, "question"),
-    ({**GOOD, "options": ["1", "2"]}, "options"), ({**GOOD, "options": {"A": "1", "C": "2"}}, "options"),
-    ({**GOOD, "options": {"B": "1", "A": "2"}}, "options"), ({**GOOD, "options": {"A": "1"}}, "options"),
-    ({**GOOD, "options": {"A": "1", "B": ""}}, "options.B"), ({**GOOD, "answer_idx": "C"}, "answer_idx"),
-    ({**GOOD, "answer_idx": "B,A"}, "answer_idx"), ({**GOOD, "answer_idx": "A,A"}, "answer_idx"),
-    ({**GOOD, "answer_idx": ["A"]}, "answer_idx"), ({**GOOD, "answer_idx": ""}, "answer_idx"),
-    ({**GOOD, "rationale": 1}, "rationale"), ({**GOOD, "human_checked": "yes"}, "human_checked"),
-    ({**GOOD, "id": "0" * 16}, "id"), ({**GOOD, "language": "fr"}, "language"),
-    ({**GOOD, "rationale": "a\x00b"}, "rationale"), ('{"question": "\\ud800", "options": {"A": "1", "B": "2"}, '
-                                                      '"answer_idx": "A"}', "question"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("{", "record"),
+        ("[]", "record"),
+        ('{"question": "Q", "question": "R"}', "record"),
+        ({**GOOD, "question": " "}, "question"),
+        ({**GOOD, "question": 3}, "question"),
+        ({**GOOD, "options": ["1", "2"]}, "options"),
+        ({**GOOD, "options": {"A": "1", "C": "2"}}, "options"),
+        ({**GOOD, "options": {"B": "1", "A": "2"}}, "options"),
+        ({**GOOD, "options": {"A": "1"}}, "options"),
+        ({**GOOD, "options": {"A": "1", "B": ""}}, "options.B"),
+        ({**GOOD, "answer_idx": "C"}, "answer_idx"),
+        ({**GOOD, "answer_idx": "B,A"}, "answer_idx"),
+        ({**GOOD, "answer_idx": "A,A"}, "answer_idx"),
+        ({**GOOD, "answer_idx": ["A"]}, "answer_idx"),
+        ({**GOOD, "answer_idx": ""}, "answer_idx"),
+        ({**GOOD, "rationale": 1}, "rationale"),
+        ({**GOOD, "human_checked": "yes"}, "human_checked"),
+        ({**GOOD, "id": "0" * 16}, "id"),
+        ({**GOOD, "language": "fr"}, "language"),
+        ({**GOOD, "rationale": "a\x00b"}, "rationale"),
+        ('{"question": "\\ud800", "options": {"A": "1", "B": "2"}, "answer_idx": "A"}', "question"),
+    ],
+)
 def test_a_broken_line_is_named_by_file_line_and_field(tmp_path, run, line, field):
     path = put(tmp_path, "Test/English.jsonl", GOOD, line)
     done = run("check.py", tmp_path)
@@ -47,7 +60,11 @@ def test_every_problem_is_printed_not_only_the_first(tmp_path, run):
     put(tmp_path, "Test/English.jsonl", {"question": "", "answer_idx": "A", "human_checked": 1}, {**GOOD, "id": "x"})
     done = run("check.py", tmp_path)
     assert re.findall(r":(\d+): (\w+): ", done.stdout) == [
-        ("1", "question"), ("1", "options"), ("1", "human_checked"), ("2", "id")]
+        ("1", "question"),
+        ("1", "options"),
+        ("1", "human_checked"),
+        ("2", "id"),
+    ]
     assert "4 problems" in done.stdout
 
 
@@ -87,11 +104,16 @@ def test_nothing_to_check_exits_2(tmp_path, run):
 texts = st.one_of(st.text(max_size=3), st.just("x"))
 letters = st.sampled_from(["A", "B", "C", "D", "a"])
 values = st.one_of(texts, st.none(), st.integers(), st.lists(texts, max_size=2))
-records = st.fixed_dictionaries({}, optional={
-    "question": values, "answer_idx": st.one_of(values, st.sampled_from(["A", "B", "A,B", "B,A", "C"])),
-    "options": st.one_of(values, st.dictionaries(letters, st.one_of(values, texts), max_size=4)),
-    "rationale": values, "context": values,
-})  # fmt: skip
+records = st.fixed_dictionaries(
+    {},
+    optional={
+        "question": values,
+        "answer_idx": st.one_of(values, st.sampled_from(["A", "B", "A,B", "B,A", "C"])),
+        "options": st.one_of(values, st.dictionaries(letters, st.one_of(values, texts), max_size=4)),
+        "rationale": values,
+        "context": values,
+    },
+)
 
 
 @given(records)
@@ -127,7 +149,7 @@ def test_the_id_recipe_of_the_format_document_gives_the_same_ids_in_other_words(
     def quoted(text):
         return '"' + flat(text).replace("\\", "\\\\").replace('"', '\\"').replace("\x01", "\\u0001") + '"'
 
-    options = ",".join(f"[\"{letter}\",{quoted(text)}]" for letter, text in record["options"].items())
+    options = ",".join(f'["{letter}",{quoted(text)}]' for letter, text in record["options"].items())
     compact = f"[{quoted(record['question'])},[{options}],{quoted(record['context'])}]"
     assert question_id(record) == hashlib.sha256(compact.encode()).hexdigest()[:16]
 

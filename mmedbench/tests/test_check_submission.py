@@ -53,16 +53,24 @@ FAULTS = {
     "letters that are none": (ANSWERS, ',"A,C"\n', ',"C,A"\n', f"{ANSWERS}:2: GT_Answer"),
     "a cell too many": (ANSWERS, ",B,A\n", ",B,A,x\n", f"{ANSWERS}:3: 5 cells under 4 columns"),
     "a question too few": (ANSWERS, "French,", "English,", "fr: 0 rows, but result.json has n = 1"),
-    "no gold rationale": (RATIONALES, '"A and D are stored in fatty tissue; C is not."', "",
-                          f"{RATIONALES}:2: GT_Answer"),
-    "an accuracy that is not the result's": (ACCURACY, "100.00", "99.00",
-                                             "English: 99.00, but result.json has 1 right"),
+    "no gold rationale": (
+        RATIONALES,
+        '"A and D are stored in fatty tissue; C is not."',
+        "",
+        f"{RATIONALES}:2: GT_Answer",
+    ),
+    "an accuracy that is not the result's": (
+        ACCURACY,
+        "100.00",
+        "99.00",
+        "English: 99.00, but result.json has 1 right",
+    ),
     "an accuracy that is no number": (ACCURACY, "0.00\n", "high\n", f"{ACCURACY}:2: French: 'high' is no number"),
     "a language without accuracy": (ACCURACY, "English,French\n100.00,0.00", "English\n100.00", "fr: missing"),
     "a metric missing": (SIMILARITY, "BLEU-3,20.00\n", "", f"{SIMILARITY}:2: expected the rows BLEU-1, BLEU-2, BLEU-3"),
     "a metric over 100": (SIMILARITY, "BLEU-3,20.00", "BLEU-3,200", "'200' is no number of 0 to 100"),
     "a language without rationales": (SIMILARITY, "Metric,English", "Metric,French", "fr: not expected"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", FAULTS)

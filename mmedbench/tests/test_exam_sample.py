@@ -30,22 +30,54 @@ def raw_questions(folder: str) -> list[tuple[str, dict]]:
     for path in sorted((EXAMS / folder).rglob("*.json*")):
         if folder == "frenchmedmcqa_fr":
             for raw in json.loads(path.read_text(encoding="utf-8")):
-                found.append((path.stem, {"question": raw["question"], "options": lettered(raw["answers"].values()),
-                                          "answer_idx": ",".join(raw["correct_answers"]).upper()}))
+                found.append(
+                    (
+                        path.stem,
+                        {
+                            "question": raw["question"],
+                            "options": lettered(raw["answers"].values()),
+                            "answer_idx": ",".join(raw["correct_answers"]).upper(),
+                        },
+                    )
+                )
         elif folder == "headqa_es":
             for exam in json.loads(path.read_text(encoding="utf-8"))["exams"].values():
                 for raw in exam["data"]:
                     options = lettered([a["atext"] for a in sorted(raw["answers"], key=lambda a: a["aid"])])
-                    found.append((path.stem, {"question": raw["qtext"], "options": options,
-                                              "answer_idx": benchmark_files.LETTERS[int(raw["ra"]) - 1]}))
+                    found.append(
+                        (
+                            path.stem,
+                            {
+                                "question": raw["qtext"],
+                                "options": options,
+                                "answer_idx": benchmark_files.LETTERS[int(raw["ra"]) - 1],
+                            },
+                        )
+                    )
         elif folder == "igakuqa_ja":
             for raw in read_lines(path):
-                found.append((path.stem, {"question": raw["problem_text"], "options": lettered(raw["choices"]),
-                                          "answer_idx": ",".join(raw["answer"]).upper()}))
+                found.append(
+                    (
+                        path.stem,
+                        {
+                            "question": raw["problem_text"],
+                            "options": lettered(raw["choices"]),
+                            "answer_idx": ",".join(raw["answer"]).upper(),
+                        },
+                    )
+                )
         elif folder == "rumeddanet_ru":
             for raw in read_lines(path):
-                found.append((path.stem, {"question": raw["question"], "options": {"A": "да", "B": "нет"},
-                                          "answer_idx": {"да": "A", "нет": "B"}[raw["answer"]]}))
+                found.append(
+                    (
+                        path.stem,
+                        {
+                            "question": raw["question"],
+                            "options": {"A": "да", "B": "нет"},
+                            "answer_idx": {"да": "A", "нет": "B"}[raw["answer"]],
+                        },
+                    )
+                )
         else:
             for raw in read_lines(path):
                 assert raw["options"][raw["answer_idx"]] == raw["answer"]
@@ -75,8 +107,12 @@ def test_generator_dry_run_writes_nothing(tmp_path):
 
 
 def test_every_question_of_the_raw_exams_has_its_rationale_and_no_other_exists():
-    wanted = [benchmark_files.question_id(record) for folder in FOLDERS for _, record in raw_questions(folder)
-              if record["options"]]
+    wanted = [
+        benchmark_files.question_id(record)
+        for folder in FOLDERS
+        for _, record in raw_questions(folder)
+        if record["options"]
+    ]
     rationales = read_lines(SAMPLE / "rationales.jsonl")
     assert Counter(line["id"] for line in rationales) == Counter(wanted)
     assert len(set(wanted)) == len(wanted)

@@ -15,18 +15,21 @@ from score_intervals import is_share, macro_percent, wilson_percent
 @pytest.fixture
 def board(tmp_path, run):
     """add(result) and render() on a folder of results of its own."""
+
     class Board:
         results, page = tmp_path / "results", tmp_path / "leaderboard.md"
 
         def add(self, value, *more):
             path = tmp_path / "result.json"
             path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
-            return run("leaderboard.py", "add", path, "--results", self.results, "--training-data", "its train split",
-                       *more)
+            return run(
+                "leaderboard.py", "add", path, "--results", self.results, "--training-data", "its train split", *more
+            )
 
         def render(self, *more):
-            return run("leaderboard.py", "render", "--results", self.results, "--out", self.page, "--no-pictures",
-                       *more)
+            return run(
+                "leaderboard.py", "render", "--results", self.results, "--out", self.page, "--no-pictures", *more
+            )
 
         def text(self):
             assert self.render().returncode == 0
@@ -38,8 +41,7 @@ def board(tmp_path, run):
 
 def part(text: str, title: str) -> str:
     """What stands under the headings that hold `title`, up to the next heading."""
-    return "\n".join(piece for piece in re.split(r"^(?=#)", text, flags=re.MULTILINE)
-                     if title in piece.split("\n")[0])
+    return "\n".join(piece for piece in re.split(r"^(?=#)", text, flags=re.MULTILINE) if title in piece.split("\n")[0])
 
 
 def rows_of(text: str, name: str, column: int = 1) -> list[list[str]]:
@@ -49,6 +51,7 @@ def rows_of(text: str, name: str, column: int = 1) -> list[list[str]]:
 
 
 # ---------------------------------------------------------------- the page in the repository, and the reported rows
+
 
 def test_the_leaderboard_in_the_repository_is_what_its_results_give(run, raw):
     page = raw.stage.parent / "leaderboard.md"
@@ -115,7 +118,8 @@ def test_every_reported_english_benchmark_and_ablation_stands_in_the_page(board)
     for row in reported("ablation_reported"):
         cells = [c for c in rows_of(ablation, row["base_model"], 0) if c[1] == row["corpus"]]
         assert [(c[2].split()[0], *c[3:]) for c in cells] == [
-            (f"{float(row['accuracy']):.2f}", row["bleu1"] or "-", row["rouge1"] or "-")]
+            (f"{float(row['accuracy']):.2f}", row["bleu1"] or "-", row["rouge1"] or "-")
+        ]
     for row in reported("mmedbench_counts"):
         assert f"{int(row['test']):,}" in part(text, "questions of MMedBench")
 
@@ -148,16 +152,28 @@ def test_ties_are_said_as_ties_and_ranks_count_only_what_is_significantly_better
 
 def test_cells_that_are_no_k_of_n_bear_a_footnote_and_no_others(board):
     text = board.text().split("## Reported: rationale")[0]
-    marked = {(row[1], code) for line in text.split("\n") if "‡ (" in line
-              for row in [[c.strip() for c in line.strip("|").split(" | ")]]
-              for code, cell in zip(LANGUAGES, row[5:11], strict=True) if "‡" in cell}
-    assert marked == {("GPT-4", "ja"), ("GPT-4", "ru"), ("Llama 2", "es"), ("MedAlpaca", "ja"),
-                      *(("GPT-3.5", code) for code in ("en", "zh", "ja", "ru", "es"))}
+    marked = {
+        (row[1], code)
+        for line in text.split("\n")
+        if "‡ (" in line
+        for row in [[c.strip() for c in line.strip("|").split(" | ")]]
+        for code, cell in zip(LANGUAGES, row[5:11], strict=True)
+        if "‡" in cell
+    }
+    assert marked == {
+        ("GPT-4", "ja"),
+        ("GPT-4", "ru"),
+        ("Llama 2", "es"),
+        ("MedAlpaca", "ja"),
+        *(("GPT-3.5", code) for code in ("en", "zh", "ja", "ru", "es")),
+    }
     assert "denominator is unknown" in text
 
 
-@pytest.mark.parametrize(("accuracy", "n", "low", "high"), [
-    (50.0, 10, 23.659, 76.341), (0.0, 20, 0.0, 16.113), (100.0, 20, 83.887, 100.0), (61.81, 199, 54.89, 68.28)])
+@pytest.mark.parametrize(
+    ("accuracy", "n", "low", "high"),
+    [(50.0, 10, 23.659, 76.341), (0.0, 20, 0.0, 16.113), (100.0, 20, 83.887, 100.0), (61.81, 199, 54.89, 68.28)],
+)
 def test_wilson_intervals_agree_with_values_worked_out_by_hand(accuracy, n, low, high):
     assert wilson_percent(accuracy, n) == pytest.approx((low, high), abs=0.01)
 
@@ -177,6 +193,7 @@ def test_is_share_knows_fractions():
 
 # ---------------------------------------------------------------- our rows
 
+
 def test_a_result_is_added_and_shown_with_all_that_a_reader_needs(board, result):
     done = board.add(result())
     assert done.returncode == 0, done.stderr
@@ -184,9 +201,20 @@ def test_a_result_is_added_and_shown_with_all_that_a_reader_needs(board, result)
     text = board.text()
     reported, ours = text.split("## Reproduced\n")
     assert "tiny" not in reported
-    for needed in ("50.00 † (43.9–56.1), n=256", "n=10", "| 256 | 128 | 3 | A 75.0 % |", "1,234,567", "lora",
-                   "mmedbench 1, answer, abababababab", "cccccccccccc", "2025-01-31", "Linux, 2 CPU cores",
-                   "its train split", "not known", "<code>python inference/eval.py --model x</code>"):
+    for needed in (
+        "50.00 † (43.9–56.1), n=256",
+        "n=10",
+        "| 256 | 128 | 3 | A 75.0 % |",
+        "1,234,567",
+        "lora",
+        "mmedbench 1, answer, abababababab",
+        "cccccccccccc",
+        "2025-01-31",
+        "Linux, 2 CPU cores",
+        "its train split",
+        "not known",
+        "<code>python inference/eval.py --model x</code>",
+    ):
         assert needed in ours, needed
 
 
@@ -219,8 +247,10 @@ def test_settings_and_english_benchmarks_of_one_model_are_files_and_tables_of_th
 
 def test_a_check_of_the_machinery_stands_apart_and_takes_no_part_in_ranks(board, result, score):
     sizes = {row["language"]: int(row["test"]) for row in reported("mmedbench_counts")}
-    board.add(result("perfect", {code: score(sizes[code], sizes[code], 0) for code in LANGUAGES}, released=LANGUAGES),
-              "--machinery-check")
+    board.add(
+        result("perfect", {code: score(sizes[code], sizes[code], 0) for code in LANGUAGES}, released=LANGUAGES),
+        "--machinery-check",
+    )
     ranked, check = board.text().split("## Check of the machinery")
     assert "perfect" not in ranked
     assert "no claim about medicine" in check
@@ -256,12 +286,41 @@ def test_a_corrected_metric_is_a_new_column_and_the_old_one_stays(board, result,
 def test_rationale_scores_and_clean_accuracy_of_ours_are_shown_with_their_n(board, result, score):
     value = result(scores={"ru": score(256, 128), "ja": score(10, 5, 0)})
     metrics = {"BLEU-1": 30.0, "ROUGE-1": 20.0}
-    value["rationales"] = {"metric_version": 3, "mode": "default", "metrics": list(metrics), "bert_score": None,
-                           "scores": {"ru": {"on": "human-checked", "questions": 256, "n": 40, "empty": 2,
-                                             "no_reference": 0, "tokenizer": "x", **metrics}}, "macro": metrics}
-    value["clean"] = {"sha256": "0", "coverage": 0.5, "macro": None, "micro": None, "scores": {
-        "ru": {"n": 200, "right": 80, "accuracy": 40.0, "ci95": [0, 1], "contaminated": 56, "contaminated_right": 48},
-        "ja": {"n": 0, "right": 0, "accuracy": None, "ci95": None, "contaminated": 10, "contaminated_right": 5}}}
+    value["rationales"] = {
+        "metric_version": 3,
+        "mode": "default",
+        "metrics": list(metrics),
+        "bert_score": None,
+        "scores": {
+            "ru": {
+                "on": "human-checked",
+                "questions": 256,
+                "n": 40,
+                "empty": 2,
+                "no_reference": 0,
+                "tokenizer": "x",
+                **metrics,
+            }
+        },
+        "macro": metrics,
+    }
+    value["clean"] = {
+        "sha256": "0",
+        "coverage": 0.5,
+        "macro": None,
+        "micro": None,
+        "scores": {
+            "ru": {
+                "n": 200,
+                "right": 80,
+                "accuracy": 40.0,
+                "ci95": [0, 1],
+                "contaminated": 56,
+                "contaminated_right": 48,
+            },
+            "ja": {"n": 0, "right": 0, "accuracy": None, "ci95": None, "contaminated": 10, "contaminated_right": 5},
+        },
+    }
     assert board.add(value).returncode == 0
     text = board.text()
     assert "| BLEU-1 | - | - | - | - | 30.00, n=40 | - | - | - | 30.00 | human-checked | 2 |" in text
@@ -292,8 +351,12 @@ def test_training_data_must_be_said_unless_the_checkpoint_or_the_result_says_it(
     assert (done.returncode, "give --training-data TEXT" in done.stderr) == (2, True)
     folder = tmp_path / "checkpoints" / "x"
     folder.mkdir(parents=True)
-    record = {"stage": "finetune/train.py", "counts": {"questions": {"ru": 7, "en": 1200}}, "examples": 2414,
-              "card": {"data_names": ["MMedBench"]}}
+    record = {
+        "stage": "finetune/train.py",
+        "counts": {"questions": {"ru": 7, "en": 1200}},
+        "examples": 2414,
+        "card": {"data_names": ["MMedBench"]},
+    }
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     value["inputs"]["model"] = {"run.json": "0" * 64}
     path.write_text(json.dumps(value), encoding="utf-8")
@@ -303,8 +366,10 @@ def test_training_data_must_be_said_unless_the_checkpoint_or_the_result_says_it(
     assert run(*add).returncode == 0
     (stored,) = (tmp_path / "results").iterdir()
     said = json.loads(stored.read_text(encoding="utf-8"))["leaderboard"]
-    assert said == {"training_data": "MMedBench: 1,207 questions (en 1,200, ru 7), 2,414 examples",
-                    "machinery_check": False}
+    assert said == {
+        "training_data": "MMedBench: 1,207 questions (en 1,200, ru 7), 2,414 examples",
+        "machinery_check": False,
+    }
     folder.rename(tmp_path / "gone")
     assert "already" in run("leaderboard.py", "add", stored, "--results", tmp_path / "results").stdout
 
@@ -319,6 +384,7 @@ def broken_results():
                 del r[last]
             else:
                 r[last] = value
+
         return apply
 
     return {
@@ -344,12 +410,16 @@ def broken_results():
         "languages and benchmarks mixed": (change("scores.MedQA", {}), "make two"),
         "no size without an endpoint": (change("model.parameters", None), "model.parameters"),
         "no size and an empty endpoint": (
-            lambda r: r.update(endpoint=None, model=r["model"] | {"parameters": None}), "model.parameters"),
+            lambda r: r.update(endpoint=None, model=r["model"] | {"parameters": None}),
+            "model.parameters",
+        ),
         "an endpoint that is a text": (change("endpoint", "x"), "endpoint: 'x' is of the wrong kind"),
         "inputs that are a list": (change("inputs", [1]), "inputs: [1] is of the wrong kind"),
         "files of the data that are a list": (change("data.files", [1]), "data.files: [1] is of the wrong kind"),
         "an average over all questions of something else": (
-            change("micro", {"n": 266, "right": 134, "accuracy": 50.38}), "micro: 134 right of n = 266 is not the sum"),
+            change("micro", {"n": 266, "right": 134, "accuracy": 50.38}),
+            "micro: 134 right of n = 266 is not the sum",
+        ),
         "an average over all that is no k/n": (change("micro.accuracy", 51.0), "micro.accuracy: 51.0 is not 133 of"),
         "half of a character": (change("provenance.command", "x\ud800"), "holds what a JSON file in UTF-8 cannot"),
         "an infinity where anything may stand": (change("arguments.x", float("inf")), "holds what a JSON file"),
@@ -363,21 +433,35 @@ def broken_results():
         "a model that is none": (change("model", "tiny"), "model.name: missing"),
         "scores that are a list": (change("scores", [1]), "scores"),
         "clean questions that are too many": (
-            change("clean", {"coverage": 0.5, "scores": {"ru": {
-                "n": 257, "right": 128, "accuracy": 49.81, "contaminated": 0, "contaminated_right": 0}}}),
-            "clean.scores.ru"),
+            change(
+                "clean",
+                {
+                    "coverage": 0.5,
+                    "scores": {
+                        "ru": {"n": 257, "right": 128, "accuracy": 49.81, "contaminated": 0, "contaminated_right": 0}
+                    },
+                },
+            ),
+            "clean.scores.ru",
+        ),
         "rationales that are too many": (
             change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 257}}, "macro": {}}),
-            "n = 257 rationales"),
+            "n = 257 rationales",
+        ),
         "empty rationales that are no count": (
             change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "empty": "2"}}, "macro": {}}),
-            "empty: '2' is of the wrong kind"),
+            "empty: '2' is of the wrong kind",
+        ),
         "a rationale score over 100": (
             change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "BLEU-1": 101}}, "macro": {}}),
-            "BLEU-1: 101 is no per cent"),
+            "BLEU-1: 101 is no per cent",
+        ),
         "a rationale mean of something else": (
-            change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "BLEU-1": 10}},
-                                  "macro": {"BLEU-1": 11}}), "rationales.macro.BLEU-1"),
+            change(
+                "rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "BLEU-1": 10}}, "macro": {"BLEU-1": 11}}
+            ),
+            "rationales.macro.BLEU-1",
+        ),
     }
 
 
@@ -425,8 +509,22 @@ def test_a_dry_run_adds_nothing(board, result):
 
 # ---------------------------------------------------------------- escaping
 
-EVIL = ["a | b", "a\nb", "<script>alert(1)</script>", "**bold** _it_ `code`", "[x](http://example.org)", "![i](y)",
-        "x\u202eevil", "&lt;b&gt;", "C:\\n | x\\", "模型 | <b>", "\x00nul", "a\u2028b", "www.example.org", "# head"]
+EVIL = [
+    "a | b",
+    "a\nb",
+    "<script>alert(1)</script>",
+    "**bold** _it_ `code`",
+    "[x](http://example.org)",
+    "![i](y)",
+    "x\u202eevil",
+    "&lt;b&gt;",
+    "C:\\n | x\\",
+    "模型 | <b>",
+    "\x00nul",
+    "a\u2028b",
+    "www.example.org",
+    "# head",
+]
 
 
 @pytest.mark.parametrize("name", EVIL)
@@ -454,9 +552,18 @@ def test_escaping_keeps_plain_names_in_every_script_as_they_are():
         assert escape(name) == name
 
 
-@pytest.mark.parametrize(("name", "written"), [
-    ("a | b", "a &#124; b"), ("https://x.org", "https&#58;//x.org"), ("www.x.org", "www&#46;x.org"), ("# a", "\\# a"),
-    ("&#124; <b>", "&amp;\\#124; &lt;b&gt;"), ("a\\|b", "a\\\\&#124;b"), (" \ufffe\n", "-")])
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a | b", "a &#124; b"),
+        ("https://x.org", "https&#58;//x.org"),
+        ("www.x.org", "www&#46;x.org"),
+        ("# a", "\\# a"),
+        ("&#124; <b>", "&amp;\\#124; &lt;b&gt;"),
+        ("a\\|b", "a\\\\&#124;b"),
+        (" \ufffe\n", "-"),
+    ],
+)
 def test_escaped_text_reads_as_it_was_written(name, written):
     assert escape(name) == written
 
@@ -473,12 +580,20 @@ def test_names_that_look_alike_get_files_of_their_own(board, result):
 
 # ---------------------------------------------------------------- render --check
 
+
 def test_check_passes_on_a_fresh_page_and_fails_on_a_changed_digit(board, result):
     board.add(result())
     text = board.text()
     assert board.render("--check").returncode == 0
-    for old, new in (("80.60", "80.61"), ("n=256", "n=257"), ("50.00 †", "60.00 †"), ("54.79", "54.78"),
-                     ("62.86", "62.96"), ("67.30 (65.5", "67.31 (65.5"), ("2 = unpaired", "1 = unpaired")):
+    for old, new in (
+        ("80.60", "80.61"),
+        ("n=256", "n=257"),
+        ("50.00 †", "60.00 †"),
+        ("54.79", "54.78"),
+        ("62.86", "62.96"),
+        ("67.30 (65.5", "67.31 (65.5"),
+        ("2 = unpaired", "1 = unpaired"),
+    ):
         board.page.write_text(text.replace(old, new, 1), encoding="utf-8")
         done = board.render("--check")
         assert done.returncode == 1

@@ -17,12 +17,26 @@ from leaderboard_rows import accuracy_rows, mean_cell, share_cell
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CHROMEDRIVER = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-         "--disable-dev-shm-usage", "--lang=en")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--lang=en",
+)
 ENTER, TAB, SPACE = "\ue007", "\ue004", "\ue00d"
-EVIL = ["</script><script>window.evil = 1</script>", '"><img src=http://127.0.0.1:9/x onerror="window.evil = 1">',
-        "' onmouseover='window.evil = 1", "<svg onload=window.evil=1>", "x\u202eevil\u200f نموذج", "模型 | <b>bold</b>",
-        "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>", "z" * 100]
+EVIL = [
+    "</script><script>window.evil = 1</script>",
+    '"><img src=http://127.0.0.1:9/x onerror="window.evil = 1">',
+    "' onmouseover='window.evil = 1",
+    "<svg onload=window.evil=1>",
+    "x\u202eevil\u200f نموذج",
+    "模型 | <b>bold</b>",
+    "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
+    "z" * 100,
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +64,34 @@ def rows():
         cells = {code: share_cell(int((0.3 + 0.05 * number) * cell.n), cell.n) for code, cell in llama.cells.items()}
         if number == 0:
             cells = {"ja": cells["ja"], "de": share_cell(60, 100, False)}
-        ours.append(replace(llama, key=f"ours-{number}", kind="reproduced", model=name, size_billion=size, mmedc=None,
-                            training="lora", cells=cells, average=mean_cell(list(cells.values())), rank=number + 1,
-                            setting="zero-shot" if number == 3 else "fine-tuned", ties=(), printed_average=None,
-                            details={"command": name, "machine": name}))  # fmt: skip
-    check = replace(ours[0], key="tiny", model="tiny (demo)", is_check=True, rank=None, size_billion=0.0021,
-                    cells={"en": share_cell(2, 5, False)}, average=share_cell(2, 5, False))
+        ours.append(
+            replace(
+                llama,
+                key=f"ours-{number}",
+                kind="reproduced",
+                model=name,
+                size_billion=size,
+                mmedc=None,
+                training="lora",
+                cells=cells,
+                average=mean_cell(list(cells.values())),
+                rank=number + 1,
+                setting="zero-shot" if number == 3 else "fine-tuned",
+                ties=(),
+                printed_average=None,
+                details={"command": name, "machine": name},
+            )
+        )
+    check = replace(
+        ours[0],
+        key="tiny",
+        model="tiny (demo)",
+        is_check=True,
+        rank=None,
+        size_billion=0.0021,
+        cells={"en": share_cell(2, 5, False)},
+        average=share_cell(2, 5, False),
+    )
     return [*reported, *ours, check]
 
 
@@ -76,24 +112,37 @@ class Board:
         """What is seen in a column (its first line), from top to bottom, of rows that are shown."""
         return self.js(
             "return [...document.querySelectorAll('table')[arguments[0]].tBodies[0].rows].filter((r) => r.offsetParent)"
-            ".map((r) => r.cells[arguments[1]].innerText.split('\\n')[0])", table, number)
+            ".map((r) => r.cells[arguments[1]].innerText.split('\\n')[0])",
+            table,
+            number,
+        )
 
     def numbers(self, column: int) -> list[float]:
         return [float(words.split()[0]) for words in self.column(column) if words not in "–-"]
 
     def names(self) -> set[str]:
         """Every model that is seen in any table."""
-        return set(self.js("return [...document.querySelectorAll('tbody tr')].filter((r) => r.offsetParent)"
-                           ".map((r) => r.cells[0].querySelector('bdi').textContent)"))
+        return set(
+            self.js(
+                "return [...document.querySelectorAll('tbody tr')].filter((r) => r.offsetParent)"
+                ".map((r) => r.cells[0].querySelector('bdi').textContent)"
+            )
+        )
 
     def heads(self) -> list[str]:
-        return self.js("return [...document.querySelector('thead').rows[0].cells].filter((c) => c.offsetParent)"
-                       ".map((c) => c.innerText.split('\\n')[0].trim())")
+        return self.js(
+            "return [...document.querySelector('thead').rows[0].cells].filter((c) => c.offsetParent)"
+            ".map((c) => c.innerText.split('\\n')[0].trim())"
+        )
 
     def sorted_by(self) -> list[tuple[str, str]]:
-        return [tuple(found) for found in self.js(
-            "return [...document.querySelector('thead').rows[0].cells].filter((c) => c.hasAttribute('aria-sort'))"
-            ".map((c) => [c.innerText.split('\\n')[0].trim(), c.getAttribute('aria-sort')])")]
+        return [
+            tuple(found)
+            for found in self.js(
+                "return [...document.querySelector('thead').rows[0].cells].filter((c) => c.hasAttribute('aria-sort'))"
+                ".map((c) => [c.innerText.split('\\n')[0].trim(), c.getAttribute('aria-sort')])"
+            )
+        ]
 
     def head(self, number: int):
         return self.find(f"thead th:nth-child({number + 1}) button")
@@ -139,6 +188,7 @@ def board(browser, address):
 
 # ---------------------------------------------------------------- sorting
 
+
 def test_a_click_sorts_by_scores_best_first_and_a_second_one_turns_it(board):
     assert board.sorted_by() == [("Average", "descending")]
     best = board.numbers(2)
@@ -157,8 +207,9 @@ def test_a_click_sorts_by_scores_best_first_and_a_second_one_turns_it(board):
 
 def test_names_ranks_and_sizes_sort_by_their_meaning(board):
     board.head(0).click()
-    names = board.js("return [...document.querySelectorAll('table')[0].tBodies[0].rows]"
-                     ".map((r) => r.cells[0].dataset.value)")
+    names = board.js(
+        "return [...document.querySelectorAll('table')[0].tBodies[0].rows].map((r) => r.cells[0].dataset.value)"
+    )
     assert board.sorted_by() == [("Model", "ascending")]
     latin = [name for name in names if name[:1].isalpha() and name.isascii()]
     assert latin == sorted(latin, key=str.lower)
@@ -197,6 +248,7 @@ def test_the_keyboard_alone_sorts_filters_and_opens_what_is_said_of_a_row(board)
 
 # ---------------------------------------------------------------- filters
 
+
 def test_each_filter_shows_what_it_says_and_all_together_what_fits_all(board):
     everything = board.names()
     assert len(everything) == 27  # two sizes of InternLM 2 and of MMedLM 2 share their names
@@ -234,8 +286,10 @@ def test_a_language_shows_its_column_alone_those_who_have_it_and_the_best_first(
     assert board.heads() == ["Model", "Japanese", "Size", "Training", "MMedC"]
     assert board.sorted_by() == [("Japanese", "descending")]
     assert "tiny (demo)" not in board.names()
-    seen = board.js("return [...document.querySelector('tbody').rows].filter((r) => r.offsetParent)"
-                    ".map((r) => Number(r.querySelector('[data-language=ja]').dataset.value))")
+    seen = board.js(
+        "return [...document.querySelector('tbody').rows].filter((r) => r.offsetParent)"
+        ".map((r) => Number(r.querySelector('[data-language=ja]').dataset.value))"
+    )
     assert seen == sorted(seen, reverse=True)
     assert len(seen) == 24
     board.choose("language", "de")
@@ -248,12 +302,15 @@ def test_a_language_shows_its_column_alone_those_who_have_it_and_the_best_first(
 
 def test_stripes_follow_what_is_shown(board):
     board.choose("kind", "reported")
-    striped = board.js("return [...document.querySelector('tbody').rows].filter((r) => r.offsetParent)"
-                       ".map((r) => r.classList.contains('striped'))")
+    striped = board.js(
+        "return [...document.querySelector('tbody').rows].filter((r) => r.offsetParent)"
+        ".map((r) => r.classList.contains('striped'))"
+    )
     assert striped == [number % 2 == 1 for number in range(17)]
 
 
 # ---------------------------------------------------------------- hostile names, and the network
+
 
 def test_hostile_names_stay_text_and_nothing_is_asked_of_any_machine(board, browser, address):
     seen = board.names()
@@ -275,8 +332,10 @@ def test_hostile_names_stay_text_and_nothing_is_asked_of_any_machine(board, brow
 
 
 def test_a_script_that_came_in_nevertheless_would_not_run_and_nothing_would_be_loaded(board, browser):
-    board.js("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.evil = 1'}),"
-             "Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
+    board.js(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.evil = 1'}),"
+        "Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))"
+    )
     assert board.js("return window.evil") is None
     said = []
 
@@ -290,9 +349,11 @@ def test_a_script_that_came_in_nevertheless_would_not_run_and_nothing_would_be_l
 
 # ---------------------------------------------------------------- phone, dark, print, no script
 
+
 @pytest.fixture
 def device(browser):
     """Another screen, until the test's end."""
+
     def change(width: int, dark: bool = False):
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 768}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -310,8 +371,9 @@ def test_no_width_makes_the_page_scroll_sideways_and_names_stay_in_sight(browser
     board = Board(browser, address)
     assert board.js("return document.documentElement.scrollWidth") <= width
     board.js("document.querySelector('.scroll').scrollLeft = 400")
-    left, wide = board.js("const { left, width } = document.querySelector('th.model').getBoundingClientRect();"
-                          "return [left, width]")
+    left, wide = board.js(
+        "const { left, width } = document.querySelector('th.model').getBoundingClientRect();return [left, width]"
+    )
     assert left >= 0
     assert wide <= width / 2
     heights = board.js("return [...document.querySelectorAll('select, form button')].map((e) => e.offsetHeight)")

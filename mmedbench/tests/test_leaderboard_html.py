@@ -11,9 +11,21 @@ import pytest
 from leaderboard_html import page
 from leaderboard_rows import accuracy_rows, mean_cell, share_cell
 
-EVIL = ["</script><script>window.evil = 1</script>", '"><img src=x onerror="window.evil = 1">', "' onclick='x",
-        "a | b\nc", "<!-- -->", "]]>", "x\u202eevil\u200f", "&lt;b&gt; &amp;", "\ud800half", "\x00nul",
-        "模型", "نموذج طبي", "{0} ${x} %s"]
+EVIL = [
+    "</script><script>window.evil = 1</script>",
+    '"><img src=x onerror="window.evil = 1">',
+    "' onclick='x",
+    "a | b\nc",
+    "<!-- -->",
+    "]]>",
+    "x\u202eevil\u200f",
+    "&lt;b&gt; &amp;",
+    "\ud800half",
+    "\x00nul",
+    "模型",
+    "نموذج طبي",
+    "{0} ${x} %s",
+]
 VOID = {"meta", "link", "br", "img", "input"}
 
 
@@ -21,10 +33,25 @@ def ours(name: str, **more):
     """A reproduced row whose every text is hostile."""
     row = next(row for row in accuracy_rows([]) if row.model == "Llama 3")
     cells = {**row.cells, "de": share_cell(50, 100, False)}
-    return replace(row, **{"key": "ours", "kind": "reproduced", "model": name, "mmedc": None, "cells": cells,
-                           "average": mean_cell(list(row.cells.values())), "rank": 3, "rank_how": "paired",
-                           "ties": (name,), "source": name, "training": name, "details": {name: name},
-                           "printed_average": None, **more})  # fmt: skip
+    return replace(
+        row,
+        **{
+            "key": "ours",
+            "kind": "reproduced",
+            "model": name,
+            "mmedc": None,
+            "cells": cells,
+            "average": mean_cell(list(row.cells.values())),
+            "rank": 3,
+            "rank_how": "paired",
+            "ties": (name,),
+            "source": name,
+            "training": name,
+            "details": {name: name},
+            "printed_average": None,
+            **more,
+        },
+    )
 
 
 class Reader(html.parser.HTMLParser):
@@ -58,8 +85,17 @@ def rows_of(text: str) -> list[str]:
 def test_the_command_writes_it_and_checks_it(tmp_path, run, result):
     (tmp_path / "results").mkdir()
     out = tmp_path / "site" / "board.html"
-    arguments = ["leaderboard.py", "render", "--results", tmp_path / "results", "--out", tmp_path / "leaderboard.md",
-                 "--no-pictures", "--html", out]
+    arguments = [
+        "leaderboard.py",
+        "render",
+        "--results",
+        tmp_path / "results",
+        "--out",
+        tmp_path / "leaderboard.md",
+        "--no-pictures",
+        "--html",
+        out,
+    ]
     done = run(*arguments)
     assert (done.returncode, f"wrote {out}" in done.stdout) == (0, True), done.stderr
     text = out.read_text(encoding="utf-8")
@@ -113,7 +149,8 @@ def test_foreign_text_adds_no_tag_no_attribute_and_stays_readable(name):
     plain, evil = (Reader(page([*accuracy_rows([]), ours(text)])) for text in ("harmless", name))
     assert evil.open == evil.faults == []
     assert [(tag, sorted(attributes)) for tag, attributes in plain.tags] == [
-        (tag, sorted(attributes)) for tag, attributes in evil.tags]
+        (tag, sorted(attributes)) for tag, attributes in evil.tags
+    ]
     assert not any(key.startswith("on") for _, attributes in evil.tags for key in attributes)
     cleaned = " ".join(re.sub("[\x00\n\u202e\u200f\ud800]", " ", name).split())
     assert sum(words == cleaned for words in evil.words) >= 4  # table, summary, source, details
@@ -148,5 +185,17 @@ def test_a_board_without_rows_and_one_with_a_row_of_one_language_are_whole():
 def test_only_what_occurs_can_be_chosen():
     choices = page(accuracy_rows([])).split("<form")[1].split("</form>")[0]
     assert re.findall(r'<option value="([^"]+)"', choices) == [
-        "fine-tuned", "zero-shot", "small", "middle", "large", "unknown", "reported",
-        "en", "zh", "ja", "fr", "ru", "es"]
+        "fine-tuned",
+        "zero-shot",
+        "small",
+        "middle",
+        "large",
+        "unknown",
+        "reported",
+        "en",
+        "zh",
+        "ja",
+        "fr",
+        "ru",
+        "es",
+    ]

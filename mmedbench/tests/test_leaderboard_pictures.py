@@ -20,26 +20,49 @@ from reported_figures import LANGUAGES
 from reported_figures import test_sizes as released_sizes
 
 SIZES = released_sizes()
-EVIL = ["$x_1$ \\frac{a}{b} {0} %s", "a | b\nc", "<script>alert(1)</script> ](x) ![i](y) `c`", "x\u202eevil\u200f",
-        "\ud800half", "医学大模型基座版第三代", "モデル ひらがな カタカナ", "نموذج طبي عربي", "модель для медицины",
-        "y" * 100]
+EVIL = [
+    "$x_1$ \\frac{a}{b} {0} %s",
+    "a | b\nc",
+    "<script>alert(1)</script> ](x) ![i](y) `c`",
+    "x\u202eevil\u200f",
+    "\ud800half",
+    "医学大模型基座版第三代",
+    "モデル ひらがな カタカナ",
+    "نموذج طبي عربي",
+    "модель для медицины",
+    "y" * 100,
+]
 
 
 def ours(name="ours", share=0.5, n=SIZES, comparable=True, **more):
     """A reproduced row on the released split, or on another, answered alike in every language."""
     cells = {code: share_cell(int(share * n[code]), n[code], comparable) for code in n}
     row = next(row for row in accuracy_rows([]) if row.model == "Llama 3")
-    return replace(row, key=f"ours-{len(name)}-{share}", kind="reproduced", model=name, mmedc=None, cells=cells,
-                   average=mean_cell(list(cells.values())), **more)
+    return replace(
+        row,
+        key=f"ours-{len(name)}-{share}",
+        kind="reproduced",
+        model=name,
+        mmedc=None,
+        cells=cells,
+        average=mean_cell(list(cells.values())),
+        **more,
+    )
 
 
 def many_rows():
     """The reported rows, and ours with names and sizes that a picture could stumble over."""
     sizes = (0.0021, 0.5, 7, None, 405, 7, 8, 13, 7, 70)
     return accuracy_rows([]) + [
-        ours(name, 0.3 + 0.05 * number, size_billion=size, training="lora" if number % 2 else "full",
-             setting="zero-shot" if number == 4 else "fine-tuned")
-        for number, (name, size) in enumerate(zip(EVIL, sizes, strict=True))]  # fmt: skip
+        ours(
+            name,
+            0.3 + 0.05 * number,
+            size_billion=size,
+            training="lora" if number % 2 else "full",
+            setting="zero-shot" if number == 4 else "fine-tuned",
+        )
+        for number, (name, size) in enumerate(zip(EVIL, sizes, strict=True))
+    ]
 
 
 @pytest.fixture
@@ -49,6 +72,7 @@ def quick_drawing(monkeypatch):
 
 
 # ---------------------------------------------------------------- the command
+
 
 def test_render_draws_and_embeds_them_and_check_sees_every_change_without_drawing(tmp_path, run, result, monkeypatch):
     page, folder = tmp_path / "leaderboard.md", tmp_path / "pictures"
@@ -118,6 +142,7 @@ def test_the_project_readme_shows_one_and_says_what_is_in_it(raw):
 
 # ---------------------------------------------------------------- what they show
 
+
 def test_they_show_every_reported_row_and_ours_apart_but_no_check_of_the_machinery():
     rows = [*accuracy_rows([]), ours(), ours("tiny", 0.2, is_check=True)]
     data = picture_data(rows)
@@ -135,10 +160,18 @@ def test_they_show_every_reported_row_and_ours_apart_but_no_check_of_the_machine
 def test_every_reported_accuracy_stands_in_its_panel_with_its_n():
     data = picture_data(accuracy_rows([]))["accuracy_by_language"]
     panels = data["panels"]
-    assert [panel["title"].split(" (")[0] for panel in panels[1:]] == ["English", "Chinese", "Japanese", "French",
-                                                                      "Russian", "Spanish"]
-    assert [int(re.sub(r"\D", "", panel["title"])) for panel in panels] == [sum(SIZES.values()),
-                                                                           *(SIZES[code] for code in LANGUAGES)]
+    assert [panel["title"].split(" (")[0] for panel in panels[1:]] == [
+        "English",
+        "Chinese",
+        "Japanese",
+        "French",
+        "Russian",
+        "Spanish",
+    ]
+    assert [int(re.sub(r"\D", "", panel["title"])) for panel in panels] == [
+        sum(SIZES.values()),
+        *(SIZES[code] for code in LANGUAGES),
+    ]
     row = [row["name"] for row in data["rows"]].index("MMed-Llama 3")
     assert [panel["cells"][row][0] for panel in panels[1:]] == [66.06, 79.25, 61.81, 55.63, 75.39, 68.38]
     assert panels[0]["cells"][row] == pytest.approx((67.75, 66.1, 69.4), abs=0.06)
@@ -151,7 +184,15 @@ def test_scores_on_another_split_are_not_drawn():
     assert "elsewhere" not in names
     place = names.index("part")
     assert [panel["cells"][place] is not None for panel in data["accuracy_by_language"]["panels"]] == [
-        False, False, False, True, False, False, False, True]
+        False,
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
     assert "part" not in [point["name"] for point in data["accuracy_by_size"]["points"]]
 
 
@@ -159,8 +200,12 @@ def test_gains_are_those_of_the_four_published_pairs_and_of_ours_where_its_base_
     rows = [*accuracy_rows([]), ours("further", 0.6, base="plain"), ours("plain", 0.5), ours("alone", 0.6, base="gone")]
     panels = picture_data(rows)["gain_over_base"]["panels"]
     assert {panel["title"] for panel in panels} == {
-        "MMedLM 7B over InternLM 7B", "MMedLM 2 7B over InternLM 2 7B", "MMedLM 2 1.8B over InternLM 2 1.8B",
-        "MMed-Llama 3 8B over Llama 3 8B", "further 8B over plain 8B"}
+        "MMedLM 7B over InternLM 7B",
+        "MMedLM 2 7B over InternLM 2 7B",
+        "MMedLM 2 1.8B over InternLM 2 1.8B",
+        "MMed-Llama 3 8B over Llama 3 8B",
+        "further 8B over plain 8B",
+    }
     llama = dict(next(panel for panel in panels if panel["title"].startswith("MMed-Llama"))["gains"])
     assert llama["average (8,518)"] == pytest.approx([4.96, 2.6, 7.4], abs=0.06)
     assert llama["Japanese (199)"][0] == pytest.approx(61.81 - 48.24)
@@ -182,6 +227,7 @@ def test_a_board_of_more_rows_than_a_picture_holds_says_so():
 
 # ---------------------------------------------------------------- drawing
 
+
 @pytest.mark.parametrize("rows", [accuracy_rows([]), many_rows()], ids=["reported", "with ours"])
 @pytest.mark.parametrize("name", PICTURES)
 def test_no_text_leaves_the_picture_or_covers_another(name, rows):
@@ -192,9 +238,15 @@ def test_no_text_leaves_the_picture_or_covers_another(name, rows):
         texts = list(figure.texts)
         for axes in (axes for axes in figure.axes if axes.axison):
             ticks = [(axis, tick) for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks()]
-            texts += [*axes.texts, axes.yaxis.label, *(
-                tick.label1 for axis, tick in ticks
-                if axis.get_view_interval()[0] <= tick.get_loc() <= axis.get_view_interval()[1])]
+            texts += [
+                *axes.texts,
+                axes.yaxis.label,
+                *(
+                    tick.label1
+                    for axis, tick in ticks
+                    if axis.get_view_interval()[0] <= tick.get_loc() <= axis.get_view_interval()[1]
+                ),
+            ]
         boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
         whole = figure.bbox
     assert len(boxes) > 30
@@ -210,9 +262,10 @@ def test_no_text_leaves_the_picture_or_covers_another(name, rows):
 
 
 def test_the_same_rows_give_the_same_bytes_and_other_rows_others(tmp_path, quick_drawing):
-    first, second, other = (draw("gain_over_base", picture_data(rows)["gain_over_base"])[0]
-                            for rows in (accuracy_rows([]), accuracy_rows([]),
-                                         [ours("new", 0.6, base="old"), ours("old", 0.5)]))  # fmt: skip
+    first, second, other = (
+        draw("gain_over_base", picture_data(rows)["gain_over_base"])[0]
+        for rows in (accuracy_rows([]), accuracy_rows([]), [ours("new", 0.6, base="old"), ours("old", 0.5)])
+    )
     assert first == second
     assert first["png"] != other["png"]
     assert first["svg"] != other["svg"]
@@ -235,8 +288,9 @@ def test_they_are_as_wide_as_a_phone_and_their_svg_is_whole_and_carries_no_date(
 def test_names_of_any_kind_are_drawn_as_text_and_letters_without_a_font_are_told(tmp_path, monkeypatch):
     strange = ours("\U0001e7e6 of a script that few fonts hold", 0.9, base=EVIL[0], size_billion=0.0021)
     rows = [strange, replace(ours(EVIL[0], 0.8), size_billion=0.0021)]
-    monkeypatch.setattr("leaderboard_pictures.picture_data",
-                        lambda rows: {"gain_over_base": picture_data(rows)["gain_over_base"]})
+    monkeypatch.setattr(
+        "leaderboard_pictures.picture_data", lambda rows: {"gain_over_base": picture_data(rows)["gain_over_base"]}
+    )
     notes = write_pictures(rows, tmp_path)
     assert any("no installed font holds" in note and "\U0001e7e6" in note for note in notes)
 
@@ -273,7 +327,8 @@ def test_a_picture_that_shows_nothing_any_more_goes(tmp_path, quick_drawing):
     write_pictures([ours()], tmp_path)
     assert sorted(path.stem for path in tmp_path.glob("*.svg")) == ["accuracy_by_language", "accuracy_by_size"]
     assert set(json.loads((tmp_path / "leaderboard.json").read_text())["files"]) == {
-        path.name for path in tmp_path.iterdir() if path.suffix in (".svg", ".png")}
+        path.name for path in tmp_path.iterdir() if path.suffix in (".svg", ".png")
+    }
 
 
 def test_no_two_kinds_of_mark_share_their_shape_or_their_colour():

@@ -11,8 +11,11 @@ from exam_rules import REASONS
 
 
 def blocks(text: str) -> list[list[str]]:
-    return [shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-            for line in block.strip().splitlines()]
+    return [
+        shlex.split(line)
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.strip().splitlines()
+    ]
 
 
 @pytest.fixture
@@ -59,8 +62,10 @@ def test_the_files_that_the_readme_names_are_there_and_none_is_left_out(readme, 
         assert (raw.stage / folder).is_dir()
 
 
-@pytest.mark.parametrize("script", ["prepare.py", "check.py", "leaderboard.py", "benchmark_statistics.py",
-                                    "rationales.py", "check_submission.py"])
+@pytest.mark.parametrize(
+    "script",
+    ["prepare.py", "check.py", "leaderboard.py", "benchmark_statistics.py", "rationales.py", "check_submission.py"],
+)
 def test_every_command_answers_help_and_refuses_unknown_and_shortened_flags(run, script):
     assert run(script, "--help").returncode == 0
     assert run(script, "x", "--hel").returncode == 2

@@ -23,61 +23,109 @@ def expect_ok(done):
 
 # ---------------------------------------------------------------- the six formats and their pitfalls
 
+
 def case_medqa(raw):
-    return {"medqa/phrases_no_exclude_test.jsonl": raw.jsonl(
-        raw.medqa("One", "B", answer="that", meta_info="step1"),
-        raw.medqa("Two right letters", "A,C"),
-        raw.medqa("Outside", "E"),
-        raw.medqa("The text is another option's", "A", answer="that"),
-        raw.medqa("No key", ""),
-        raw.medqa("Blank option", "A", {"A": "x", "B": "  "}),
-        raw.medqa(" ", "A"),
-        raw.medqa("NUL\x00 inside", "A"),
-        raw.medqa("One option", "A", {"A": "x"}))}
+    return {
+        "medqa/phrases_no_exclude_test.jsonl": raw.jsonl(
+            raw.medqa("One", "B", answer="that", meta_info="step1"),
+            raw.medqa("Two right letters", "A,C"),
+            raw.medqa("Outside", "E"),
+            raw.medqa("The text is another option's", "A", answer="that"),
+            raw.medqa("No key", ""),
+            raw.medqa("Blank option", "A", {"A": "x", "B": "  "}),
+            raw.medqa(" ", "A"),
+            raw.medqa("NUL\x00 inside", "A"),
+            raw.medqa("One option", "A", {"A": "x"}),
+        )
+    }
 
 
 def case_igakuqa(raw):
-    return {"igaku/data/2018/112-A.jsonl": raw.jsonl(
-        raw.igakuqa(1, answer=["e", "d"]),
-        raw.igakuqa(2, choices=[], answer=["26"]),
-        raw.igakuqa(3, answer=["a or d"]),
-        raw.igakuqa(4, choices=[f"選択肢{n}" for n in range(8)], answer=["g"]),
-        raw.igakuqa(5, points="0"),
-        raw.igakuqa(6, text_only=False),
-        raw.igakuqa(7, answer=["g"]),
-        raw.igakuqa(8, choices=["\u3000", "い"], answer=["b"]))}
+    return {
+        "igaku/data/2018/112-A.jsonl": raw.jsonl(
+            raw.igakuqa(1, answer=["e", "d"]),
+            raw.igakuqa(2, choices=[], answer=["26"]),
+            raw.igakuqa(3, answer=["a or d"]),
+            raw.igakuqa(4, choices=[f"選択肢{n}" for n in range(8)], answer=["g"]),
+            raw.igakuqa(5, points="0"),
+            raw.igakuqa(6, text_only=False),
+            raw.igakuqa(7, answer=["g"]),
+            raw.igakuqa(8, choices=["\u3000", "い"], answer=["b"]),
+        )
+    }
 
 
 def case_french(raw):
-    return {"fr/test.json": json.dumps([
-        raw.french("Une", ["c"]), raw.french("Deux", ["b", "c"]), raw.french("Compte", ["a"], count=2),
-        raw.french("Hors", ["f"]), raw.french("Aucune", [])])}
+    return {
+        "fr/test.json": json.dumps(
+            [
+                raw.french("Une", ["c"]),
+                raw.french("Deux", ["b", "c"]),
+                raw.french("Compte", ["a"], count=2),
+                raw.french("Hors", ["f"]),
+                raw.french("Aucune", []),
+            ]
+        )
+    }
 
 
 def case_russian(raw):
-    return {"ru/test_v1.jsonl": raw.jsonl(raw.russian("Первый?"), raw.russian("Второй?", "нет"),
-                                          raw.russian("Третий?", "может быть"))}
+    return {
+        "ru/test_v1.jsonl": raw.jsonl(
+            raw.russian("Первый?"), raw.russian("Второй?", "нет"), raw.russian("Третий?", "может быть")
+        )
+    }
 
 
 def case_spanish(raw):
-    return {"es/test_HEAD.json": raw.headqa(
-        raw.spanish("Una", "2"), raw.spanish("Con imagen", "3", image="./images/1.jpg"),
-        raw.spanish("Cinco", "5", options=5), raw.spanish("Fuera", "5"), raw.spanish("Dos", "1,2"),
-        raw.spanish("Sin clave", ""))}
+    return {
+        "es/test_HEAD.json": raw.headqa(
+            raw.spanish("Una", "2"),
+            raw.spanish("Con imagen", "3", image="./images/1.jpg"),
+            raw.spanish("Cinco", "5", options=5),
+            raw.spanish("Fuera", "5"),
+            raw.spanish("Dos", "1,2"),
+            raw.spanish("Sin clave", ""),
+        )
+    }
 
 
 FORMATS = {
-    "medqa": (case_medqa, "English", ["B"], [
-        "several_answers_in_a_single_answer_exam", "answer_outside_options", "answer_text_disagrees", "no_answer",
-        "blank_option", "empty_question", "nul_character", "fewer_than_two_options"]),
-    "igakuqa": (case_igakuqa, "Japanese", ["A", "D,E", "G"], [
-        "no_choices", "alternative_answers", "struck_from_scoring", "answer_outside_options", "blank_option"]),
-    "frenchmedmcqa": (case_french, "French", ["C", "B,C"], [
-        "answer_count_disagrees", "answer_outside_options", "no_answer"]),
+    "medqa": (
+        case_medqa,
+        "English",
+        ["B"],
+        [
+            "several_answers_in_a_single_answer_exam",
+            "answer_outside_options",
+            "answer_text_disagrees",
+            "no_answer",
+            "blank_option",
+            "empty_question",
+            "nul_character",
+            "fewer_than_two_options",
+        ],
+    ),
+    "igakuqa": (
+        case_igakuqa,
+        "Japanese",
+        ["A", "D,E", "G"],
+        ["no_choices", "alternative_answers", "struck_from_scoring", "answer_outside_options", "blank_option"],
+    ),
+    "frenchmedmcqa": (
+        case_french,
+        "French",
+        ["C", "B,C"],
+        ["answer_count_disagrees", "answer_outside_options", "no_answer"],
+    ),
     "rumeddanet": (case_russian, "Russian", ["A", "B"], ["answer_outside_options"]),
-    "headqa": (case_spanish, "Spanish", ["B", "C", "E"], [
-        "answer_outside_options", "several_answers_in_a_single_answer_exam", "no_answer"]),
-}  # fmt: skip
+    "headqa": (
+        case_spanish,
+        "Spanish",
+        ["B", "C", "E"],
+        ["answer_outside_options", "several_answers_in_a_single_answer_exam", "no_answer"],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -86,23 +134,41 @@ def test_each_exam_keeps_what_its_rules_keep_and_lists_the_rest_in_file_order(ex
     for path, text in make(raw).items():
         exams.put(path, text)
     expect_ok(exams.prepare())
-    records = [r for split in ("Train", "Dev", "Test") if (exams.out / split).exists()
-               for r in exams.records(f"{split}/{language}.jsonl")]
+    records = [
+        r
+        for split in ("Train", "Dev", "Test")
+        if (exams.out / split).exists()
+        for r in exams.records(f"{split}/{language}.jsonl")
+    ]
     kept = [record["answer_idx"] for record in records]
     assert (sorted(kept) if language == "Japanese" else kept) == answers
     assert [reason for _, reason in exams.excluded()] == reasons
     for record in records:
-        assert list(check_record(record)) == ["id", "language", "source", "question", "options", "answer_idx",
-                                              "rationale", "human_checked", "human_check_passed"]
+        assert list(check_record(record)) == [
+            "id",
+            "language",
+            "source",
+            "question",
+            "options",
+            "answer_idx",
+            "rationale",
+            "human_checked",
+            "human_check_passed",
+        ]
         assert record["id"] == question_id(record)
     sources = exams.manifest()["sources"]
     assert sum(sum(row["excluded"].values()) for row in sources.values()) == len(reasons)
 
 
 def test_contexts_that_records_go_without_are_listed_and_bad_ones_named(exams, raw):
-    rows = [raw.russian("Первый?", context="Анемия — снижение гемоглобина."), raw.russian("Второй?", context=" "),
-            raw.russian("Третий?", context=["не текст"]), raw.russian("Четвёртый?", context="\ud800"),
-            raw.russian("Пятый?"), raw.russian("Шестой?", "может быть")]
+    rows = [
+        raw.russian("Первый?", context="Анемия — снижение гемоглобина."),
+        raw.russian("Второй?", context=" "),
+        raw.russian("Третий?", context=["не текст"]),
+        raw.russian("Четвёртый?", context="\ud800"),
+        raw.russian("Пятый?"),
+        raw.russian("Шестой?", "может быть"),
+    ]
     del rows[4]["context"]
     exams.put("ru/test_v1.jsonl", "".join(json.dumps(row) + "\n" for row in rows))  # half a pair stays an escape
     exams.put("generic/Test/English.jsonl", raw.jsonl(raw.medqa("Is it?", context="It carries its context.")))
@@ -110,8 +176,12 @@ def test_contexts_that_records_go_without_are_listed_and_bad_ones_named(exams, r
     records, lines = exams.records("Test/Russian.jsonl"), exams.records("left_out_contexts.jsonl")
     assert [line["id"] for line in lines] == [record["id"] for record in records]
     assert [(line["context"], line.get("problem")) for line in lines] == [
-        ("Анемия — снижение гемоглобина.", None), (None, "blank"), (None, "not a text: ['не текст']"),
-        (None, "a NUL character or half a surrogate pair stands in it"), (None, "absent")]
+        ("Анемия — снижение гемоглобина.", None),
+        (None, "blank"),
+        (None, "not a text: ['не текст']"),
+        (None, "a NUL character or half a surrogate pair stands in it"),
+        (None, "absent"),
+    ]
     assert {(line["language"], line["split"], line["source"]) for line in lines} == {("ru", "Test", "RuMedDaNet")}
     manifest = exams.manifest()
     assert manifest["sources"]["RuMedDaNet"]["notes"] == {"without_context": 4}
@@ -175,6 +245,7 @@ def test_texts_stay_as_they_are_but_for_the_line_ends_and_mark_of_the_file(exams
 
 # ---------------------------------------------------------------- damaged files stop the run
 
+
 def broken_files(raw):
     good = raw.jsonl(raw.medqa("Good"))
     return {
@@ -183,7 +254,10 @@ def broken_files(raw):
         "bytes that are not UTF-8": ("m/test.jsonl", good.encode() + b'{"question": "\xe9"}\n', ":2: not UTF-8"),
         "a broken JSON file": ("f/test.json", json.dumps([raw.french()])[:-1], "f/test.json:1: not JSON"),
         "an exam that stands twice": (
-            "e/test_HEAD.json", '{"exams": {"a": {"data": []}, "a": {"data": []}}, "qtext": 1}', "the key 'a' stands"),
+            "e/test_HEAD.json",
+            '{"exams": {"a": {"data": []}, "a": {"data": []}}, "qtext": 1}',
+            "the key 'a' stands",
+        ),
         "no split in the name": ("m/questions.jsonl", good, "neither train, dev nor test"),
         "a language unknown": ("g/Train/Korean.jsonl", good, "files are named by language"),
         "a third script": ("m/test.jsonl", raw.jsonl(raw.medqa("ما هو الصحيح؟ " * 9)), "say the language in its name"),
@@ -191,9 +265,15 @@ def broken_files(raw):
 
 
 DAMAGES = [
-    "a broken line", "a line that is no object", "bytes that are not UTF-8", "a broken JSON file",
-    "an exam that stands twice", "no split in the name", "a language unknown", "a third script",
-]  # fmt: skip
+    "a broken line",
+    "a line that is no object",
+    "bytes that are not UTF-8",
+    "a broken JSON file",
+    "an exam that stands twice",
+    "no split in the name",
+    "a language unknown",
+    "a third script",
+]
 
 
 @pytest.mark.parametrize("what", DAMAGES)
@@ -212,43 +292,119 @@ def test_a_damaged_file_ends_with_exit_2_and_a_sentence_that_names_the_place(exa
 
 # ---------------------------------------------------------------- damaged records are left out, counted and listed
 
+
 def damaged_records(raw):
     good = raw.jsonl(raw.medqa("Good"))
     return {
-        "a duplicate key": ("m/test.jsonl", good + good[:-2] + ', "answer_idx": "B"}\n', "m/test.jsonl:2",
-                            "duplicate_key", "the key 'answer_idx' stands twice"),
-        "a duplicate option": ("m/test.jsonl", good + good.replace('"A": "this"', '"A": "this", "A": "that"'),
-                               "m/test.jsonl:2", "duplicate_key", "the key 'A' stands twice"),
-        "a duplicate key in a list": ("f/test.json", json.dumps([raw.french()])[:-2] + ', "question": "Again"}]',
-                                      "f/test.json: record 1", "duplicate_key", "the key 'question' stands twice"),
-        "no options": ("m/test.jsonl", good + '{"question": "x", "answer_idx": "A"}\n', "m/test.jsonl:2",
-                       "field_missing", "options: missing"),
-        "no answer field": ("m/test.jsonl", good + '{"question": "x", "options": {"A": "1", "B": "2"}}\n',
-                            "m/test.jsonl:2", "field_missing", "answer_idx: missing"),
-        "a letter missing": ("m/test.jsonl", raw.jsonl(raw.medqa("x", "A", {"A": "1", "C": "2"})), "m/test.jsonl:1",
-                             "option_letters", "without a gap"),
-        "an aid that stands twice": ("e/test_HEAD.json", raw.headqa(raw.spanish()).replace('"aid": 2', '"aid": 1'),
-                                     "e/test_HEAD.json: Cuaderno, record 1", "option_letters", "one aid stands twice"),
-        "a wrong type": ("m/test.jsonl", good + raw.jsonl(raw.medqa("x", ["A"])), "m/test.jsonl:2", "wrong_type",
-                         "answer_idx: expected a text"),
-        "a list entry that is no object": ("f/test.json", json.dumps([raw.french(), 3]), "f/test.json: record 2",
-                                           "wrong_type", "expected a JSON object"),
-        "a mark that is none": ("g/Test/English.jsonl", raw.jsonl(raw.medqa("x", human_checked="yes")),
-                                "g/Test/English.jsonl:1", "wrong_type", "human_checked: expected true or false"),
-        "a bare NUL": ("m/test.jsonl", good + good.replace("Good", "Go\x00od"), "m/test.jsonl:2", "nul_character",
-                       "a bare NUL"),
-        "an escaped NUL": ("m/test.jsonl", good + good.replace("Good", "Go\\u0000od"), "m/test.jsonl:2",
-                           "nul_character", "Go?od"),
-        "half a surrogate pair": ("m/test.jsonl", good + good.replace("Good", "Go\\ud800od"), "m/test.jsonl:2",
-                                  "nul_character", "Go?od"),
+        "a duplicate key": (
+            "m/test.jsonl",
+            good + good[:-2] + ', "answer_idx": "B"}\n',
+            "m/test.jsonl:2",
+            "duplicate_key",
+            "the key 'answer_idx' stands twice",
+        ),
+        "a duplicate option": (
+            "m/test.jsonl",
+            good + good.replace('"A": "this"', '"A": "this", "A": "that"'),
+            "m/test.jsonl:2",
+            "duplicate_key",
+            "the key 'A' stands twice",
+        ),
+        "a duplicate key in a list": (
+            "f/test.json",
+            json.dumps([raw.french()])[:-2] + ', "question": "Again"}]',
+            "f/test.json: record 1",
+            "duplicate_key",
+            "the key 'question' stands twice",
+        ),
+        "no options": (
+            "m/test.jsonl",
+            good + '{"question": "x", "answer_idx": "A"}\n',
+            "m/test.jsonl:2",
+            "field_missing",
+            "options: missing",
+        ),
+        "no answer field": (
+            "m/test.jsonl",
+            good + '{"question": "x", "options": {"A": "1", "B": "2"}}\n',
+            "m/test.jsonl:2",
+            "field_missing",
+            "answer_idx: missing",
+        ),
+        "a letter missing": (
+            "m/test.jsonl",
+            raw.jsonl(raw.medqa("x", "A", {"A": "1", "C": "2"})),
+            "m/test.jsonl:1",
+            "option_letters",
+            "without a gap",
+        ),
+        "an aid that stands twice": (
+            "e/test_HEAD.json",
+            raw.headqa(raw.spanish()).replace('"aid": 2', '"aid": 1'),
+            "e/test_HEAD.json: Cuaderno, record 1",
+            "option_letters",
+            "one aid stands twice",
+        ),
+        "a wrong type": (
+            "m/test.jsonl",
+            good + raw.jsonl(raw.medqa("x", ["A"])),
+            "m/test.jsonl:2",
+            "wrong_type",
+            "answer_idx: expected a text",
+        ),
+        "a list entry that is no object": (
+            "f/test.json",
+            json.dumps([raw.french(), 3]),
+            "f/test.json: record 2",
+            "wrong_type",
+            "expected a JSON object",
+        ),
+        "a mark that is none": (
+            "g/Test/English.jsonl",
+            raw.jsonl(raw.medqa("x", human_checked="yes")),
+            "g/Test/English.jsonl:1",
+            "wrong_type",
+            "human_checked: expected true or false",
+        ),
+        "a bare NUL": (
+            "m/test.jsonl",
+            good + good.replace("Good", "Go\x00od"),
+            "m/test.jsonl:2",
+            "nul_character",
+            "a bare NUL",
+        ),
+        "an escaped NUL": (
+            "m/test.jsonl",
+            good + good.replace("Good", "Go\\u0000od"),
+            "m/test.jsonl:2",
+            "nul_character",
+            "Go?od",
+        ),
+        "half a surrogate pair": (
+            "m/test.jsonl",
+            good + good.replace("Good", "Go\\ud800od"),
+            "m/test.jsonl:2",
+            "nul_character",
+            "Go?od",
+        ),
     }
 
 
 RECORD_DAMAGES = [
-    "a duplicate key", "a duplicate option", "a duplicate key in a list", "no options", "no answer field",
-    "a letter missing", "an aid that stands twice", "a wrong type", "a list entry that is no object",
-    "a mark that is none", "a bare NUL", "an escaped NUL", "half a surrogate pair",
-]  # fmt: skip
+    "a duplicate key",
+    "a duplicate option",
+    "a duplicate key in a list",
+    "no options",
+    "no answer field",
+    "a letter missing",
+    "an aid that stands twice",
+    "a wrong type",
+    "a list entry that is no object",
+    "a mark that is none",
+    "a bare NUL",
+    "an escaped NUL",
+    "half a surrogate pair",
+]
 
 
 @pytest.mark.parametrize("what", RECORD_DAMAGES)
@@ -286,9 +442,16 @@ def test_a_folder_without_any_exam_and_a_missing_folder_are_refused(exams, run):
 
 # ---------------------------------------------------------------- the released layout and exams brought in by hand
 
+
 def test_the_released_layout_loads_as_it_is_and_german_comes_in_by_the_same_door(exams, raw):
-    released = {"question": "Q", "options": {"A": "1", "B": "2"}, "answer_idx": "A,B", "rationale": "why",
-                "human_checked": True, "human_check_passed": True}
+    released = {
+        "question": "Q",
+        "options": {"A": "1", "B": "2"},
+        "answer_idx": "A,B",
+        "rationale": "why",
+        "human_checked": True,
+        "human_check_passed": True,
+    }
     exams.put("generic/Test/English.jsonl", raw.jsonl(released))
     exams.put("generic/Train/German.jsonl", raw.jsonl({**released, "question": "Frage?", "source": "Physikum"}))
     expect_ok(exams.prepare())
@@ -308,6 +471,7 @@ def test_its_own_output_is_a_source_that_gives_the_same_questions_again(exams, r
 
 # ---------------------------------------------------------------- known test questions and the Japanese split
 
+
 def known_folder(tmp_path, raw, name, *records):
     folder = tmp_path / "known" / "Test"
     folder.mkdir(parents=True, exist_ok=True)
@@ -318,8 +482,12 @@ def known_folder(tmp_path, raw, name, *records):
 def test_a_known_test_question_is_never_in_train_or_dev(exams, raw, tmp_path):
     for split in ("train", "dev", "test"):
         exams.put(f"m/{split}.jsonl", raw.jsonl(raw.medqa(f"own {split}"), raw.medqa("Known, to all!")))
-    known = known_folder(tmp_path, raw, "English.jsonl",
-                         raw.medqa("known to ALL", "D", {"A": "both", "B": "neither", "C": "that", "D": "this"}))
+    known = known_folder(
+        tmp_path,
+        raw,
+        "English.jsonl",
+        raw.medqa("known to ALL", "D", {"A": "both", "B": "neither", "C": "that", "D": "this"}),
+    )
     done = expect_ok(exams.prepare("--known-test", known))
     assert [r["question"] for r in exams.records("Train/English.jsonl")] == ["own train"]
     assert [r["question"] for r in exams.records("Dev/English.jsonl")] == ["own dev"]
@@ -331,8 +499,14 @@ def test_a_known_test_question_is_never_in_train_or_dev(exams, raw, tmp_path):
 
 def test_japanese_is_split_here_with_the_known_questions_in_test_and_is_not_called_released(exams, raw, tmp_path):
     exams.put("j/data/2018/112-A.jsonl", raw.jsonl(*(raw.igakuqa(n) for n in range(100))))
-    known = [{"question": f"正しいのはどれか。{n}", "options": dict(zip("ABCDE", "あいうえお", strict=True)),
-              "answer_idx": "A"} for n in range(4)]
+    known = [
+        {
+            "question": f"正しいのはどれか。{n}",
+            "options": dict(zip("ABCDE", "あいうえお", strict=True)),
+            "answer_idx": "A",
+        }
+        for n in range(4)
+    ]
     done = expect_ok(exams.prepare("--known-test", known_folder(tmp_path, raw, "Japanese.jsonl", *known)))
     splits = {split: {r["id"] for r in exams.records(f"{split}/Japanese.jsonl")} for split in ("Train", "Dev", "Test")}
     assert {split: len(ids) for split, ids in splits.items()} == {"Train": 80, "Dev": 10, "Test": 10}
@@ -371,6 +545,7 @@ def test_an_unusable_known_test_folder_is_refused(exams, raw, tmp_path):
 
 # ---------------------------------------------------------------- copies and rationales
 
+
 def copies(exams, raw):
     same = raw.medqa("Same?", "A")
     exams.put("m/test.jsonl", raw.jsonl(same, raw.medqa("Other?"), same))
@@ -383,8 +558,10 @@ def test_copies_are_reported_inside_and_across_splits_and_kept_by_default(exams,
     assert len(exams.records("Test/English.jsonl")) == len(exams.records("Train/English.jsonl")) == 3
     groups = exams.records("duplicates.jsonl")
     assert sorted((len(g["places"]), g["same_answer"]) for g in groups) == [(2, False), (3, True)]
-    assert exams.manifest()["duplicates"] == {"removed": 0, "groups": {
-        "en: Train + Test": 1, "en: inside Train": 1, "en: inside Train, with different answers": 1}}
+    assert exams.manifest()["duplicates"] == {
+        "removed": 0,
+        "groups": {"en: Train + Test": 1, "en: inside Train": 1, "en: inside Train, with different answers": 1},
+    }
 
 
 def test_remove_duplicates_keeps_one_copy_and_prefers_test(exams, raw):
@@ -418,16 +595,21 @@ def test_sources_behind_links_are_found_once_and_a_link_in_a_circle_does_no_harm
 def test_rationales_join_by_id_and_the_unmatched_are_counted_and_named(exams, raw, tmp_path):
     exams.put("m/test.jsonl", raw.jsonl(raw.medqa("Q1"), raw.medqa("Q2")))
     rationales = tmp_path / "rationales.jsonl"
-    rationales.write_text(raw.jsonl(
-        {"id": question_id(raw.medqa("Q1")), "rationale": "because", "human_checked": True},
-        {"id": "0123456789abcdef", "rationale": "of nothing"}), encoding="utf-8")
+    rationales.write_text(
+        raw.jsonl(
+            {"id": question_id(raw.medqa("Q1")), "rationale": "because", "human_checked": True},
+            {"id": "0123456789abcdef", "rationale": "of nothing"},
+        ),
+        encoding="utf-8",
+    )
     expect_ok(exams.prepare("--rationales", rationales))
     records = exams.records("Test/English.jsonl")
     assert [r["rationale"] for r in records] == ["because", ""]
     assert (records[0]["human_checked"], records[0]["human_check_passed"]) == (True, False)
     assert exams.manifest()["rationales"] == {"given": 2, "joined": 1, "unmatched": 1}
     assert exams.records("unmatched_rationales.jsonl") == [
-        {"file": "rationales.jsonl", "record": 2, "id": "0123456789abcdef"}]
+        {"file": "rationales.jsonl", "record": 2, "id": "0123456789abcdef"}
+    ]
 
 
 def test_two_rationales_of_one_question_are_refused(exams, raw, tmp_path):
@@ -439,6 +621,7 @@ def test_two_rationales_of_one_question_are_refused(exams, raw, tmp_path):
 
 
 # ---------------------------------------------------------------- English benchmarks
+
 
 def put_benchmarks(exams, raw):
     medmcqa = {"question": "Q", "opa": "1", "opb": "2", "opc": "3", "opd": "4", "cop": 2, "exp": None}
@@ -455,7 +638,11 @@ def test_the_english_benchmarks_are_written_on_demand_with_the_abstract_as_conte
     expect_ok(exams.prepare("--english-benchmarks"))
     folder = exams.out / "English_benchmarks"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "MMLU_anatomy.jsonl", "MedMCQA.jsonl", "MedQA.jsonl", "PubMedQA.jsonl"]
+        "MMLU_anatomy.jsonl",
+        "MedMCQA.jsonl",
+        "MedQA.jsonl",
+        "PubMedQA.jsonl",
+    ]
     pubmed = exams.records("English_benchmarks/PubMedQA.jsonl")
     assert [(r["context"], r["answer_idx"], r["options"]["C"]) for r in pubmed] == [("One.\nTwo.", "C", "maybe")]
     assert [r["answer_idx"] for r in exams.records("English_benchmarks/MMLU_anatomy.jsonl")] == ["D", "A"]
@@ -495,9 +682,13 @@ def test_what_a_run_wrote_is_a_source_again_with_its_english_benchmarks(exams, r
 
 # ---------------------------------------------------------------- the output as an artefact
 
+
 def tree(folder):
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json"}
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != "manifest.json"
+    }
 
 
 def test_the_manifest_describes_every_file_and_a_second_run_reuses_it(exams, raw):
@@ -578,14 +769,18 @@ def test_the_output_loads_with_datasets(exams, raw, tmp_path):
     exams.put("ru/train_v1.jsonl", raw.jsonl(raw.russian("Верно?")))
     put_benchmarks(exams, raw)
     expect_ok(exams.prepare("--english-benchmarks"))
-    counts = {split: sum(len(exams.records(f"{split}/{p.name}")) for p in (exams.out / split).glob("*.jsonl"))
-              for split in ("Train", "Dev", "Test") if (exams.out / split).exists()}
+    counts = {
+        split: sum(len(exams.records(f"{split}/{p.name}")) for p in (exams.out / split).glob("*.jsonl"))
+        for split in ("Train", "Dev", "Test")
+        if (exams.out / split).exists()
+    }
     names = {"Train": "train", "Dev": "validation", "Test": "test"}
     loaded = datasets.load_dataset(str(exams.out), cache_dir=str(tmp_path / "cache"))
     assert {split: len(rows) for split, rows in loaded.items()} == {names[s]: n for s, n in counts.items()}
     french = datasets.load_dataset(str(exams.out), "fr", cache_dir=str(tmp_path / "cache"))["test"]
     assert [{k: v for k, v in row["options"].items() if v} for row in french] == [
-        r["options"] for r in exams.records("Test/French.jsonl")]
+        r["options"] for r in exams.records("Test/French.jsonl")
+    ]
     benchmarks = datasets.load_dataset(str(exams.out), "english_benchmarks", cache_dir=str(tmp_path / "cache"))["test"]
     assert {row["context"] for row in benchmarks if row["source"] == "PubMedQA"} == {"One.\nTwo."}
 

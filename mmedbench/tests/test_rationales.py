@@ -23,11 +23,26 @@ from rationale_requests import retry_after_seconds
 
 KEY = "sk-test-SECRET-0123456789abcdef"
 QUICK = ("--backoff", "0.01", "--max-requests", "1000")
-TEXTS = {"en": "Because this is so.", "zh": "因为这样才对。", "ja": "これが正しいためです。",
-         "ru": "Потому что это верно.", "ar": "لأن هذا صحيح",
-         "fr": "Parce que.", "es": "Porque sí.", "de": "Weil es so ist."}  # fmt: skip
-FILES = {"en": "English", "zh": "Chinese", "ja": "Japanese", "ru": "Russian", "ar": "Arabic", "fr": "French",
-         "es": "Spanish", "de": "German"}  # fmt: skip
+TEXTS = {
+    "en": "Because this is so.",
+    "zh": "因为这样才对。",
+    "ja": "これが正しいためです。",
+    "ru": "Потому что это верно.",
+    "ar": "لأن هذا صحيح",
+    "fr": "Parce que.",
+    "es": "Porque sí.",
+    "de": "Weil es so ist.",
+}
+FILES = {
+    "en": "English",
+    "zh": "Chinese",
+    "ja": "Japanese",
+    "ru": "Russian",
+    "ar": "Arabic",
+    "fr": "French",
+    "es": "Spanish",
+    "de": "German",
+}
 
 
 class Bench:
@@ -69,6 +84,7 @@ def qid(raw, text, **more):
 
 # ---------------------------------------------------------------- what is asked and what is written
 
+
 def test_each_question_is_asked_once_with_its_key_in_its_language_and_the_answers_join(bench, run):
     for language, text in TEXTS.items():
         bench.put(f"{language} one", answer_idx="A,B", language=language)
@@ -88,8 +104,14 @@ def test_each_question_is_asked_once_with_its_key_in_its_language_and_the_answer
     wishes = {r["question"]: r["body"]["messages"][0]["content"].rsplit("\n", 1)[1] for r in bench.endpoint.requests}
     assert wishes["zh one"].endswith("Chinese. 请用简体中文书写。")
     assert wishes["ar one"].endswith("Arabic. اكتب باللغة العربية.")
-    joined = run("prepare.py", bench.data.parent / "bench", "--out", bench.root / "joined", "--rationales",
-                 bench.out / "rationales.jsonl")
+    joined = run(
+        "prepare.py",
+        bench.data.parent / "bench",
+        "--out",
+        bench.root / "joined",
+        "--rationales",
+        bench.out / "rationales.jsonl",
+    )
     assert joined.returncode == 0, joined.stderr
     assert "8 given, 8 joined, 0 of no question here" in joined.stdout
 
@@ -114,8 +136,19 @@ def test_the_cache_goes_by_content_so_an_edited_question_another_model_or_prompt
     refused = bench.ask("--prompt", prompt)
     assert (refused.returncode, "another making (prompt_sha256)" in refused.stderr) == (2, True)
     other = bench.root / "other"
-    done = bench.run("rationales.py", bench.data, "--model", "m", "--out", other, "--prompt", prompt,
-                     "--cache", bench.out / "ledger.sqlite", *QUICK)
+    done = bench.run(
+        "rationales.py",
+        bench.data,
+        "--model",
+        "m",
+        "--out",
+        other,
+        "--prompt",
+        prompt,
+        "--cache",
+        bench.out / "ledger.sqlite",
+        *QUICK,
+    )
     assert done.returncode == 0, done.stderr
     assert len(bench.endpoint.requests) == 4
 
@@ -169,8 +202,12 @@ def test_languages_splits_and_limit_choose_the_questions(bench):
 def test_temperature_the_limits_field_and_thoughts_in_front_of_an_answer(bench):
     bench.put("one")
     bench.endpoint.answers["one"] = ["<think>hm,\nwhat?</think>\n\nSo it is."]
-    assert bench.ask("--temperature", "0.5", "--max-tokens", "77", "--token-limit-field",
-                     "max_completion_tokens").returncode == 0
+    assert (
+        bench.ask(
+            "--temperature", "0.5", "--max-tokens", "77", "--token-limit-field", "max_completion_tokens"
+        ).returncode
+        == 0
+    )
     body = bench.endpoint.requests[0]["body"]
     assert (body["temperature"], body["max_completion_tokens"], "max_tokens" in body) == (0.5, 77, False)
     assert bench.rationales()[0]["rationale"] == "So it is."
@@ -178,9 +215,18 @@ def test_temperature_the_limits_field_and_thoughts_in_front_of_an_answer(bench):
 
 # ---------------------------------------------------------------- a bad server
 
-BAD = {"busy with a date": "429-date", "busy": "429", "a fault": "500", "broken off in the body": "break",
-       "broken off before it": "hang-up", "HTML with status 200": "html", "half of a JSON": "half",
-       "JSON that is no completion": "odd", "content that is a list": "list", "overloaded": "503"}  # fmt: skip
+BAD = {
+    "busy with a date": "429-date",
+    "busy": "429",
+    "a fault": "500",
+    "broken off in the body": "break",
+    "broken off before it": "hang-up",
+    "HTML with status 200": "html",
+    "half of a JSON": "half",
+    "JSON that is no completion": "odd",
+    "content that is a list": "list",
+    "overloaded": "503",
+}
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -238,10 +284,13 @@ def test_a_question_that_fails_every_time_is_listed_and_asked_again_by_the_next_
 
 
 UNUSABLE_ANSWERS = {
-    "empty_text": [""], "cut_off": [{"text": "It begins but", "finish": "length"}], "damaged_text": ["a\x00b"],
-    "markup": ["<!DOCTYPE html><html><body>Sign in</body></html>"], "other_language": ["答案是甲，因为这样才对。"],
+    "empty_text": [""],
+    "cut_off": [{"text": "It begins but", "finish": "length"}],
+    "damaged_text": ["a\x00b"],
+    "markup": ["<!DOCTYPE html><html><body>Sign in</body></html>"],
+    "other_language": ["答案是甲，因为这样才对。"],
     "withheld": [{"text": "", "finish": "content_filter"}],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("reason", UNUSABLE_ANSWERS)
@@ -266,10 +315,18 @@ def test_half_a_surrogate_pair_in_an_answer_is_named_and_breaks_nothing(bench):
     assert list(bench.failures().values()) == ["damaged_text"]
 
 
-@pytest.mark.parametrize(("text", "language", "reason"), [
-    ("アセトアミノフェンが正しい。", "ja", ""), ("Paracetamol is right.", "ja", "other_language"),
-    ("对乙酰氨基酚 (paracetamol) 是正确的，因为它安全。", "zh", ""), ("Это ACE ингибитор, он верен.", "ru", ""),
-    ("12 + 3 = 15", "en", "other_language"), ("Ça va de soi.", "fr", ""), ("هذا هو الصحيح (IgA).", "ar", "")])
+@pytest.mark.parametrize(
+    ("text", "language", "reason"),
+    [
+        ("アセトアミノフェンが正しい。", "ja", ""),
+        ("Paracetamol is right.", "ja", "other_language"),
+        ("对乙酰氨基酚 (paracetamol) 是正确的，因为它安全。", "zh", ""),
+        ("Это ACE ингибитор, он верен.", "ru", ""),
+        ("12 + 3 = 15", "en", "other_language"),
+        ("Ça va de soi.", "fr", ""),
+        ("هذا هو الصحيح (IgA).", "ar", ""),
+    ],
+)
 def test_the_script_of_an_answer_is_that_of_the_question(text, language, reason):
     assert why_unusable(text, "stop", language) == reason
 
@@ -315,6 +372,7 @@ def test_no_server_at_all_is_tried_and_named(bench, raw, monkeypatch):
 
 
 # ---------------------------------------------------------------- the budget
+
 
 def test_max_requests_counts_retries_and_earlier_runs_and_is_never_exceeded(bench):
     bench.put(*(f"q{n}" for n in range(30)))
@@ -386,11 +444,13 @@ def test_the_report_says_requests_tokens_and_cost_of_this_run_and_of_all(bench):
 
 # ---------------------------------------------------------------- kills
 
+
 def start(bench, *arguments):
     """The command as a process of its own."""
     command = [sys.executable, bench.raw.stage / "rationales.py", bench.data, "--model", "m", "--out", bench.out]
-    return subprocess.Popen([*command, *QUICK, *arguments], cwd=bench.root, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [*command, *QUICK, *arguments], cwd=bench.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for(condition):
@@ -400,8 +460,9 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("answered", [17, pytest.param(3, marks=pytest.mark.slow),
-                                      pytest.param(35, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "answered", [17, pytest.param(3, marks=pytest.mark.slow), pytest.param(35, marks=pytest.mark.slow)]
+)
 def test_kill_9_in_the_middle_and_run_again_asks_no_question_twice(bench, answered):
     bench.put(*(f"q{n}" for n in range(40)))
     bench.endpoint.delay_s = 0.03
@@ -451,8 +512,19 @@ def test_a_disk_that_cannot_be_written_ends_the_run_with_a_sentence_and_loses_no
     assert (done.returncode, "disk is full" in done.stderr) == (2, True)
     assert len(done.stderr.strip().splitlines()) == 1
     monkeypatch.undo()
-    done = bench.run("rationales.py", bench.data, "--model", "m", "--out", bench.out, "--base-url", bench.endpoint.url,
-                     "--key-variable", "HOME", *QUICK)
+    done = bench.run(
+        "rationales.py",
+        bench.data,
+        "--model",
+        "m",
+        "--out",
+        bench.out,
+        "--base-url",
+        bench.endpoint.url,
+        "--key-variable",
+        "HOME",
+        *QUICK,
+    )
     assert done.returncode == 3
     assert list(bench.failures().values()) == ["interrupted"]
     assert max(Counter(bench.endpoint.questions()).values()) == 1
@@ -471,14 +543,19 @@ def test_two_runs_on_one_ledger_at_a_time_are_refused(bench):
 
 # ---------------------------------------------------------------- secrets, dry run, settings
 
+
 def test_the_key_is_in_no_file_and_no_log_even_when_the_server_echoes_it_and_the_client_logs(bench):
     bench.put("one", "two")
     bench.endpoint.answers["one"] = [{"bad": "echo-500"}, "Well then."]
     bench.endpoint.answers["two"] = [{"bad": "echo-400"}]
     process = subprocess.run(
         [sys.executable, bench.raw.stage / "rationales.py", bench.data, "--model", "m", "--out", bench.out, *QUICK],
-        env={**os.environ, "OPENAI_LOG": "debug"}, cwd=bench.root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "OPENAI_LOG": "debug"},
+        cwd=bench.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert process.returncode == 3, process.stderr
     assert KEY not in process.stdout + process.stderr
     for path in bench.root.rglob("*"):
@@ -518,15 +595,18 @@ def test_a_dry_run_estimates_shows_one_prompt_asks_and_writes_nothing(bench, mon
     assert {path.name: path.read_bytes() for path in bench.out.iterdir()} == before
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((), "give --max-requests or --max-cost"),
-    (("--max-cost", "1"), "needs --price-input"),
-    (("--max-requests", "5", "--key-variable", KEY), "takes the NAME"),
-    (("--max-requests", "5", "--base-url", f"http://user:{KEY}@host/v1"), "leave user, password"),
-    (("--max-requests", "5", "--base-url", f"http://host/v1?key={KEY}"), "leave user, password"),
-    (("--max-requests", "5", "--base-url", "host:8000"), "expected http"),
-    (("--max-requests", "5", "--prompt", "nowhere.jinja"), "--prompt nowhere.jinja"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give --max-requests or --max-cost"),
+        (("--max-cost", "1"), "needs --price-input"),
+        (("--max-requests", "5", "--key-variable", KEY), "takes the NAME"),
+        (("--max-requests", "5", "--base-url", f"http://user:{KEY}@host/v1"), "leave user, password"),
+        (("--max-requests", "5", "--base-url", f"http://host/v1?key={KEY}"), "leave user, password"),
+        (("--max-requests", "5", "--base-url", "host:8000"), "expected http"),
+        (("--max-requests", "5", "--prompt", "nowhere.jinja"), "--prompt nowhere.jinja"),
+    ],
+)
 def test_settings_that_cannot_be_meant_are_refused_with_a_sentence_that_holds_no_key(bench, arguments, message):
     bench.put("one")
     done = bench.ask(*arguments, quick=())

@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 
 STAGE = Path(__file__).resolve().parents[1]
-PUBLISHED = {"en Test": 1273, "zh Test": 3426, "fr Test": 622, "ru Test": 256, "es Test": 2742,
-             "fr Train": 2171, "ru Train": 1052, "es Train": 2657, "fr Dev": 312, "ru Dev": 256, "es Dev": 1366}
+PUBLISHED = {
+    "en Test": 1273,
+    "zh Test": 3426,
+    "fr Test": 622,
+    "ru Test": 256,
+    "es Test": 2742,
+    "fr Train": 2171,
+    "ru Train": 1052,
+    "es Train": 2657,
+    "fr Dev": 312,
+    "ru Dev": 256,
+    "es Dev": 1366,
+}
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +29,22 @@ def built(tmp_path_factory, real_data):
     """(folder, manifest, what was printed) of prepare.py on all real sources, as a user runs it."""
     out = tmp_path_factory.mktemp("real") / "MMedBench"
     started = time.monotonic()
-    done = subprocess.run([sys.executable, STAGE / "prepare.py", real_data / "sources", "--out", out, "--known-test",
-                           real_data / "mmedbench_sample", "--english-benchmarks"], capture_output=True, text=True,
-                          encoding="utf-8", check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            STAGE / "prepare.py",
+            real_data / "sources",
+            "--out",
+            out,
+            "--known-test",
+            real_data / "mmedbench_sample",
+            "--english-benchmarks",
+        ],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 60
     return out, json.loads((out / "manifest.json").read_text(encoding="utf-8")), done.stdout
@@ -35,8 +59,7 @@ def test_the_official_splits_have_their_published_sizes(built):
 def test_japanese_keeps_the_questions_with_choices_and_lists_the_others(built):
     row = built[1]["sources"]["IgakuQA"]
     assert row["read"] == 2000
-    assert row["excluded"] == {"no_choices": 12, "struck_from_scoring": 11, "alternative_answers": 1,
-                               "blank_option": 1}
+    assert row["excluded"] == {"no_choices": 12, "struck_from_scoring": 11, "alternative_answers": 1, "blank_option": 1}
     assert sum(row["kept"].values()) == 1975
     assert 1500 < row["kept"]["Train"] < 1650
     assert 190 < row["kept"]["Test"] < 210

@@ -11,13 +11,25 @@ from result_predictions import line_of, packed, read_predictions
 def answers(key: str, marks: str) -> list[dict]:
     """Lines of predictions.jsonl, one a mark: 1 right, 0 wrong, - not parsed."""
     letters = {"1": ["A"], "0": ["B"], "-": None}
-    return [{"key": key, "number": n, "id": f"{n:016x}", "gold": ["A"], "letters": letters[mark], "options": "AB",
-             "output": "x\u2028y", "status": "format"} for n, mark in enumerate(marks)]
+    return [
+        {
+            "key": key,
+            "number": n,
+            "id": f"{n:016x}",
+            "gold": ["A"],
+            "letters": letters[mark],
+            "options": "AB",
+            "output": "x\u2028y",
+            "status": "format",
+        }
+        for n, mark in enumerate(marks)
+    ]
 
 
 @pytest.fixture
 def entry(tmp_path, run, result):
     """A run's folder, made of marks by language, and the leaderboard's commands on it."""
+
     class Entry:
         results, page = tmp_path / "results", tmp_path / "leaderboard.md"
 
@@ -25,11 +37,18 @@ def entry(tmp_path, run, result):
             folder = tmp_path / name
             folder.mkdir(exist_ok=True)
             rows = [row for key, text in marks.items() for row in answers(key, text)]
-            scores = {key: {"n": len(text), "right": text.count("1"), "unparsed": text.count("-"),
-                            "accuracy": round(100 * text.count("1") / len(text), 2),
-                            "predicted_letters": {letter: text.count(mark) for letter, mark in (("A", "1"), ("B", "0"))
-                                                  if mark in text}}
-                      for key, text in marks.items()}
+            scores = {
+                key: {
+                    "n": len(text),
+                    "right": text.count("1"),
+                    "unparsed": text.count("-"),
+                    "accuracy": round(100 * text.count("1") / len(text), 2),
+                    "predicted_letters": {
+                        letter: text.count(mark) for letter, mark in (("A", "1"), ("B", "0")) if mark in text
+                    },
+                }
+                for key, text in marks.items()
+            }
             value = result(name, scores)
             value["data"]["files"] = {"Russian.jsonl": {"sha256": "f"}, "English.jsonl": {"sha256": "e"}}
             (folder / "result.json").write_text(json.dumps(value, indent=1), encoding="utf-8")
@@ -41,12 +60,21 @@ def entry(tmp_path, run, result):
             (folder / "predictions.jsonl").write_text(text, encoding="utf-8")
 
         def add(self, folder, *more):
-            return run("leaderboard.py", "add", folder / "result.json", "--results", self.results,
-                       "--training-data", "t", *more)
+            return run(
+                "leaderboard.py",
+                "add",
+                folder / "result.json",
+                "--results",
+                self.results,
+                "--training-data",
+                "t",
+                *more,
+            )
 
         def render(self, *more):
-            return run("leaderboard.py", "render", "--results", self.results, "--out", self.page, "--no-pictures",
-                       *more)
+            return run(
+                "leaderboard.py", "render", "--results", self.results, "--out", self.page, "--no-pictures", *more
+            )
 
         def stored(self, ending):
             (path,) = self.results.glob(f"*{ending}")
@@ -81,11 +109,17 @@ def test_packing_gives_the_same_bytes_each_time_and_loses_nothing_that_is_counte
     assert [(row.key, row.line, row.letters) for row in rows][1:3] == [("ru", 2, ("B",)), ("ru", 3, None)]
 
 
-@pytest.mark.parametrize(("field", "value", "said"), [
-    ("right", 2, "scores.ru.right: 2, but"), ("unparsed", 0, "scores.ru.unparsed: 0, but"),
-    ("predicted_letters", {"B": 3}, "scores.ru.predicted_letters")])
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("right", 2, "scores.ru.right: 2, but"),
+        ("unparsed", 0, "scores.ru.unparsed: 0, but"),
+        ("predicted_letters", {"B": 3}, "scores.ru.predicted_letters"),
+    ],
+)
 def test_a_result_that_says_something_else_is_refused_by_add_and_named_by_check_with_file_and_line(
-        entry, field, value, said):
+    entry, field, value, said
+):
     folder = entry.make(ru="1100-")
     assert entry.add(folder).returncode == 0
     assert entry.render().returncode == 0
@@ -115,8 +149,9 @@ def test_a_changed_answer_and_an_answer_that_is_missing_are_found(entry):
     entry.add(folder)
     packed_file = entry.stored(".predictions.jsonl.gz")
     lines = gzip.decompress(packed_file.read_bytes()).decode().split("\n")
-    packed_file.write_bytes(gzip.compress("\n".join([lines[0].replace('"letters":["A"]', '"letters":["C"]'),
-                                                     *lines[1:]]).encode()))
+    packed_file.write_bytes(
+        gzip.compress("\n".join([lines[0].replace('"letters":["A"]', '"letters":["C"]'), *lines[1:]]).encode())
+    )
     assert "scores.ru.right: 2, but" in entry.render("--check").stdout
     packed_file.write_bytes(gzip.compress("\n".join(lines[1:]).encode()))
     assert "scores.ru.n: 5, but" in entry.render("--check").stdout
@@ -151,12 +186,26 @@ def test_predictions_of_another_scoring_are_refused_by_their_checksum(entry):
     assert (done.returncode, "is not the file that" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("line", [
-    "", "[]", "null", "7", "{", '{"key": "ru"}', '{"key":"ru","id":"1","gold":[],"letters":null}',
-    '{"key":"ru","id":"1","gold":["A"],"letters":["B","A"]}', '{"key":"ru","id":"1","gold":["A"],"letters":"A"}',
-    '{"key":"ru","id":"1","gold":["A"],"letters":[["A"]]}', '{"key":"ru","id":"1","gold":["a"],"letters":[]}',
-    '{"key":7,"id":"1","gold":["A"],"letters":[]}', '{"key":"ru","id":"1","gold":["A"],"letters":[],"contaminated":1}',
-    '{"key":"ru","id":"1","gold":["A"],"letters":["<b>"]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[]",
+        "null",
+        "7",
+        "{",
+        '{"key": "ru"}',
+        '{"key":"ru","id":"1","gold":[],"letters":null}',
+        '{"key":"ru","id":"1","gold":["A"],"letters":["B","A"]}',
+        '{"key":"ru","id":"1","gold":["A"],"letters":"A"}',
+        '{"key":"ru","id":"1","gold":["A"],"letters":[["A"]]}',
+        '{"key":"ru","id":"1","gold":["a"],"letters":[]}',
+        '{"key":7,"id":"1","gold":["A"],"letters":[]}',
+        '{"key":"ru","id":"1","gold":["A"],"letters":[],"contaminated":1}',
+        '{"key":"ru","id":"1","gold":["A"],"letters":["<b>"]}',
+        "[" * 100_000,
+    ],
+)
 def test_a_line_that_is_no_prediction_is_named(entry, line):
     folder = entry.make(ru="11")
     path = folder / "predictions.jsonl"

@@ -16,8 +16,15 @@ FILES = {"en": "English", "zh": "Chinese", "ar": "Arabic"}
 
 
 def record(number: int, language: str = "en", **more) -> dict:
-    return {"question": f"{language}: which one, {number}?", "options": {"A": "this", "B": "that"}, "answer_idx": "A",
-            "rationale": f"It is A for reason {number}.", "human_checked": False, "human_check_passed": False, **more}
+    return {
+        "question": f"{language}: which one, {number}?",
+        "options": {"A": "this", "B": "that"},
+        "answer_idx": "A",
+        "rationale": f"It is A for reason {number}.",
+        "human_checked": False,
+        "human_check_passed": False,
+        **more,
+    }
 
 
 @pytest.fixture
@@ -36,8 +43,19 @@ def make(benchmark, tmp_path, run):
     """Makes a review with review.py and returns the open store."""
 
     def make_review(*arguments, folder=benchmark):
-        done = run("review.py", "make", folder, "--db", tmp_path / "r.sqlite", "--reviewers", "anna", "ben",
-                   "--referee", "chen", *arguments)
+        done = run(
+            "review.py",
+            "make",
+            folder,
+            "--db",
+            tmp_path / "r.sqlite",
+            "--reviewers",
+            "anna",
+            "ben",
+            "--referee",
+            "chen",
+            *arguments,
+        )
         assert done.returncode == 0, done.stderr
         return ReviewStore(tmp_path / "r.sqlite")
 
@@ -79,8 +97,9 @@ def test_a_smaller_sample_is_the_beginning_of_a_larger_one(benchmark):
 
 def test_only_questions_with_a_rationale_are_drawn_and_copies_once(benchmark, raw):
     path = benchmark / "Test" / "English.jsonl"
-    path.write_text(raw.jsonl(record(1), record(1), record(2, rationale=" "), record(3, rationale=""), record(4)),
-                    encoding="utf-8")
+    path.write_text(
+        raw.jsonl(record(1), record(1), record(2, rationale=" "), record(3, rationale=""), record(4)), encoding="utf-8"
+    )
     items, counts = sample_rationales(benchmark, ["Test"], 200, 0)
     assert counts["en"] == {"questions": 5, "with_rationale": 3, "sampled": 2}
     assert len([item for item in items if item["language"] == "en"]) == 2
@@ -92,13 +111,20 @@ def test_splits_are_drawn_from_together_when_asked(benchmark, raw, make):
     assert set(make("--split", "Test", "Train").items) == {"en", "zh", "ar"}
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda folder: folder.rename(folder.with_name("MMedBench.old")), "is no folder"),
-    (lambda folder: folder.joinpath("Test").rename(folder / "Dev"), "--split"),
-    (lambda folder: folder.joinpath("Test/English.jsonl").write_text('{"question": "?"}\n'), "English.jsonl:1"),
-    (lambda folder: folder.joinpath("manifest.json").write_text(
-        json.dumps({"files": {"Test/English.jsonl": {"sha256": "0"}}})), "was changed after"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda folder: folder.rename(folder.with_name("MMedBench.old")), "is no folder"),
+        (lambda folder: folder.joinpath("Test").rename(folder / "Dev"), "--split"),
+        (lambda folder: folder.joinpath("Test/English.jsonl").write_text('{"question": "?"}\n'), "English.jsonl:1"),
+        (
+            lambda folder: folder.joinpath("manifest.json").write_text(
+                json.dumps({"files": {"Test/English.jsonl": {"sha256": "0"}}})
+            ),
+            "was changed after",
+        ),
+    ],
+)
 def test_a_benchmark_that_is_missing_broken_or_changed_is_refused(benchmark, run, tmp_path, change, said):
     change(benchmark)
     done = run("review.py", "make", benchmark, "--db", tmp_path / "r.sqlite", "--reviewers", "a", "b")
@@ -153,8 +179,19 @@ def test_a_new_link_ends_the_old_one_and_keeps_the_answers(make, run, tmp_path):
 def test_making_the_same_again_is_reused_and_another_is_refused(benchmark, make, run, tmp_path):
     store = make("--sample", "3")
     judge(store, "anna", store.items["en"][0], "yn")
-    common = ("review.py", "make", benchmark, "--db", tmp_path / "r.sqlite", "--reviewers", "anna", "ben", "--referee",
-              "chen", "--sample")
+    common = (
+        "review.py",
+        "make",
+        benchmark,
+        "--db",
+        tmp_path / "r.sqlite",
+        "--reviewers",
+        "anna",
+        "ben",
+        "--referee",
+        "chen",
+        "--sample",
+    )
     again, other = run(*common, "3"), run(*common, "4")
     assert (again.returncode, "reused" in again.stdout, "/r/" in again.stdout) == (0, True, False)
     assert (other.returncode, "another --db" in other.stderr) == (2, True)
@@ -219,18 +256,21 @@ def test_an_answer_is_there_after_kill_9_right_after_it_was_saved(make, tmp_path
 # Verdicts
 
 
-@pytest.mark.parametrize("first, second, referee, expected", [
-    ("--", "--", "--", (None, None, "", False)),
-    ("yy", "y-", "--", (None, None, "", False)),
-    ("yy", "yy", "--", (True, True, "", True)),
-    ("yy", "yy", "nn", (True, True, "", True)),  # the referee cannot overrule an agreement
-    ("nn", "nn", "--", (False, False, "", False)),
-    ("yy", "yn", "--", (True, None, "correct", False)),
-    ("yy", "yn", "-y", (True, True, "correct", True)),
-    ("yy", "yn", "-n", (True, False, "correct", False)),
-    ("ny", "yn", "y-", (True, None, "supports correct", False)),
-    ("ny", "yn", "yy", (True, True, "supports correct", True)),
-])
+@pytest.mark.parametrize(
+    "first, second, referee, expected",
+    [
+        ("--", "--", "--", (None, None, "", False)),
+        ("yy", "y-", "--", (None, None, "", False)),
+        ("yy", "yy", "--", (True, True, "", True)),
+        ("yy", "yy", "nn", (True, True, "", True)),  # the referee cannot overrule an agreement
+        ("nn", "nn", "--", (False, False, "", False)),
+        ("yy", "yn", "--", (True, None, "correct", False)),
+        ("yy", "yn", "-y", (True, True, "correct", True)),
+        ("yy", "yn", "-n", (True, False, "correct", False)),
+        ("ny", "yn", "y-", (True, None, "supports correct", False)),
+        ("ny", "yn", "yy", (True, True, "supports correct", True)),
+    ],
+)
 def test_the_verdict_is_what_both_say_or_what_the_referee_says(first, second, referee, expected):
     letters = {"y": True, "n": False, "-": None}
     said = [Answer(*(letters[letter] for letter in word)) for word in (first, second, referee)]
@@ -245,23 +285,31 @@ def table(cells: dict) -> list[tuple]:
     return [pair for pair, number in cells.items() for _ in range(number)]
 
 
-@pytest.mark.parametrize("pairs, expected", [
-    # By hand: p_o = 0.7, p_e = 0.5 * 0.6 + 0.5 * 0.4 = 0.5, so 0.2 / 0.5.
-    (table({("y", "y"): 20, ("y", "n"): 5, ("n", "y"): 10, ("n", "n"): 15}), 0.4),
-    # The 3 x 3 table of Fleiss, Statistical Methods for Rates and Proportions (kappa 0.676).
-    (table({(0, 0): 75, (0, 1): 1, (0, 2): 4, (1, 0): 5, (1, 1): 4, (1, 2): 1, (2, 2): 10}), 0.6764705882),
-    ([(True, True), (False, False)], 1.0),
-    ([(True, False), (False, True)], -1.0),
-    ([(True, True), (True, False)], 0.0),  # one rater uses one category only
-    ([(True, False)] * 3, 0.0),  # each rater uses one category, and never the same
-])
+@pytest.mark.parametrize(
+    "pairs, expected",
+    [
+        # By hand: p_o = 0.7, p_e = 0.5 * 0.6 + 0.5 * 0.4 = 0.5, so 0.2 / 0.5.
+        (table({("y", "y"): 20, ("y", "n"): 5, ("n", "y"): 10, ("n", "n"): 15}), 0.4),
+        # The 3 x 3 table of Fleiss, Statistical Methods for Rates and Proportions (kappa 0.676).
+        (table({(0, 0): 75, (0, 1): 1, (0, 2): 4, (1, 0): 5, (1, 1): 4, (1, 2): 1, (2, 2): 10}), 0.6764705882),
+        ([(True, True), (False, False)], 1.0),
+        ([(True, False), (False, True)], -1.0),
+        ([(True, True), (True, False)], 0.0),  # one rater uses one category only
+        ([(True, False)] * 3, 0.0),  # each rater uses one category, and never the same
+    ],
+)
 def test_kappa_is_what_its_definition_gives(pairs, expected):
     assert cohens_kappa(pairs)[0] == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("pairs, kappa", [
-    ([(True, True), (False, False)] * 20, 1.0), ([(True, True), (True, False)] * 20, 0.0), ([(True, False)] * 3, 0.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pairs, kappa",
+    [
+        ([(True, True), (False, False)] * 20, 1.0),
+        ([(True, True), (True, False)] * 20, 0.0),
+        ([(True, False)] * 3, 0.0),
+    ],
+)
 def test_where_the_standard_error_is_0_kappa_has_no_interval(pairs, kappa):
     assert cohens_kappa(pairs) == (kappa, None, None)
 
@@ -298,7 +346,12 @@ def test_the_report_gives_kappa_with_n_by_language_and_criterion_from_the_review
     assert "en: 6 rationales; anna judged 5, ben 6, both 5; 2 conflicts, 0 open; 5 settled, 3 passed" in done.stdout
     said = json.loads((tmp_path / "report.json").read_text())["agreement"]
     assert said["en"]["criteria"]["supports"] | {"ci95": 0} == {
-        "n": 5, "equal": 4, "yes": [4, 3], "kappa": round((0.8 - 0.56) / 0.44, 4), "ci95": 0}
+        "n": 5,
+        "equal": 4,
+        "yes": [4, 3],
+        "kappa": round((0.8 - 0.56) / 0.44, 4),
+        "ci95": 0,
+    }
     assert said["en"]["criteria"]["correct"]["kappa"] == round((0.8 - 0.48) / 0.52, 4)
     assert said["zh"]["criteria"]["correct"] == {"n": 0, "equal": 0, "yes": [0, 0], "kappa": None, "ci95": None}
     assert said["all"]["both"] == 5
@@ -332,7 +385,8 @@ def marks(raw, folder) -> dict:
 
 def test_settled_judgements_go_back_and_everything_else_stays_as_it_is(make, export, benchmark, raw, run, tmp_path):
     (benchmark / "Test" / "Arabic.jsonl").write_bytes(
-        b'\xef\xbb\xbf{"question":"\\u0623\\u064a?","options":{"A":"1","B":"2"},  "answer_idx":"A"}\r\n\r\n')
+        b'\xef\xbb\xbf{"question":"\\u0623\\u064a?","options":{"A":"1","B":"2"},  "answer_idx":"A"}\r\n\r\n'
+    )
     store = make()
     columns(store, "en", "yy yn yy nn y- yy", "yy yn yn nn yy ny", "-- -- -y")  # the last conflict stays open
     done = export()
@@ -340,15 +394,25 @@ def test_settled_judgements_go_back_and_everything_else_stays_as_it_is(make, exp
     found = marks(raw, tmp_path / "checked" / "Test" / "English.jsonl")
     asked = [item.record["question"] for item in store.items["en"]]
     assert [found[question] for question in asked] == [
-        (True, True), (True, False), (True, True), (True, False), (False, False), (False, False)]
+        (True, True),
+        (True, False),
+        (True, True),
+        (True, False),
+        (False, False),
+        (False, False),
+    ]
     for name in ("Test/Chinese.jsonl", "Test/Arabic.jsonl"):
         assert (tmp_path / "checked" / name).read_bytes() == (benchmark / name).read_bytes()
     assert run("check.py", tmp_path / "checked").returncode == 0
     rows = raw.lines(tmp_path / "checked" / "human_check.jsonl")
     assert rows[2] == {
-        "id": store.items["en"][2].record["id"], "language": "en", "reviewer_1": {"supports": True, "correct": True},
-        "reviewer_2": {"supports": True, "correct": False}, "referee": {"supports": None, "correct": True},
-        "verdict": {"supports": True, "correct": True, "passed": True}}  # fmt: skip
+        "id": store.items["en"][2].record["id"],
+        "language": "en",
+        "reviewer_1": {"supports": True, "correct": True},
+        "reviewer_2": {"supports": True, "correct": False},
+        "referee": {"supports": None, "correct": True},
+        "verdict": {"supports": True, "correct": True, "passed": True},
+    }
     assert len(rows) == 4 and "referee" not in rows[0]
 
 
@@ -425,8 +489,10 @@ def test_a_rationale_edited_since_is_listed_and_left_unmarked(make, export, benc
     columns(store, "en", "yy yy", "yy yy")
     gone = store.items["en"][0].record["question"]
     path = benchmark / "Test" / "English.jsonl"
-    path.write_text(raw.jsonl(*({**r, "rationale": "New."} if r["question"] == gone else r for r in raw.lines(path))),
-                    encoding="utf-8")
+    path.write_text(
+        raw.jsonl(*({**r, "rationale": "New."} if r["question"] == gone else r for r in raw.lines(path))),
+        encoding="utf-8",
+    )
     for done in (export(), export()):  # the reused one says so too
         assert done.returncode == 3
     listed = raw.lines(tmp_path / "checked" / "failures.jsonl")
@@ -442,8 +508,12 @@ def test_an_export_into_the_wrong_place_or_from_the_wrong_benchmark_is_refused(m
     other = tmp_path / "other" / "Test"
     other.mkdir(parents=True)
     (other / "English.jsonl").write_text(raw.jsonl(record(77)), encoding="utf-8")
-    cases = [({"out": "full"}, "no empty folder"), ({"out": "MMedBench/inside"}, "lies inside"),
-             ({"data": other.parent}, "drawn from"), ({"data": tmp_path / "none"}, "is no folder")]
+    cases = [
+        ({"out": "full"}, "no empty folder"),
+        ({"out": "MMedBench/inside"}, "lies inside"),
+        ({"data": other.parent}, "drawn from"),
+        ({"data": tmp_path / "none"}, "is no folder"),
+    ]
     for arguments, said in cases:
         done = export(**arguments)
         assert (done.returncode, said in done.stderr) == (2, True), (arguments, done.stderr)
@@ -493,8 +563,12 @@ def test_real_released_records_without_marks_are_drawn_judged_and_marked(real_da
         columns(store, language, "yy yy yn yy yy", "yy yy yn yy yy")
     done = run("review.py", "export", tmp_path / "r.sqlite", "--data", data, "--out", tmp_path / "c")
     assert done.returncode == 0, done.stderr
-    checked = [record for file in sorted((tmp_path / "c" / "Test").glob("*.jsonl")) for record in raw.lines(file)
-               if record.get("human_checked")]
+    checked = [
+        record
+        for file in sorted((tmp_path / "c" / "Test").glob("*.jsonl"))
+        for record in raw.lines(file)
+        if record.get("human_checked")
+    ]
     assert len(checked) == 5 * len(store.items) == 30
     assert sum(record["human_check_passed"] for record in checked) == 24
     assert run("check.py", tmp_path / "c").returncode == run("check.py", data).returncode

@@ -23,8 +23,15 @@ LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
 
 
 def item(language: str, position: int, **more) -> dict:
-    record = {"split": "Test", "id": f"{language}{position}", "question": f"{language} question {position}?",
-              "options": {"A": "this", "B": "that"}, "answer_idx": "A", "rationale": f"reason {position}", **more}
+    record = {
+        "split": "Test",
+        "id": f"{language}{position}",
+        "question": f"{language} question {position}?",
+        "options": {"A": "this", "B": "that"},
+        "answer_idx": "A",
+        "rationale": f"reason {position}",
+        **more,
+    }
     return {"language": language, "position": position, "key": f"{language}-{position}", "record": record}
 
 
@@ -109,8 +116,23 @@ def test_the_referee_sees_conflicts_only_and_settles_only_what_differs(review):
     assert "目前没有分歧" not in review.page("chen", "zh/") and "لا خلافات" in review.page("chen", "ar/")
 
 
-@pytest.mark.parametrize("path", ["", "/", "/r/", "/r/x/", "/r/x/zh/1", "/r/{token}/zh/4", "/r/{token}/zh/0", "/x",
-                                  "/r/{token}/fr/", "/r/{token}/zh/1/2", "/r/{token}x/", "/r/{hash}/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/r/",
+        "/r/x/",
+        "/r/x/zh/1",
+        "/r/{token}/zh/4",
+        "/r/{token}/zh/0",
+        "/x",
+        "/r/{token}/fr/",
+        "/r/{token}/zh/1/2",
+        "/r/{token}x/",
+        "/r/{hash}/",
+    ],
+)
 def test_what_is_not_ones_own_is_not_found(review, path):
     stored = review.store._rows("SELECT token_sha256 FROM people")[0][0]
     answer = review.client.get(path.format(token=review.tokens["anna"], hash=stored), headers={"Accept-Language": "ar"})
@@ -132,10 +154,17 @@ def test_what_models_and_people_wrote_is_only_ever_text(tmp_path):
         assert re.search(r"<[^>]*\son\w+=", page) is None and "style=" not in page
 
 
-@pytest.mark.parametrize("path, method", [
-    ("/r/{token}/", "GET"), ("/r/{token}/zh/1", "GET"), ("/r/x/", "GET"), ("/r/{token}/zh/1", "PUT"),
-    ("/static/review.js", "GET"), ("/static/x", "GET"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path, method",
+    [
+        ("/r/{token}/", "GET"),
+        ("/r/{token}/zh/1", "GET"),
+        ("/r/x/", "GET"),
+        ("/r/{token}/zh/1", "PUT"),
+        ("/static/review.js", "GET"),
+        ("/static/x", "GET"),
+    ],
+)
 def test_every_answer_carries_the_security_headers_and_no_cookie(review, path, method):
     answer = review.client.open(path.format(token=review.tokens["anna"]), method=method)
     policy = answer.headers["Content-Security-Policy"]
@@ -152,8 +181,15 @@ def test_a_page_needs_nothing_from_any_other_place(review):
     assert not any(re.search(r"https?://|url\(|@import|//\w+\.\w", page) for page in pages)
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Origin": "null"},
-                                     {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
 def test_a_request_from_another_site_is_refused_even_with_the_token(review, headers):
     assert review.post("anna", "zh/1", headers=headers, supports="yes", correct="yes").status_code == 403
     assert review.answers("anna") == {}
@@ -164,10 +200,15 @@ def test_a_request_from_the_page_itself_is_taken(review):
     assert review.post("anna", "zh/1", headers=headers, supports="yes").status_code == 200
 
 
-@pytest.mark.parametrize("form, code", [
-    ({"supports": "maybe"}, 400), ({"correct": "True"}, 400), ({"note": "x" * (NOTE_CHARACTERS + 1)}, 400),
-    ({"note": "x" * 1_000_000}, 413),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "form, code",
+    [
+        ({"supports": "maybe"}, 400),
+        ({"correct": "True"}, 400),
+        ({"note": "x" * (NOTE_CHARACTERS + 1)}, 400),
+        ({"note": "x" * 1_000_000}, 413),
+    ],
+)
 def test_what_no_page_of_ours_sends_is_refused_and_not_saved(review, form, code):
     assert review.post("anna", "zh/1", **form).status_code == code
     assert review.answers("anna") == {}
@@ -219,9 +260,12 @@ class Server:
 
     def __init__(self, stage, path, *arguments):
         self.process = subprocess.Popen(
-            [sys.executable, "review.py", "serve", path, "--port", "0", *arguments], cwd=stage, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "review.py", "serve", path, "--port", "0", *arguments],
+            cwd=stage,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         self.lines = []
         for line in self.process.stdout:
             self.lines.append(line)
@@ -327,8 +371,18 @@ def test_it_listens_on_this_machine_alone_and_warns_when_told_otherwise(serve):
     assert "warning: 0.0.0.0 lets other machines reach this page" in loud.kill()
 
 
-@pytest.mark.parametrize("host, inside", [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False),
-                                          ("::", False), ("192.168.0.7", False), ("example.org", False)])
+@pytest.mark.parametrize(
+    "host, inside",
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.0.7", False),
+        ("example.org", False),
+    ],
+)
 def test_only_loopback_addresses_go_without_the_warning(host, inside):
     from review import is_loopback
 

@@ -18,27 +18,51 @@ from review_store import Answer, ReviewStore
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CHROMEDRIVER = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-         "--disable-dev-shm-usage", "--lang=en")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--lang=en",
+)
 EVIL = "<script>window.evil = 1</script><img src=x onerror='window.evil = 1'>"
 
 ZH = [
-    {"question": "急性下壁心肌梗死最常见的罪犯血管是哪一支？", "answer_idx": "B",
-     "options": {"A": "左前降支", "B": "右冠状动脉", "C": "对角支"},
-     "rationale": f"II、III、aVF 导联抬高提示下壁，多由右冠状动脉供血。{EVIL}"},
-    {"question": "下列哪些维生素是脂溶性的？", "options": {"A": "维生素A", "B": "维生素C", "C": "维生素D"},
-     "answer_idx": "A,C", "rationale": "维生素A和D储存于脂肪组织，维生素C溶于水。"},
-    {"question": "缺乏维生素B1会引起什么？", "options": {"A": "坏血病", "B": "脚气病"}, "answer_idx": "B",
-     "rationale": "坏血病由缺乏维生素C引起；脚气病由缺乏维生素B1引起。"},
-]  # fmt: skip
+    {
+        "question": "急性下壁心肌梗死最常见的罪犯血管是哪一支？",
+        "answer_idx": "B",
+        "options": {"A": "左前降支", "B": "右冠状动脉", "C": "对角支"},
+        "rationale": f"II、III、aVF 导联抬高提示下壁，多由右冠状动脉供血。{EVIL}",
+    },
+    {
+        "question": "下列哪些维生素是脂溶性的？",
+        "options": {"A": "维生素A", "B": "维生素C", "C": "维生素D"},
+        "answer_idx": "A,C",
+        "rationale": "维生素A和D储存于脂肪组织，维生素C溶于水。",
+    },
+    {
+        "question": "缺乏维生素B1会引起什么？",
+        "options": {"A": "坏血病", "B": "脚气病"},
+        "answer_idx": "B",
+        "rationale": "坏血病由缺乏维生素C引起；脚气病由缺乏维生素B1引起。",
+    },
+]
 AR = [
-    {"question": "أي شريان تاجي يصاب غالباً في الاحتشاء السفلي؟", "answer_idx": "B",
-     "options": {"A": "الأمامي النازل", "B": "التاجي الأيمن"},
-     "rationale": "يغذي الشريان التاجي الأيمن الجدار السفلي عند معظم الناس (II وIII وaVF)."},
-    {"question": "أي الفيتامينات الآتية تذوب في الدهون؟", "answer_idx": "A,C",
-     "options": {"A": "فيتامين A", "B": "فيتامين C", "C": "فيتامين D"},
-     "rationale": "يُخزَّن الفيتامينان A وD في النسيج الدهني، أما فيتامين C فيذوب في الماء."},
-]  # fmt: skip
+    {
+        "question": "أي شريان تاجي يصاب غالباً في الاحتشاء السفلي؟",
+        "answer_idx": "B",
+        "options": {"A": "الأمامي النازل", "B": "التاجي الأيمن"},
+        "rationale": "يغذي الشريان التاجي الأيمن الجدار السفلي عند معظم الناس (II وIII وaVF).",
+    },
+    {
+        "question": "أي الفيتامينات الآتية تذوب في الدهون؟",
+        "answer_idx": "A,C",
+        "options": {"A": "فيتامين A", "B": "فيتامين C", "C": "فيتامين D"},
+        "rationale": "يُخزَّن الفيتامينان A وD في النسيج الدهني، أما فيتامين C فيذوب في الماء.",
+    },
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +90,34 @@ class Review:
             text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
             (folder / "b" / "Test" / f"{name}.jsonl").write_text(text, encoding="utf-8")
         made = subprocess.run(
-            [sys.executable, "review.py", "make", folder / "b", "--db", self.path, "--reviewers", "anna", "ben",
-             "--referee", "chen"], cwd=stage, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "review.py",
+                "make",
+                folder / "b",
+                "--db",
+                self.path,
+                "--reviewers",
+                "anna",
+                "ben",
+                "--referee",
+                "chen",
+            ],
+            cwd=stage,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         self.tokens = dict(re.findall(r"^  (\w+) \(\w+\): \S+/r/([\w-]+)/$", made.stdout, re.MULTILINE))
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "review.py", "serve", self.path, "--port", str(self.port)],
-                                        cwd=self.stage, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "review.py", "serve", self.path, "--port", str(self.port)],
+            cwd=self.stage,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for line in self.process.stdout:
             if line.startswith("serving"):
                 self.port = int(re.search(r"port (\d+)", line)[1])
@@ -138,12 +181,17 @@ class Page:
     def move(self, act, to: str) -> None:
         """Do something that leads to another page, and wait for the address to end as it should."""
         act()
-        self.wait(lambda: self.browser.current_url.endswith(to)
-                  and self.browser.execute_script("return document.readyState") == "complete")
+        self.wait(
+            lambda: (
+                self.browser.current_url.endswith(to)
+                and self.browser.execute_script("return document.readyState") == "complete"
+            )
+        )
 
     def checked(self) -> list[str]:
         return self.browser.execute_script(
-            "return [...document.querySelectorAll('input:checked')].map((i) => `${i.name} ${i.value}`)")
+            "return [...document.querySelectorAll('input:checked')].map((i) => `${i.name} ${i.value}`)"
+        )
 
 
 ENTER, ESCAPE = "\ue007", "\ue00c"

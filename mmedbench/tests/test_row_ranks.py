@@ -36,8 +36,10 @@ def test_over_several_languages_it_counts_every_way_the_coins_can_fall(languages
     b = {(key, str(n), 0): pair[1] for key, pairs in languages.items() for n, pair in enumerate(pairs)}
     weights = [1 / len(pairs) for pairs in languages.values() for x, y in pairs if x != y]
     found = sum((x - y) / len(pairs) for pairs in languages.values() for x, y in pairs)
-    falls = [sum(sign * weight for sign, weight in zip(signs, weights, strict=True))
-             for signs in itertools.product((1, -1), repeat=len(weights))]
+    falls = [
+        sum(sign * weight for sign, weight in zip(signs, weights, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(weights))
+    ]
     points, p = paired_p(a, b)
     assert p == pytest.approx(sum(abs(fall) >= abs(found) - 1e-9 for fall in falls) / len(falls))
     assert points == pytest.approx(100 * found / len(languages), abs=1e-9)
@@ -68,6 +70,7 @@ def test_pairing_sees_what_independent_samples_cannot():
 
 def test_the_z_test_is_two_sided_at_five_per_cent():
     """A difference of 10 points in two samples of n at one half: significant from 2 * 0.25 / (0.1 / 1.96)^2 on."""
+
     def better(n):
         return z_better({"en": (55.0, n)}, {"en": (45.0, n)})
 

@@ -17,8 +17,14 @@ import pytest
 import source_archives
 from benchmark_files import check_record
 
-RELEASED = {"question": "Q", "options": {"A": "1", "B": "2"}, "answer_idx": "A,B", "rationale": "why",
-            "human_checked": True, "human_check_passed": False}  # fmt: skip
+RELEASED = {
+    "question": "Q",
+    "options": {"A": "1", "B": "2"},
+    "answer_idx": "A,B",
+    "rationale": "why",
+    "human_checked": True,
+    "human_check_passed": False,
+}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -41,9 +47,14 @@ def benchmark(folder):
 
 # ---------------------------------------------------------------- zips
 
+
 def test_a_zip_a_folder_with_the_zip_in_it_and_the_folder_unpacked_give_the_same_questions(tmp_path, raw, run):
-    files = {**released_files(raw), "__MACOSX/MMedBench/Train/._English.jsonl": "x", "MMedBench/readme.txt": "x",
-             "MMedBench/.DS_Store": "x"}
+    files = {
+        **released_files(raw),
+        "__MACOSX/MMedBench/Train/._English.jsonl": "x",
+        "MMedBench/readme.txt": "x",
+        "MMedBench/.DS_Store": "x",
+    }
     files["./MMedBench/Test/Arabic.jsonl"] = files.pop("MMedBench/Test/Arabic.jsonl")
     archive = put_zip(tmp_path / "MMedBench.zip", files)
     with zipfile.ZipFile(archive) as opened:
@@ -60,11 +71,17 @@ def test_a_zip_a_folder_with_the_zip_in_it_and_the_folder_unpacked_give_the_same
         made[source.name] = benchmark(out)
         assert "reused" in run("prepare.py", source, "--out", out).stdout
     assert made["MMedBench.zip"] == made["clone"] == made["unpacked"]
-    assert sorted(made["clone"]) == ["Test/Arabic.jsonl", "Test/English.jsonl", "Train/Arabic.jsonl",
-                                     "Train/English.jsonl"]
+    assert sorted(made["clone"]) == [
+        "Test/Arabic.jsonl",
+        "Test/English.jsonl",
+        "Train/Arabic.jsonl",
+        "Train/English.jsonl",
+    ]
     record = json.loads(made["clone"]["Test/Arabic.jsonl"].decode().splitlines()[0])
     assert ({name: record[name] for name in RELEASED if name != "question"}, record["language"]) == (
-        {name: value for name, value in RELEASED.items() if name != "question"}, "ar")
+        {name: value for name, value in RELEASED.items() if name != "question"},
+        "ar",
+    )
     manifest = json.loads((tmp_path / "out-MMedBench" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["inputs"]["archives"]["MMedBench.zip"]["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
     assert "MMedBench/Test/English.jsonl" in manifest["inputs"]["sources"]
@@ -77,9 +94,12 @@ def special(name, mode):
 
 
 BAD_ENTRIES = {
-    "..": ("../evil.jsonl", "outside"), ".. inside": ("a/../../evil.jsonl", "outside"),
-    "an absolute path": ("/tmp/evil.jsonl", "outside"), "a drive": ("C:evil.jsonl", "outside"),
-    "backslashes": ("..\\evil.jsonl", "outside"), "a NUL": ("a.jsonl\x00/../x", "outside"),
+    "..": ("../evil.jsonl", "outside"),
+    ".. inside": ("a/../../evil.jsonl", "outside"),
+    "an absolute path": ("/tmp/evil.jsonl", "outside"),
+    "a drive": ("C:evil.jsonl", "outside"),
+    "backslashes": ("..\\evil.jsonl", "outside"),
+    "a NUL": ("a.jsonl\x00/../x", "outside"),
     "a link": (special("link.jsonl", stat.S_IFLNK), "is a link"),
     "a link that is no data file": (special("passwd", stat.S_IFLNK), "is a link"),
     "a device": (special("pipe.jsonl", stat.S_IFIFO), "is a link or a device"),
@@ -117,9 +137,15 @@ def test_a_broken_an_empty_a_doubled_an_encrypted_and_a_huge_archive_are_refused
     put_zip(tmp_path / "empty.zip", {"readme.txt": "x"})
     put_zip(tmp_path / "long.zip", {f"Test/{'x' * 300}.jsonl": "{}"})
     put_zip(tmp_path / "both.zip", {"Test/a.jsonl": "{}", "Test/a.jsonl/b.jsonl": "{}"})
-    for name, message in (("cut", "cannot be unpacked"), ("damaged", "cannot be unpacked"), ("locked", "is encrypted"),
-                          ("empty", "holds no data file"), ("doubled", "stands twice"),
-                          ("long", "cannot be unpacked"), ("both", "cannot be unpacked")):
+    for name, message in (
+        ("cut", "cannot be unpacked"),
+        ("damaged", "cannot be unpacked"),
+        ("locked", "is encrypted"),
+        ("empty", "holds no data file"),
+        ("doubled", "stands twice"),
+        ("long", "cannot be unpacked"),
+        ("both", "cannot be unpacked"),
+    ):
         done = run("prepare.py", tmp_path / f"{name}.zip", "--out", tmp_path / "out")
         assert (done.returncode, message in done.stderr) == (2, True), (name, done.stderr)
     monkeypatch.setattr(source_archives, "MOST_BYTES", 100)
@@ -136,6 +162,7 @@ def test_an_error_in_an_archive_names_the_archive_and_the_line(tmp_path, run):
 
 
 # ---------------------------------------------------------------- the hub
+
 
 class Hub(http.server.BaseHTTPRequestHandler):
     """What huggingface_hub asks of the hub, for one dataset."""
@@ -162,8 +189,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if self.path.startswith(f"{here}/revision/"):
             return self.answer(404, X_Error_Code="RevisionNotFound")
         if self.path.startswith(f"{here}/tree/{COMMIT}"):
-            rows = [{"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-                    for name, data in self.files.items()]
+            rows = [
+                {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+                for name, data in self.files.items()
+            ]
             return self.answer(200, json.dumps(rows).encode())
         start = f"/datasets/Henrychur/MMedBench/resolve/{COMMIT}/"
         name = self.path.removeprefix(start)
@@ -181,12 +210,23 @@ def hub(tmp_path):
     handler = type("Handler", (Hub,), {"files": {}, "asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_DISABLE_XET": "1",
-                   "HF_HOME": str(tmp_path / "hub-cache"), "HF_HUB_DISABLE_TELEMETRY": "1"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HOME": str(tmp_path / "hub-cache"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
 
     def prepare(stage, *arguments, **more):
-        return subprocess.run([sys.executable, stage / "prepare.py", *map(str, arguments)], env={**environment, **more},
-                              cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, stage / "prepare.py", *map(str, arguments)],
+            env={**environment, **more},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     yield handler.files, handler.asked, prepare
     server.shutdown()
@@ -199,16 +239,21 @@ def test_the_released_zip_comes_from_the_hub_and_its_commit_stands_in_the_manife
     files |= {"README.md": b"card", "MMedBench.zip": packed, ".gitattributes": b""}
     done = prepare(raw.stage, "--hub", "Henrychur/MMedBench", "--out", "made")
     assert done.returncode == 0, done.stderr
-    assert sorted(benchmark(tmp_path / "made")) == ["Test/Arabic.jsonl", "Test/English.jsonl", "Train/Arabic.jsonl",
-                                                    "Train/English.jsonl"]
+    assert sorted(benchmark(tmp_path / "made")) == [
+        "Test/Arabic.jsonl",
+        "Test/English.jsonl",
+        "Train/Arabic.jsonl",
+        "Train/English.jsonl",
+    ]
     inputs = json.loads((tmp_path / "made" / "manifest.json").read_text(encoding="utf-8"))["inputs"]
     assert (inputs["hub"], inputs["commit"]) == ("Henrychur/MMedBench", COMMIT)
     assert inputs["archives"]["MMedBench.zip"]["bytes"] == len(packed)
     assert not any("README" in path for path in asked)
     # Pinned to the commit, and with the network gone, the cache serves.
     asked.clear()
-    again = prepare(raw.stage, "--hub", "Henrychur/MMedBench", "--revision", COMMIT, "--out", "made",
-                    HF_HUB_OFFLINE="1")
+    again = prepare(
+        raw.stage, "--hub", "Henrychur/MMedBench", "--revision", COMMIT, "--out", "made", HF_HUB_OFFLINE="1"
+    )
     assert (again.returncode, "reused" in again.stdout) == (0, True), again.stderr
     assert asked == []
 
@@ -257,13 +302,33 @@ Vitamin C in Wasser.";\r
 4;Daneben?;ja;nein;;;;F;;\r
 """
 ARABIC = [
-    {"question": "أي فيتامين يذوب في الدهون؟", "options": ["فيتامين C", "فيتامين D"], "answer": "فيتامين D",
-     "language": "ar", "split": "test", "rationale": "يذوب في الدهون.", "human_checked": True},
-    {"question": "ما هي عوامل التخثر؟", "option_a": "الفيبرينوجين", "option_b": "الألبومين", "option_c": "البروثرومبين",
-     "answer": ["A", "C"], "language": "Arabic", "split": "train"},
-    {"question": "أيها صحيح؟", "options": {"A": "نعم", "B": "لا"}, "answer_idx": "A", "answer": "لا", "language": "ar",
-     "split": "dev"},
-]  # fmt: skip
+    {
+        "question": "أي فيتامين يذوب في الدهون؟",
+        "options": ["فيتامين C", "فيتامين D"],
+        "answer": "فيتامين D",
+        "language": "ar",
+        "split": "test",
+        "rationale": "يذوب في الدهون.",
+        "human_checked": True,
+    },
+    {
+        "question": "ما هي عوامل التخثر؟",
+        "option_a": "الفيبرينوجين",
+        "option_b": "الألبومين",
+        "option_c": "البروثرومبين",
+        "answer": ["A", "C"],
+        "language": "Arabic",
+        "split": "train",
+    },
+    {
+        "question": "أيها صحيح؟",
+        "options": {"A": "نعم", "B": "لا"},
+        "answer_idx": "A",
+        "answer": "لا",
+        "language": "ar",
+        "split": "dev",
+    },
+]
 
 
 def test_german_comes_in_as_a_csv_and_arabic_as_jsonl(exams, raw, run):
@@ -273,16 +338,22 @@ def test_german_comes_in_as_a_csv_and_arabic_as_jsonl(exams, raw, run):
     assert done.returncode == 0, done.stderr
     german = exams.records("Test/German.jsonl")
     assert [(r["answer_idx"], list(r["options"]), r["source"], r["language"]) for r in german] == [
-        ("B", ["A", "B"], "physikum", "de"), ("A,C", list("ABCDE"), "physikum", "de")]
+        ("B", ["A", "B"], "physikum", "de"),
+        ("A,C", list("ABCDE"), "physikum", "de"),
+    ]
     assert german[0]["rationale"] == "Vitamin D löst sich in Fett;\nVitamin C in Wasser."
     assert (german[1]["question"], german[1]["context"]) == (
-        'Welche sind Gerinnungsfaktoren "im Blut"?', "Ein Laborwert.")
+        'Welche sind Gerinnungsfaktoren "im Blut"?',
+        "Ein Laborwert.",
+    )
     test, train = exams.records("Test/Arabic.jsonl")[0], exams.records("Train/Arabic.jsonl")[0]
     assert (test["answer_idx"], test["human_checked"], test["source"]) == ("B", True, "mle")
     assert (train["answer_idx"], list(train["options"])) == ("A,C", ["A", "B", "C"])
-    assert exams.excluded() == [("neu/mle.jsonl:3", "answer_text_disagrees"),
-                                ("neu/physikum_de_test.csv:5", "no_answer"),
-                                ("neu/physikum_de_test.csv:6", "answer_outside_options")]
+    assert exams.excluded() == [
+        ("neu/mle.jsonl:3", "answer_text_disagrees"),
+        ("neu/physikum_de_test.csv:5", "no_answer"),
+        ("neu/physikum_de_test.csv:6", "answer_outside_options"),
+    ]
     assert all(check_record(record) for record in [*german, test, train])
     assert run("check.py", exams.out).returncode == 0
 
@@ -295,8 +366,10 @@ def test_the_tables_of_the_format_document_are_read_as_it_says(exams, raw):
         exams.put(name, content)
     done = exams.prepare()
     assert done.returncode == 0, done.stderr
-    keys = {name: [record["answer_idx"] for record in exams.records(name)]
-            for name in ("Test/German.jsonl", "Test/Arabic.jsonl", "Train/Arabic.jsonl")}
+    keys = {
+        name: [record["answer_idx"] for record in exams.records(name)]
+        for name in ("Test/German.jsonl", "Test/Arabic.jsonl", "Train/Arabic.jsonl")
+    }
     assert keys == {"Test/German.jsonl": ["A", "A,C"], "Test/Arabic.jsonl": ["A"], "Train/Arabic.jsonl": ["A"]}
     assert exams.excluded() == []
 
@@ -312,9 +385,15 @@ def test_one_file_alone_is_a_source_too_and_its_neighbours_are_not(exams, run):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("name", "language", "split", "source"), [
-    ("x/German/test.csv", "", "Test", "x"), ("x/Train/German.csv", "de", "Train", "x"),
-    ("state-exam_AR.dev.tsv", "ar", "Dev", "state exam"), ("exam/fr_validation.csv", "fr", "Dev", "exam")])
+@pytest.mark.parametrize(
+    ("name", "language", "split", "source"),
+    [
+        ("x/German/test.csv", "", "Test", "x"),
+        ("x/Train/German.csv", "de", "Train", "x"),
+        ("state-exam_AR.dev.tsv", "ar", "Dev", "state exam"),
+        ("exam/fr_validation.csv", "fr", "Dev", "exam"),
+    ],
+)
 def test_language_split_and_name_of_a_table_are_read_from_where_it_stands(exams, name, language, split, source):
     sign = "\t" if name.endswith("tsv") else ","
     column = "" if language else f"{sign}language"
@@ -327,9 +406,22 @@ def test_language_split_and_name_of_a_table_are_read_from_where_it_stands(exams,
     assert (record["answer_idx"], record["source"]) == ("B", source)
 
 
-@pytest.mark.parametrize(("key", "answers"), [
-    ("b", "B"), ("A,C", "A,C"), ("c; a", "A,C"), ("A C", "A,C"), ("AC", "A,C"), ("two", "B"), (["C", "A"], "A,C"),
-    ("2", None), ("E", None), ("AX", None), ("a or b", None)])
+@pytest.mark.parametrize(
+    ("key", "answers"),
+    [
+        ("b", "B"),
+        ("A,C", "A,C"),
+        ("c; a", "A,C"),
+        ("A C", "A,C"),
+        ("AC", "A,C"),
+        ("two", "B"),
+        (["C", "A"], "A,C"),
+        ("2", None),
+        ("E", None),
+        ("AX", None),
+        ("a or b", None),
+    ],
+)
 def test_an_answer_is_read_as_letters_or_the_options_text_and_never_as_a_number(exams, raw, key, answers):
     record = {"question": "Q", "A": "one", "B": "two", "C": "three", "D": "four", "answer": key}
     exams.put("de_test.jsonl", raw.jsonl({**record, "question": "sound", "answer": "A"}, record))
@@ -339,15 +431,18 @@ def test_an_answer_is_read_as_letters_or_the_options_text_and_never_as_a_number(
     assert [reason for _, reason in exams.excluded()] == ([] if answers else ["answer_outside_options"])
 
 
-@pytest.mark.parametrize(("name", "text", "message"), [
-    ("test.csv", "question,A,B,answer\nQ,1,2,A\n", "test.csv:2: language: neither a column"),
-    ("de.csv", "question,A,B,answer\nQ,1,2,A\n", "de.csv:2: split: neither a column"),
-    ("de_test.csv", "question,A,B,answer,language\nQ,1,2,A,ar\n", "but the file's name or folder says de"),
-    ("de_test.csv", "question,A,B,answer,split\nQ,1,2,A,holdout\n", "'holdout' is none of train"),
-    ("de_test.csv", "question,A,option a,answer\nQ,1,2,A\n", "the column A stands twice"),
-    ("de_test.csv", 'question,A,B,answer\n"Q,1,2,A\n', "de_test.csv:2: not CSV"),
-    ("de_test.csv", "question,A,B,answer\nQ,1\n", "not one question"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("test.csv", "question,A,B,answer\nQ,1,2,A\n", "test.csv:2: language: neither a column"),
+        ("de.csv", "question,A,B,answer\nQ,1,2,A\n", "de.csv:2: split: neither a column"),
+        ("de_test.csv", "question,A,B,answer,language\nQ,1,2,A,ar\n", "but the file's name or folder says de"),
+        ("de_test.csv", "question,A,B,answer,split\nQ,1,2,A,holdout\n", "'holdout' is none of train"),
+        ("de_test.csv", "question,A,option a,answer\nQ,1,2,A\n", "the column A stands twice"),
+        ("de_test.csv", 'question,A,B,answer\n"Q,1,2,A\n', "de_test.csv:2: not CSV"),
+        ("de_test.csv", "question,A,B,answer\nQ,1\n", "not one question"),
+    ],
+)
 def test_a_table_that_cannot_be_placed_is_refused_with_file_and_line(exams, name, text, message):
     exams.put(name, text)
     done = exams.prepare()
@@ -360,8 +455,12 @@ def test_damaged_rows_are_left_out_named_and_counted(exams):
     done = exams.prepare()
     assert done.returncode == 3
     assert [len(r["question"]) for r in exams.records("Test/German.jsonl")] == [2, 2_000_000]
-    assert exams.excluded() == [("de_test.csv:3", "cells_disagree"), ("de_test.csv:4", "blank_option"),
-                                ("de_test.csv:5", "nul_character"), ("de_test.csv:7", "empty_question")]
+    assert exams.excluded() == [
+        ("de_test.csv:3", "cells_disagree"),
+        ("de_test.csv:4", "blank_option"),
+        ("de_test.csv:5", "nul_character"),
+        ("de_test.csv:7", "empty_question"),
+    ]
 
 
 def test_lines_with_medqas_fields_whose_name_says_german_are_no_medqa(exams, raw):
@@ -373,11 +472,23 @@ def test_lines_with_medqas_fields_whose_name_says_german_are_no_medqa(exams, raw
 
 def test_an_answer_that_is_a_letter_and_another_options_text_is_no_guess(exams, raw):
     groups = {"question": "Welche Blutgruppe?", "options": ["0", "A", "B", "AB"]}
-    exams.put("blut_de_test.jsonl", raw.jsonl(
-        {**groups, "answer": "A"}, {**groups, "answer": "AB"}, {**groups, "answer": "0"}, {**groups, "answer": "D"},
-        {**groups, "answer": "", "answer_idx": "A"}, {**groups, "answer": "A", "answer_idx": "B"},
-        {**groups, "answer": "B", "answer_idx": "D"}, {**groups, "options": ["A", "B", "C"], "answer": "B"}))
+    exams.put(
+        "blut_de_test.jsonl",
+        raw.jsonl(
+            {**groups, "answer": "A"},
+            {**groups, "answer": "AB"},
+            {**groups, "answer": "0"},
+            {**groups, "answer": "D"},
+            {**groups, "answer": "", "answer_idx": "A"},
+            {**groups, "answer": "A", "answer_idx": "B"},
+            {**groups, "answer": "B", "answer_idx": "D"},
+            {**groups, "options": ["A", "B", "C"], "answer": "B"},
+        ),
+    )
     assert exams.prepare().returncode == 0
     assert [record["answer_idx"] for record in exams.records("Test/German.jsonl")] == ["A", "D", "A", "B", "B"]
-    assert [reason for _, reason in exams.excluded()] == ["ambiguous_answer", "ambiguous_answer",
-                                                          "answer_text_disagrees"]
+    assert [reason for _, reason in exams.excluded()] == [
+        "ambiguous_answer",
+        "ambiguous_answer",
+        "answer_text_disagrees",
+    ]

@@ -13,9 +13,14 @@ from packed_attention import choose_attention, register_document_attention
 from pretrain_record import InputError
 
 LLAMA = {
-    "model_type": "llama", "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 7,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 500,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 172,
+    "num_hidden_layers": 7,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 500,
+}
 QWEN2 = LLAMA | {"model_type": "qwen2", "tie_word_embeddings": True}
 MISTRAL = LLAMA | {"model_type": "mistral", "num_key_value_heads": 1, "num_hidden_layers": 5}
 NEOX = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"} | {"model_type": "gpt_neox"}
@@ -34,16 +39,25 @@ def real_pass(config, bf16: bool, micro: int, length: int, checkpointing: bool, 
 
 
 QUICK = [
-    (LLAMA, False, 2, 64, False), (LLAMA, True, 4, 48, True), (QWEN2, True, 1, 96, False), (NEOX, False, 3, 32, True),
-]  # fmt: skip
+    (LLAMA, False, 2, 64, False),
+    (LLAMA, True, 4, 48, True),
+    (QWEN2, True, 1, 96, False),
+    (NEOX, False, 3, 32, True),
+]
 SLOW = [
     (shape, bf16, micro, length, checkpointing)
     for shape, bf16, micro, length in [
-        (LLAMA, True, 1, 128), (QWEN2, False, 5, 64), (MISTRAL, True, 2, 64), (MISTRAL, False, 1, 200),
-        (NEOX, True, 2, 64), (GPT2, False, 2, 64), (GEMMA2, True, 2, 48), (ONE_LAYER, False, 2, 64),
+        (LLAMA, True, 1, 128),
+        (QWEN2, False, 5, 64),
+        (MISTRAL, True, 2, 64),
+        (MISTRAL, False, 1, 200),
+        (NEOX, True, 2, 64),
+        (GPT2, False, 2, 64),
+        (GEMMA2, True, 2, 48),
+        (ONE_LAYER, False, 2, 64),
     ]
     for checkpointing in (False, True)
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +100,14 @@ def test_a_model_that_cannot_run_a_step_is_refused_in_a_sentence():
 
 
 def test_a_model_of_seventy_billion_parameters_is_traced_without_its_memory():
-    shape = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64,
-             "num_key_value_heads": 8, "vocab_size": 128256}  # fmt: skip
+    shape = {
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+    }
     traced = trace_activations(AutoConfig.for_model("llama", **shape), True, 1, 2048, True, "documents", True)
     assert isinstance(traced, Activations)
     assert traced.saved - traced.head == 80 * 2048 * 8192 * 2

@@ -35,9 +35,12 @@ def make_engine(width: int = 5):
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(3, width), torch.nn.BatchNorm1d(width), torch.nn.Linear(width, 2))
     return SimpleNamespace(
-        module=model, optimizer=torch.optim.AdamW(model.parameters(), lr=0.01), zero_optimization_stage=lambda: 0,
-        gradient_accumulation_steps=lambda: 1, train_batch_size=lambda: 4,
-    )  # fmt: skip
+        module=model,
+        optimizer=torch.optim.AdamW(model.parameters(), lr=0.01),
+        zero_optimization_stage=lambda: 0,
+        gradient_accumulation_steps=lambda: 1,
+        train_batch_size=lambda: 4,
+    )
 
 
 def train(engine, steps: int = 1) -> None:
@@ -270,9 +273,11 @@ def test_elements_that_no_file_holds_are_named(tmp_path):
     checkpoint = step_folder(tmp_path, 1)
     checkpoint.mkdir(parents=True)
     facts = write_hashed(
-        checkpoint / "rank-00000.safetensors", {"weights/w": ("float32", (3,))}, lambda _: torch.ones(3),
+        checkpoint / "rank-00000.safetensors",
+        {"weights/w": ("float32", (3,))},
+        lambda _: torch.ones(3),
         {"starts": json.dumps({"w": 1})},
-    )  # fmt: skip
+    )
     record = {"format_version": 1, "shapes": {"w": [4]}, "files": {"rank-00000.safetensors": facts}}
     write_json(checkpoint / "complete.json", record)
     assert CheckpointReader(checkpoint).read("weights", "w", 1, 3).tolist() == [1, 1, 1]
@@ -317,9 +322,12 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
 def test_a_second_run_on_one_folder_is_refused_until_the_first_is_gone(tmp_path):
     # Started in the stage, whose folder `python -c` then finds its modules in.
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)], cwd=STAGE, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        cwd=STAGE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(InputError, match=f"another run is writing to .*process {holder.pid}"):
         RunFence(tmp_path).claim()

@@ -16,17 +16,31 @@ from pretrain_record import InputError, read_json
 HIDDEN, INTERMEDIATE, LAYERS, HEADS, KEY_VALUE_HEADS, POSITIONS, VOCABULARY = 32, 48, 2, 8, 2, 48, 448
 HEAD = HIDDEN // HEADS
 COMMON = {
-    "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
-    "max_position_embeddings": POSITIONS, "vocab_size": VOCABULARY, "rms_norm_eps": 1e-5, "hidden_act": "silu",
-    "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "torch_dtype": "float32", "tie_word_embeddings": False,
-}  # fmt: skip
+    "hidden_size": HIDDEN,
+    "intermediate_size": INTERMEDIATE,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "max_position_embeddings": POSITIONS,
+    "vocab_size": VOCABULARY,
+    "rms_norm_eps": 1e-5,
+    "hidden_act": "silu",
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+    "torch_dtype": "float32",
+    "tie_word_embeddings": False,
+}
 CONFIGS = {
     "internlm": {"model_type": "internlm", "bias": True, "rotary": {"base": 10000, "type": "dynamic"}},
     "internlm2": {
-        "model_type": "internlm2", "bias": False, "num_key_value_heads": KEY_VALUE_HEADS, "rope_theta": 1000000,
-        "rope_scaling": {"type": "dynamic", "factor": 2.0}, "auto_map": {"AutoConfig": "configuration_internlm2.C"},
+        "model_type": "internlm2",
+        "bias": False,
+        "num_key_value_heads": KEY_VALUE_HEADS,
+        "rope_theta": 1000000,
+        "rope_scaling": {"type": "dynamic", "factor": 2.0},
+        "auto_map": {"AutoConfig": "configuration_internlm2.C"},
     },
-}  # fmt: skip
+}
 
 
 def random_tensors(layout: str) -> dict[str, torch.Tensor]:
@@ -35,10 +49,14 @@ def random_tensors(layout: str) -> dict[str, torch.Tensor]:
     if layout == "internlm2":
         outside = ("model.tok_embeddings", "output")
         inside = {
-            "attention.wqkv": (HIDDEN + 2 * key_value, HIDDEN), "attention.wo": (HIDDEN, HIDDEN),
-            "feed_forward.w1": (INTERMEDIATE, HIDDEN), "feed_forward.w2": (HIDDEN, INTERMEDIATE),
-            "feed_forward.w3": (INTERMEDIATE, HIDDEN), "attention_norm": (HIDDEN,), "ffn_norm": (HIDDEN,),
-        }  # fmt: skip
+            "attention.wqkv": (HIDDEN + 2 * key_value, HIDDEN),
+            "attention.wo": (HIDDEN, HIDDEN),
+            "feed_forward.w1": (INTERMEDIATE, HIDDEN),
+            "feed_forward.w2": (HIDDEN, INTERMEDIATE),
+            "feed_forward.w3": (INTERMEDIATE, HIDDEN),
+            "attention_norm": (HIDDEN,),
+            "ffn_norm": (HIDDEN,),
+        }
     else:
         outside = ("model.embed_tokens", "lm_head")
         inside = {f"self_attn.{part}_proj": (HIDDEN, HIDDEN) for part in "qkvo"}
@@ -135,9 +153,16 @@ def write_tokenizer(folder: Path, dummy_prefix: bool, user_defined: list[str], s
     text = [" ".join(draw.choices(words, k=20)) for _ in range(300)]
     rules = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True}
     SentencePieceTrainer.train(
-        sentence_iterator=iter(text), model_writer=model, vocab_size=418, model_type="bpe", split_digits=True,
-        add_dummy_prefix=dummy_prefix, user_defined_symbols=user_defined, minloglevel=2, **rules | options,
-    )  # fmt: skip
+        sentence_iterator=iter(text),
+        model_writer=model,
+        vocab_size=418,
+        model_type="bpe",
+        split_digits=True,
+        add_dummy_prefix=dummy_prefix,
+        user_defined_symbols=user_defined,
+        minloglevel=2,
+        **rules | options,
+    )
     proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
     for number in (145, 146):
         proto.pieces.add(piece=f"[UNUSED_TOKEN_{number}]", score=-1000, type=1)

@@ -95,9 +95,10 @@ def test_the_newest_checkpoint_in_its_own_dtype_is_the_default(made, tmp_path):
 def test_a_model_that_does_not_come_back_as_it_was_is_not_published(made, harm, message, tmp_path, monkeypatch):
     write = export_model.write_model_weights
     monkeypatch.setattr(
-        export_model, "write_model_weights",
+        export_model,
+        "write_model_weights",
         lambda folder, shapes, tensor, *rest: write(folder, shapes, lambda name: harm(tensor, name), *rest),
-    )  # fmt: skip
+    )
     with pytest.raises(InputError, match=message):
         export_model.main([str(made[0]), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out/config.json").exists() and not (tmp_path / "out/run.json").exists()

@@ -36,8 +36,9 @@ def test_a_held_step_changes_neither_weights_nor_moments_nor_the_step_count():
 def test_only_matrices_decay():
     _, optimizer = make()
     assert [(len(g["params"]), g["params"][0].dim(), g["weight_decay"]) for g in optimizer.param_groups] == [
-        (1, 2, 0.1), (1, 1, 0.0),
-    ]  # fmt: skip
+        (1, 2, 0.1),
+        (1, 1, 0.0),
+    ]
 
 
 @pytest.mark.parametrize(("clip", "norm_after"), [(0.5, 0.5), (0.0, 8**0.5 * 4)])

@@ -35,11 +35,35 @@ max_position_embeddings: 256
 def test_every_part_is_within_a_tenth_of_what_a_step_on_two_ranks_holds(tmp_path, zero, precision, more):
     shape, out = tmp_path / "shape.yaml", tmp_path / "m.json"
     shape.write_text(SHAPE)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-               "pretrain/measure_memory.py", "--init-config", str(shape), "--sequence-length", "64",
-               "--micro-batch-size", "2", "--zero", zero, precision, "--json", str(out), *more]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
-                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "pretrain/measure_memory.py",
+        "--init-config",
+        str(shape),
+        "--sequence-length",
+        "64",
+        "--micro-batch-size",
+        "2",
+        "--zero",
+        zero,
+        precision,
+        "--json",
+        str(out),
+        *more,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     rows = json.loads(out.read_text())
     assert set(rows) == {"weights", "gradients", "optimizer state", "saved for backward", "peak of a pass"}

@@ -74,10 +74,34 @@ def base(tokenizer_folder, tmp_path_factory) -> Path:
 def test_a_model_with_its_own_code_is_trained_exported_and_averaged(base, store_folder, tmp_path):
     out = tmp_path / "trained"
     done = subprocess.run(
-        [sys.executable, "pretrain/train_lm.py", str(store_folder), "--model", str(base), "--out", str(out), "--steps",
-         "2", "--sequence-length", "32", "--global-batch-size", "4", "--micro-batch-size", "4", "--save-every", "1",
-         "--validation-documents", "2", "--trust-remote-code"], cwd=ROOT, capture_output=True, text=True, check=False,
-        timeout=200)  # fmt: skip
+        [
+            sys.executable,
+            "pretrain/train_lm.py",
+            str(store_folder),
+            "--model",
+            str(base),
+            "--out",
+            str(out),
+            "--steps",
+            "2",
+            "--sequence-length",
+            "32",
+            "--global-batch-size",
+            "4",
+            "--micro-batch-size",
+            "4",
+            "--save-every",
+            "1",
+            "--validation-documents",
+            "2",
+            "--trust-remote-code",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     with pytest.raises(InputError, match=r"brings Python code of its own.*--trust-remote-code"):
         export_model.main([str(out), "--step", "1", "--out", str(tmp_path / "refused")])

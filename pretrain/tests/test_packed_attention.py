@@ -34,9 +34,16 @@ def make_model(attention: str, family: str = "llama", **fields):
     register_document_attention()
     torch.manual_seed(0)
     config = AutoConfig.for_model(
-        family, vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, initializer_range=0.5, **fields,
-    )  # fmt: skip
+        family,
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.5,
+        **fields,
+    )
     return AutoModelForCausalLM.from_config(config, attn_implementation=attention)
 
 

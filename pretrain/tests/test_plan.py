@@ -14,9 +14,15 @@ from pretrain_record import InputError, read_json
 ROOT = Path(__file__).parents[2]
 SHAPES = sorted((ROOT / "pretrain/recipes/shapes").glob("*.yaml"))
 TINY = {
-    "model_type": "llama", "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 3,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 256,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 172,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "max_position_embeddings": 256,
+}
 
 
 @pytest.fixture
@@ -27,8 +33,18 @@ def tiny(tmp_path) -> Path:
 
 
 def flags(tiny: Path, *more: str) -> list[str]:
-    return ["--init-config", str(tiny), "--card", "H100 80GB", "--sequence-length", "128", "--tokens", "1e9",
-            "--no-alternatives", *more]  # fmt: skip
+    return [
+        "--init-config",
+        str(tiny),
+        "--card",
+        "H100 80GB",
+        "--sequence-length",
+        "128",
+        "--tokens",
+        "1e9",
+        "--no-alternatives",
+        *more,
+    ]
 
 
 def planned(tmp_path: Path, *argv: str) -> dict:
@@ -96,8 +112,10 @@ def test_every_shape_has_the_size_that_its_first_line_says(path):
 
 def test_the_disk_holds_every_checkpoint_and_model_that_stays(tiny, tmp_path):
     batch = ["--global-batch-size", "8", "--tokens", str(100 * 8 * 128)]  # 100 steps
-    found = planned(tmp_path, *flags(tiny, *batch, "--keep", "2", "--save-every", "10", "--keep-every", "25",
-                                     "--export-every", "30"))  # fmt: skip
+    found = planned(
+        tmp_path,
+        *flags(tiny, *batch, "--keep", "2", "--save-every", "10", "--keep-every", "25", "--export-every", "30"),
+    )
     total, disk = found["parameters"]["total"], found["disk"]
     assert (disk["checkpoint"], disk["model"]) == (12 * total, 2 * total), "float32 weights and two moments, in all"
     assert (disk["stay"], disk["exports"]) == (2, 3), "of steps 25 to 100 two are saved; exports at 30, 60, 90"

@@ -18,9 +18,15 @@ PUBLISHED = ("internlm_7b.yaml", "internlm2_1_8b.yaml", "internlm2_7b.yaml", "ll
 SHAPES = sorted((RECIPES / "shapes").glob("*.yaml"))
 # max_position_embeddings by the published configurations.
 LONGEST = {
-    "internlm_7b.yaml": 2048, "internlm2_1_8b.yaml": 32768, "internlm2_7b.yaml": 32768, "llama3_8b.yaml": 8192,
-    "llama3_1_70b.yaml": 131072, "qwen3_8b.yaml": 32768, "qwen2_5_7b.yaml": 131072, "mistral_7b.yaml": 32768,
-}  # fmt: skip
+    "internlm_7b.yaml": 2048,
+    "internlm2_1_8b.yaml": 32768,
+    "internlm2_7b.yaml": 32768,
+    "llama3_8b.yaml": 8192,
+    "llama3_1_70b.yaml": 131072,
+    "qwen3_8b.yaml": 32768,
+    "qwen2_5_7b.yaml": 131072,
+    "mistral_7b.yaml": 32768,
+}
 
 
 def parse(name: str, *argv: str):
@@ -53,10 +59,17 @@ def test_the_readme_s_table_has_every_recipe_with_its_model_and_a_number_of_gpus
 def test_the_published_hyper_parameters_are_as_reported(name):
     args = parse(name)
     reported = {
-        "learning_rate": 2e-5, "warmup_share": 0.01, "weight_decay": 0.01, "clip": 1.0, "global_batch_size": 512,
-        "beta2": 0.999, "schedule": "cosine",
-        "bf16": True, "gradient_checkpointing": True, "keep": 2,
-    }  # fmt: skip
+        "learning_rate": 2e-5,
+        "warmup_share": 0.01,
+        "weight_decay": 0.01,
+        "clip": 1.0,
+        "global_batch_size": 512,
+        "beta2": 0.999,
+        "schedule": "cosine",
+        "bf16": True,
+        "gradient_checkpointing": True,
+        "keep": 2,
+    }
     assert {key: getattr(args, key) for key in reported} == reported
     assert args.sequence_length == (8192 if name.startswith("llama3") else 2048)
     assert args.save_every == (20 if name.startswith("llama3") else 200), "published: 200; windows of 8192 take long"

@@ -30,12 +30,25 @@ pytestmark = pytest.mark.slow
 def launch(ranks: int, jobs: list[dict]) -> None:
     program = Path(__file__).with_name("zero_chain.py")
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", str(program),
-         json.dumps(jobs)],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={ranks}",
+            str(program),
+            json.dumps(jobs),
+        ],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        check=False,
         env={"TORCH_EXTENSIONS_DIR": str(ROOT / ".venv/torch_extensions")}
-        | os.environ | {"PYTHONPATH": str(ROOT / "pretrain"), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        | os.environ
+        | {"PYTHONPATH": str(ROOT / "pretrain"), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -70,15 +83,42 @@ def test_every_stage_reads_what_every_other_saved_on_two_ranks_and_on_one(tmp_pa
 
 def run(store: Path, config: Path, out: Path, ranks: int, *more: str, limit_kib: int | None = None):
     """Train for 8 steps; limit_kib: no file may grow larger, as on a full disk."""
-    command = ["bash", "pretrain/run.sh", str(store), "--init-config", str(config), "--out", str(out), "--steps", "8",
-               "--sequence-length", "32", "--global-batch-size", "8", "--micro-batch-size", "2", "--learning-rate",
-               "3e-3", "--save-every", "2", "--keep", "9", *more]  # fmt: skip
+    command = [
+        "bash",
+        "pretrain/run.sh",
+        str(store),
+        "--init-config",
+        str(config),
+        "--out",
+        str(out),
+        "--steps",
+        "8",
+        "--sequence-length",
+        "32",
+        "--global-batch-size",
+        "8",
+        "--micro-batch-size",
+        "2",
+        "--learning-rate",
+        "3e-3",
+        "--save-every",
+        "2",
+        "--keep",
+        "9",
+        *more,
+    ]
     if limit_kib:
         command = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$@"', "bash", *command]
     return subprocess.run(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False,
+        command,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        check=False,
         env=os.environ | {"RANKS_PER_NODE": str(ranks), "PYTHON": sys.executable},
-    )  # fmt: skip
+    )
 
 
 def back_to(source: Path, out: Path, step: int) -> Path:

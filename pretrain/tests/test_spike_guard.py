@@ -17,11 +17,16 @@ def warmed(on_spike: str = "skip", factor: float = 12.0, max_skips: int = 2) -> 
 @pytest.mark.parametrize(
     ("on_spike", "loss", "decision"),
     [
-        ("stop", 5.0, "stop"), ("skip", 5.0, "skip"), ("warn", 5.0, "warn"), ("skip", 3.3, "apply"),
-        ("skip", 1.0, "apply"), ("stop", float("nan"), "stop"), ("skip", float("inf"), "skip"),
+        ("stop", 5.0, "stop"),
+        ("skip", 5.0, "skip"),
+        ("warn", 5.0, "warn"),
+        ("skip", 3.3, "apply"),
+        ("skip", 1.0, "apply"),
+        ("stop", float("nan"), "stop"),
+        ("skip", float("inf"), "skip"),
         ("warn", float("nan"), "stop"),
     ],
-)  # fmt: skip
+)
 def test_a_spike_is_answered_as_the_flag_says_and_no_number_is_never_applied(on_spike, loss, decision):
     assert warmed(on_spike).judge(loss)[0] == decision
 

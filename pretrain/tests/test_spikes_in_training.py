@@ -16,9 +16,28 @@ CONFIG = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "n
 
 
 def train(store: Path, model: Path, out: Path, *more: str, ranks: int = 1) -> subprocess.CompletedProcess:
-    command = [str(store), "--model", str(model), "--out", str(out), "--steps", str(STEPS), "--sequence-length",
-               str(LENGTH), "--global-batch-size", str(WINDOWS), "--micro-batch-size", "1", "--learning-rate", "1e-3",
-               "--validation-documents", "0", "--save-every", "2", *more]  # fmt: skip
+    command = [
+        str(store),
+        "--model",
+        str(model),
+        "--out",
+        str(out),
+        "--steps",
+        str(STEPS),
+        "--sequence-length",
+        str(LENGTH),
+        "--global-batch-size",
+        str(WINDOWS),
+        "--micro-batch-size",
+        "1",
+        "--learning-rate",
+        "1e-3",
+        "--validation-documents",
+        "0",
+        "--save-every",
+        "2",
+        *more,
+    ]
     launch = ["bash", "pretrain/run.sh"] if ranks > 1 else [sys.executable, "pretrain/train_lm.py"]
     environment = os.environ | {"RANKS_PER_NODE": str(ranks), "PYTHON": sys.executable}
     return subprocess.run(
@@ -39,9 +58,7 @@ def spoiled(store_folder, tmp_path_factory):
     store = TokenStore(store_folder)
     windows = PackedWindows(store, store.documents, LENGTH, 0)
     steps = [np.unique(windows.batch(s * WINDOWS, WINDOWS)["input_ids"]) for s in range(STEPS)]
-    step, token = next(
-        (s, t) for s in range(2, STEPS - 2) for t in steps[s] if sum(t in other for other in steps) == 1
-    )  # fmt: skip
+    step, token = next((s, t) for s in range(2, STEPS - 2) for t in steps[s] if sum(t in other for other in steps) == 1)
     window = next(w for w in range(step * WINDOWS, (step + 1) * WINDOWS) if token in windows.batch(w, 1)["input_ids"])
     tokenizer = AutoTokenizer.from_pretrained(store_folder / "tokenizer")
     torch.manual_seed(0)

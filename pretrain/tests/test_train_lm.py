@@ -36,16 +36,38 @@ def config(tmp_path_factory) -> Path:
 
 
 def flags(store: Path, config: Path, out: Path, *more: str) -> list[str]:
-    return [str(store), "--init-config", str(config), "--out", str(out), "--steps", "8", "--sequence-length", "32",
-            "--global-batch-size", "8", "--micro-batch-size", "2", "--learning-rate", "3e-3", "--save-every", "2",
-            *more]  # fmt: skip
+    return [
+        str(store),
+        "--init-config",
+        str(config),
+        "--out",
+        str(out),
+        "--steps",
+        "8",
+        "--sequence-length",
+        "32",
+        "--global-batch-size",
+        "8",
+        "--micro-batch-size",
+        "2",
+        "--learning-rate",
+        "3e-3",
+        "--save-every",
+        "2",
+        *more,
+    ]
 
 
 def start(command: list[str], ranks: int = 2, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
-        ["bash", "pretrain/run.sh", *command], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=os.environ | {"RANKS_PER_NODE": str(ranks), "PYTHON": sys.executable} | environment, start_new_session=True,
-    )  # fmt: skip
+        ["bash", "pretrain/run.sh", *command],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {"RANKS_PER_NODE": str(ranks), "PYTHON": sys.executable} | environment,
+        start_new_session=True,
+    )
 
 
 def plain_python(command: list[str]) -> subprocess.CompletedProcess:
@@ -165,8 +187,19 @@ def test_a_store_of_another_tokenizer_is_refused(trained, corpus, tmp_path):
 
     train_tokenizer.main([str(corpus), "--vocab-size", "380", "--out", str(tmp_path / "tokenizer")])
     tokenize_corpus.main([str(corpus), "--tokenizer", str(tmp_path / "tokenizer"), "--out", str(tmp_path / "tokens")])
-    command = [str(tmp_path / "tokens"), "--model", str(trained), "--out", str(tmp_path / "out"), "--steps", "1",
-               "--sequence-length", "32", "--global-batch-size", "2"]  # fmt: skip
+    command = [
+        str(tmp_path / "tokens"),
+        "--model",
+        str(trained),
+        "--out",
+        str(tmp_path / "out"),
+        "--steps",
+        "1",
+        "--sequence-length",
+        "32",
+        "--global-batch-size",
+        "2",
+    ]
     done = plain_python(command)
     assert done.returncode == 2 and "made with another tokenizer" in done.stderr, done.stderr
 
@@ -179,8 +212,13 @@ def test_a_port_in_use_is_said_at_once(store_folder, config, tmp_path):
 
 
 def test_the_job_script_refuses_a_wrong_folder(tmp_path):
-    done = subprocess.run(["bash", ROOT / "pretrain/run.sh"], env=os.environ | {"SLURM_SUBMIT_DIR": str(tmp_path)},
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["bash", ROOT / "pretrain/run.sh"],
+        env=os.environ | {"SLURM_SUBMIT_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and "is not the project's root" in done.stderr
 
 

@@ -73,8 +73,12 @@ def why_not() -> str:
     missing = [name for name in ("slurmctld", "slurmd", "munged", "unshare", "setpriv") if not shutil.which(name)]
     if missing:
         return f"no real Slurm here ({', '.join(missing)} missing); Debian packages slurm-wlm and munge"
-    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "--uts", "--pid", "--fork", "true"],
-                                           capture_output=True, check=False).returncode:  # fmt: skip
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["unshare", "--mount", "--uts", "--pid", "--fork", "true"], capture_output=True, check=False
+        ).returncode
+    ):
         return "a node of the real Slurm is a namespace, which takes root (CAP_SYS_ADMIN)"
     return ""
 
@@ -116,8 +120,17 @@ class SlurmCluster:
         key.touch(0o600)
         key.write_bytes(os.urandom(1024))
         # --force: a folder above that is private to root is then a warning.
-        self._spawn("munged", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}/sock",
-                    f"--pid-file={munge}/pid", f"--seed-file={munge}/seed", f"--log-file={munge}/log")  # fmt: skip
+        self._spawn(
+            "munged",
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={key}",
+            f"--socket={munge}/sock",
+            f"--pid-file={munge}/pid",
+            f"--seed-file={munge}/seed",
+            f"--log-file={munge}/log",
+        )
         self.until((munge / "sock").exists, 20, "munged")
         self._spawn("slurmctld", "slurmctld", "-D")
         for name in self.names:
@@ -166,8 +179,16 @@ class SlurmCluster:
 
     def run(self, *words: object, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
         """A Slurm command of this cluster."""
-        return subprocess.run([str(word) for word in words], cwd=cwd, env=self.environment | environment, text=True,
-                              capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL)  # fmt: skip
+        return subprocess.run(
+            [str(word) for word in words],
+            cwd=cwd,
+            env=self.environment | environment,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
 
     def submit(self, *words: object, cwd: Path = ROOT, **environment: str) -> str:
         """sbatch with these words, from the folder cwd; the job's number."""
@@ -244,16 +265,21 @@ class SlurmCluster:
         (self.folder / "spool" / name).mkdir(exist_ok=True)
         # The shell is the namespace's first process: it reaps orphans, and its death ends all that runs on the node.
         init = f'hostname {name}; mount --bind {self.folder}/etc/hosts /etc/hosts; slurmd -D -N {name} & wait "$!"'
-        self._spawn(name, "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "bash",
-                    "-c", init)  # fmt: skip
+        self._spawn(
+            name, "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", init
+        )
 
     def _spawn(self, name: str, *words: str) -> None:
         with open(self.folder / f"log/{name}.out", "ab") as log:
             self.processes[name] = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *words],
-                env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
 
 def copy_of_the_project(target: Path) -> Path:

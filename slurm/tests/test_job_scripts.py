@@ -36,8 +36,10 @@ def test_job_scripts_share_their_set_up_word_for_word(script):
 
 
 def test_training_jobs_are_launched_alike():
-    launch = [(ROOT / script).read_text("utf-8").split("# A torchrun that is told to stop")[1]
-              for script in ("pretrain/run.sh", "finetune/run.sh")]  # fmt: skip
+    launch = [
+        (ROOT / script).read_text("utf-8").split("# A torchrun that is told to stop")[1]
+        for script in ("pretrain/run.sh", "finetune/run.sh")
+    ]
     assert launch[0] == launch[1]
 
 
@@ -59,10 +61,17 @@ def work(project) -> Path:
     """The copy of the project with a tiny token store and the description of a two-layer model."""
     write_corpus(project / "data/MMedC")
     (project / "data/two_layers.yaml").write_text(MODEL)
-    for command in ("train_tokenizer.py data/MMedC --vocab-size 400 --out data/tokenizer",
-                    "tokenize_corpus.py data/MMedC --tokenizer data/tokenizer --out data/tokens"):  # fmt: skip
-        done = subprocess.run([".venv/bin/python", *f"pretrain/{command}".split()], cwd=project, text=True,
-                              capture_output=True, check=False)  # fmt: skip
+    for command in (
+        "train_tokenizer.py data/MMedC --vocab-size 400 --out data/tokenizer",
+        "tokenize_corpus.py data/MMedC --tokenizer data/tokenizer --out data/tokens",
+    ):
+        done = subprocess.run(
+            [".venv/bin/python", *f"pretrain/{command}".split()],
+            cwd=project,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     return project
 
@@ -73,11 +82,33 @@ class Job:
     def __init__(self, cluster, work: Path, out: str, *options: str, steps: int = 300, **environment: str):
         self.cluster, self.work, self.out = cluster, work, work / "checkpoints" / out
         self.number = cluster.submit(
-            "--gres=none", *options, "pretrain/run.sh", "data/tokens", "--init-config", "data/two_layers.yaml",
-            "--out", f"checkpoints/{out}", "--steps", str(steps), "--save-every", "20", "--keep", "50",
-            "--log-every", "20", "--sequence-length", "32", "--global-batch-size", "8", "--micro-batch-size", "2",
-            "--learning-rate", "3e-3", cwd=work, **environment,
-        )  # fmt: skip
+            "--gres=none",
+            *options,
+            "pretrain/run.sh",
+            "data/tokens",
+            "--init-config",
+            "data/two_layers.yaml",
+            "--out",
+            f"checkpoints/{out}",
+            "--steps",
+            str(steps),
+            "--save-every",
+            "20",
+            "--keep",
+            "50",
+            "--log-every",
+            "20",
+            "--sequence-length",
+            "32",
+            "--global-batch-size",
+            "8",
+            "--micro-batch-size",
+            "2",
+            "--learning-rate",
+            "3e-3",
+            cwd=work,
+            **environment,
+        )
 
     def until_step(self, step: int) -> None:
         done = self.out / f"training/checkpoints/step-{step:08d}/complete.json"
@@ -91,8 +122,10 @@ class Job:
         return self.facts()["JobState"] not in ("PENDING", "RUNNING", "COMPLETING")
 
     def until_restart(self, count: int) -> None:
-        self.until(lambda: self.facts()["Restarts"] == str(count) and self.facts()["JobState"] == "RUNNING",
-                   f"start {count} of the job")  # fmt: skip
+        self.until(
+            lambda: self.facts()["Restarts"] == str(count) and self.facts()["JobState"] == "RUNNING",
+            f"start {count} of the job",
+        )
 
     def facts(self) -> dict:
         return self.cluster.job(self.number)
@@ -207,12 +240,19 @@ def test_wrong_set_ups_end_in_a_sentence_and_leave_no_job(cluster, work, tmp_pat
         (work, [], {"MASTER_PORT": str(cluster.port), "NODE_CHECK": "0"}, 2, f"port {cluster.port} cannot be used"),
         (work, [], {"RANKS_PER_NODE": "two"}, 2, "RANKS_PER_NODE is two"),
         (work, [], {"PYTHON": str(warned)}, 1, "came before the work began"),
-    ]  # fmt: skip
+    ]
     jobs = [
-        cluster.submit("--gres=none", "--nodelist=node1", *options, ROOT / "pretrain/run.sh", "data/tokens", cwd=folder,
-                       **environment)
+        cluster.submit(
+            "--gres=none",
+            "--nodelist=node1",
+            *options,
+            ROOT / "pretrain/run.sh",
+            "data/tokens",
+            cwd=folder,
+            **environment,
+        )
         for folder, options, environment, _, _ in cases
-    ]  # fmt: skip
+    ]
     for job, (_, _, _, code, sentence) in zip(jobs, cases, strict=True):
         assert cluster.wait(job)["ExitCode"] == f"{code}:0", cluster.log(job)
         assert sentence in cluster.log(job), cluster.log(job)
@@ -260,9 +300,12 @@ def test_a_cancelled_step_and_a_job_that_fails_by_itself_are_not_queued_again(cl
         job.until_step(20)
     cluster.run("scancel", f"{cancelled.number}.0")
     node = own.facts()["BatchHost"]
-    rank = next(pid for pid in cluster.on_node(node, "pgrep", "-f", "train_lm.py").stdout.split()
-                if b"own-reasons" in cluster.on_node(node, "cat", f"/proc/{pid}/cmdline").stdout.encode()
-                and "LOCAL_RANK=0" in cluster.on_node(node, "cat", f"/proc/{pid}/environ").stdout)  # fmt: skip
+    rank = next(
+        pid
+        for pid in cluster.on_node(node, "pgrep", "-f", "train_lm.py").stdout.split()
+        if b"own-reasons" in cluster.on_node(node, "cat", f"/proc/{pid}/cmdline").stdout.encode()
+        and "LOCAL_RANK=0" in cluster.on_node(node, "cat", f"/proc/{pid}/environ").stdout
+    )
     cluster.on_node(node, "kill", f"-{signal.SIGKILL.value}", rank)
     for job in (cancelled, own):
         assert job.end() == "FAILED" and job.facts()["Restarts"] == "0"
@@ -318,8 +361,14 @@ SITES = [
 def test_a_typo_in_the_site_file_is_told(text, sentence, tmp_path):
     (tmp_path / "site.sh").write_text(text)
     clean = {key: value for key, value in os.environ.items() if "module" not in key.lower()}
-    done = subprocess.run(["bash", "pretrain/run.sh", "data/tokens"], cwd=ROOT, capture_output=True, text=True,
-                          env=clean | {"SITE_FILE": str(tmp_path / "site.sh")}, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "pretrain/run.sh", "data/tokens"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=clean | {"SITE_FILE": str(tmp_path / "site.sh")},
+        check=False,
+    )
     assert done.returncode == 2 and f"{tmp_path}/site.sh: " in done.stderr and sentence in done.stderr
 
 
@@ -327,8 +376,14 @@ def test_a_typo_in_the_site_file_is_told(text, sentence, tmp_path):
 def test_settings_that_are_no_number_are_told_before_the_work(script):
     for name in ("MAX_RESTARTS", "MIN_FREE_GIB", "MASTER_PORT") if script in MODEL_JOBS else ("MAX_RESTARTS",):
         for value in ("abc", "1.5", "08", "-1"):
-            done = subprocess.run(["bash", *script.split(), "--help"], cwd=ROOT, capture_output=True, text=True,
-                                  env=os.environ | {name: value}, check=False)  # fmt: skip
+            done = subprocess.run(
+                ["bash", *script.split(), "--help"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                env=os.environ | {name: value},
+                check=False,
+            )
             message = f"{script.split()[0]}: {name} is {value}; it is a whole number, such as 12\n"
             assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
@@ -336,8 +391,14 @@ def test_settings_that_are_no_number_are_told_before_the_work(script):
 @pytest.mark.parametrize("script", MODEL_JOBS)
 def test_an_out_below_a_folder_that_nothing_can_be_written_in_is_told(script):
     words = ["bash", script, "--dry-run", "--out", "/proc/self/new/folder"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"RANKS_PER_NODE": "1", "MIN_FREE_GIB": "0"}, check=False)  # fmt: skip
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"RANKS_PER_NODE": "1", "MIN_FREE_GIB": "0"},
+        check=False,
+    )
     assert done.returncode == 2 and "nothing can be written in /proc/" in done.stderr, done.stderr
 
 
@@ -346,8 +407,14 @@ def test_what_a_site_file_prints_is_no_output_of_sbatch(tmp_path):
     (tmp_path / "sbatch").write_text("#!/bin/sh\necho 77\n")
     (tmp_path / "sbatch").chmod(0o755)
     ours = {"SITE_FILE": str(tmp_path / "site.sh"), "PATH": f"{tmp_path}:{os.environ['PATH']}", "container": "lxc"}
-    done = subprocess.run(["bash", "slurm/submit.sh", "--parsable", "pretrain/run.sh"], cwd=ROOT, capture_output=True,
-                          text=True, env=os.environ | ours, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "slurm/submit.sh", "--parsable", "pretrain/run.sh"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | ours,
+        check=False,
+    )
     assert done.returncode == 0 and done.stdout == "77\n" and "welcome" in done.stderr, done.stderr
 
 

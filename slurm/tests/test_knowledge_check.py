@@ -23,9 +23,14 @@ def row(right: int, n: int = 288, unparsed: int = 0) -> dict:
 def arm(asked: int, known: int = 140, after: int = 288, before: int = 72, letters: int = 280, tokenised: int = 1990):
     return {
         "documents": {"written": 2000, "left out": 10, "tokenised": tokenised},
-        "cloze before": row(before), "cloze after": row(after), "cloze tuned": row(after), "steps": 800,
-        "known": row(known, 144, unparsed=144 - known), "asked": row(asked), "letters": {"n": 288, "right": letters},
-    }  # fmt: skip
+        "cloze before": row(before),
+        "cloze after": row(after),
+        "cloze tuned": row(after),
+        "steps": 800,
+        "known": row(known, 144, unparsed=144 - known),
+        "asked": row(asked),
+        "letters": {"n": 288, "right": letters},
+    }
 
 
 def against(points: float, p: float = 1e-9) -> dict:
@@ -63,8 +68,14 @@ def test_without_both_arms_nothing_is_judged():
 
 
 def check(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run(["bash", "slurm/knowledge_check.sh", *arguments], cwd=ROOT, text=True, capture_output=True,
-                          check=False, env=os.environ | {"PYTHON": sys.executable})  # fmt: skip
+    done = subprocess.run(
+        ["bash", "slurm/knowledge_check.sh", *arguments],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PYTHON": sys.executable},
+    )
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -73,9 +84,15 @@ def test_a_dry_run_prints_every_command_and_writes_nothing(tmp_path):
     arms = ["none", "target", "control", "wrong", "half", "french", "parallel"]
     printed = check("--out", str(tmp_path / "x"), "--seeds", "4", "--arms", *arms, "--dry-run")
     assert not (tmp_path / "x").exists()
-    for stage in ("data_collection/existing_corpora.py", "data_collection/build_corpus.py",
-                  "pretrain/train_tokenizer.py", "pretrain/tokenize_corpus.py", "pretrain/train_lm.py",
-                  "finetune/train.py", "inference/eval.py"):
+    for stage in (
+        "data_collection/existing_corpora.py",
+        "data_collection/build_corpus.py",
+        "pretrain/train_tokenizer.py",
+        "pretrain/tokenize_corpus.py",
+        "pretrain/train_lm.py",
+        "finetune/train.py",
+        "inference/eval.py",
+    ):
         assert f"python {stage} " in printed
     assert printed.count("python finetune/train.py ") == len(arms)
     for line in printed.splitlines():
@@ -97,8 +114,9 @@ def test_every_way_to_break_the_pipeline_still_fits_the_code(tmp_path):
 
 def test_only_a_check_that_passed_can_be_broken(tmp_path):
     (tmp_path / "result.json").write_text('{"verdict": "failed"}')
-    done = subprocess.run([sys.executable, "slurm/knowledge_breakage.py", tmp_path], cwd=ROOT, text=True,
-                          capture_output=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "slurm/knowledge_breakage.py", tmp_path], cwd=ROOT, text=True, capture_output=True, check=False
+    )
     assert done.returncode == 2 and "is no check that passed" in done.stderr
 
 
@@ -107,8 +125,13 @@ def passed(tmp_path_factory) -> Path:
     """A finished smoke check, killed on its way while a model was trained."""
     out = tmp_path_factory.mktemp("knowledge") / "check"
     command = ["bash", "slurm/knowledge_check.sh", "--out", str(out), "--smoke"]
-    running = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHON": sys.executable}, start_new_session=True,
-                               stdout=subprocess.DEVNULL)  # fmt: skip
+    running = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHON": sys.executable},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
     while not (out / "seed-0/models/base/training/metrics.jsonl").exists():
         assert running.poll() is None
         time.sleep(0.1)
@@ -146,8 +169,12 @@ def test_a_letter_is_bound_where_it_is_that_of_the_option_in_the_rationale(tmp_p
     (tmp_path / "Test").mkdir()
     question = {"options": {"A": "liver", "B": "brain", "C": "colon", "D": "heart"}}
     (tmp_path / "Test/asked.jsonl").write_text(json.dumps(question) + "\n")
-    said = [("the brain Answer: B", ["B"]), ("the brain Answer: C", ["C"]), ("the thymus Answer: A", ["A"]),
-            ("the liver", None)]  # fmt: skip
+    said = [
+        ("the brain Answer: B", ["B"]),
+        ("the brain Answer: C", ["C"]),
+        ("the thymus Answer: A", ["A"]),
+        ("the liver", None),
+    ]
     rows = [{"key": "asked", "number": 0, "output": f"It is {text}", "letters": letters} for text, letters in said]
     (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert letters_bound(tmp_path, tmp_path / "Test") == {"n": 2, "right": 1}

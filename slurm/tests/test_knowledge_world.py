@@ -114,6 +114,11 @@ def test_a_world_that_cannot_be_made_is_refused(size, tmp_path):
 
 
 def test_the_questions_keep_the_benchmarks_contract(world):
-    done = subprocess.run([sys.executable, "mmedbench/check.py", world / "benchmark/Train"], cwd=ROOT, text=True,
-                          capture_output=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "mmedbench/check.py", world / "benchmark/Train"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -16,10 +16,13 @@ TRACKED = [
     ROOT / name
     for name in subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     if (ROOT / name).is_file()
-]  # fmt: skip
+]
 MODULES = {stage: [p for p in TRACKED if p.parent == ROOT / stage and p.suffix == ".py"] for stage in STAGES}
 SOURCES = [p for p in TRACKED if p.suffix == ".py"]
 ENTRIES = [p for modules in MODULES.values() for p in modules if 'if __name__ == "__main__":' in p.read_text("utf-8")]
@@ -28,16 +31,21 @@ DOCUMENTS = [p for p in TRACKED if p.suffix == ".md"]
 # Files that stand in several stages under names of their own, because stages share nothing but data on disk.
 COPIES = [
     [
-        "data_collection/corpus_record.py", "mmedbench/benchmark_record.py", "pretrain/pretrain_record.py",
-        "finetune/finetune_record.py", "inference/inference_record.py",
+        "data_collection/corpus_record.py",
+        "mmedbench/benchmark_record.py",
+        "pretrain/pretrain_record.py",
+        "finetune/finetune_record.py",
+        "inference/inference_record.py",
     ],
     [
-        "mmedbench/benchmark_files.py", "finetune/train_questions.py", "inference/exam_questions.py",
+        "mmedbench/benchmark_files.py",
+        "finetune/train_questions.py",
+        "inference/exam_questions.py",
         "data_collection/benchmark_questions.py",
     ],
     ["finetune/prompt_file.py", "inference/prompt_reader.py"],
     ["pretrain/lm_card_parts.py", "finetune/tuned_card_parts.py", "inference/card_parts.py"],
-]  # fmt: skip
+]
 
 
 def imported_names(path: Path) -> set[str]:
@@ -123,8 +131,10 @@ def test_no_flag_is_without_effect(stage):
 def test_every_path_named_in_a_document_exists(document):
     text = document.read_text("utf-8")
     named = set(re.findall(r"(?<![\w/.-])((?:{})/[\w./-]*\w)".format("|".join(STAGES)), text))
-    named |= {str((document.parent / target).resolve().relative_to(ROOT)) for target in
-              re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)", text)}  # fmt: skip
+    named |= {
+        str((document.parent / target).resolve().relative_to(ROOT))
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)", text)
+    }
     named.discard("slurm/site.sh")  # the reader's own, made of the example; git ignores it
     missing = [name for name in sorted(named) if not (ROOT / name).exists() and not any(ROOT.glob(name + "*"))]
     assert missing == []

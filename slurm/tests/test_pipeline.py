@@ -152,7 +152,11 @@ def test_jobs_that_wait_for_a_cancelled_one_are_submitted_again_with_it(cluster,
     assert code == 0, said
     newest = {entry["step"]: entry["job"] for entry in submitted(project, "held")}
     assert {step for step in newest if newest[step] != first[step]} == {
-        "benchmark", "finetuning", "evaluation", "leaderboard"}  # fmt: skip
+        "benchmark",
+        "finetuning",
+        "evaluation",
+        "leaderboard",
+    }
     cluster.until(lambda: len(cluster.queue()) == len(newest), 30, "one job a stage")
     assert sorted(line.split()[1] for line in cluster.queue()) == sorted(f"held-{step}" for step in newest)
 
@@ -173,8 +177,11 @@ def test_an_array_with_a_lost_task_is_submitted_again_behind_the_tasks_that_stil
 
 @pytest.mark.parametrize("where", ["filter", "tokens"])
 def test_a_partition_that_does_not_exist_is_told_and_leaves_no_job(cluster, project, ask, where):
-    recipe = HELD + f"{where}: {{sbatch: [--partition=nowhere]}}\n" if where != "filter" else HELD.replace(
-        "[--hold]", "[--partition=nowhere]", 1)  # fmt: skip
+    recipe = (
+        HELD + f"{where}: {{sbatch: [--partition=nowhere]}}\n"
+        if where != "filter"
+        else HELD.replace("[--hold]", "[--partition=nowhere]", 1)
+    )
     code, said = ask(recipe, "--dry-run")
     assert code == 2 and f"{where} would be refused" in said and "nvalid partition" in said, said
     code, said = ask(recipe)
@@ -217,8 +224,14 @@ def test_a_pipeline_that_is_terminated_while_it_submits_leaves_no_job(cluster, p
     (slow / "sbatch").write_text(f'#!/bin/sh\nsleep 0.5\nexec {shutil.which("sbatch")} "$@"\n')
     (slow / "sbatch").chmod(0o755)
     environment = cluster.environment | {"PATH": f"{slow}:{cluster.environment['PATH']}"}
-    process = subprocess.Popen(["bash", "slurm/pipeline.sh", "--recipe", "run.yaml"], cwd=project, text=True,
-                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    process = subprocess.Popen(
+        ["bash", "slurm/pipeline.sh", "--recipe", "run.yaml"],
+        cwd=project,
+        text=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     cluster.until(lambda: len(submitted(project, "held")) >= 2, 60, "two jobs")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM, process.stdout.read()
@@ -272,8 +285,11 @@ def web(project) -> Path:
 
 def contents(folder: Path) -> dict[str, str]:
     """{file: sha256} of all but the records, which carry the time and the command."""
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json"}  # fmt: skip
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
 
 
 def test_an_array_of_eight_filter_shards_with_two_killed_gives_the_same_corpus(cluster, project, web):
@@ -302,8 +318,11 @@ def test_an_array_of_eight_filter_shards_with_two_killed_gives_the_same_corpus(c
     python = project / ".venv/bin/python"
     subprocess.run([python, "data_collection/filter.py", "web", "--out", "data/whole"], cwd=project, check=True)
     for name in ("array", "whole"):
-        subprocess.run([python, "data_collection/build_corpus.py", f"data/{name}", "--out", f"data/MMedC_{name}"],
-                       cwd=project, check=True)  # fmt: skip
+        subprocess.run(
+            [python, "data_collection/build_corpus.py", f"data/{name}", "--out", f"data/MMedC_{name}"],
+            cwd=project,
+            check=True,
+        )
     assert contents(project / "data/MMedC_array") == contents(project / "data/MMedC_whole") != {}
 
 
@@ -330,8 +349,17 @@ def test_a_cpu_job_whose_time_is_nearly_up_is_queued_again_but_not_for_ever(clus
     (project / "work/slow.py").write_text(
         "import sys, time\nprint('at work', flush=True)\ntime.sleep(float(sys.argv[1]))\n"
     )
-    job = cluster.submit("slurm/cpu.sh", "work/slow.py", "0", "then", "work/slow.py", "60", cwd=project,
-                         MAX_RESTARTS="1", REQUEUE_SECONDS="10")  # fmt: skip
+    job = cluster.submit(
+        "slurm/cpu.sh",
+        "work/slow.py",
+        "0",
+        "then",
+        "work/slow.py",
+        "60",
+        cwd=project,
+        MAX_RESTARTS="1",
+        REQUEUE_SECONDS="10",
+    )
     for run in (1, 2):
         cluster.until(lambda run=run: cluster.log(job).count("at work") == 2 * run, 60, f"run {run} at work", job)
         cluster.run("scancel", "--signal=USR1", "--batch", job)

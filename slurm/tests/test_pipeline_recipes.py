@@ -68,7 +68,7 @@ def written(tmp_path):
         ("name: a\ninputs: {corpus: slurm, exams: slurm, tokenizer: x}\n", "it is no finished corpus"),
         ("name: a\ninputs: {exams: slurm}\n", "the model a needs a flag model"),
     ],
-)  # fmt: skip
+)
 def test_a_recipe_that_cannot_be_meant_is_told_with_its_line(written, text, message):
     code, said = pipeline(written(text), "--dry-run")
     assert code == 2 and message in said, said
@@ -93,11 +93,19 @@ def test_a_reader_that_goes_away_is_not_told_that_nothing_is_submitted():
     words = [sys.executable, "-u", "slurm/pipeline.py", "--recipe", "slurm/recipes/tiny.yaml", "--dry-run"]
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(words, cwd=ROOT, env=os.environ | {"PATH": "/nonexistent"}, stdout=write,
-                          stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env=os.environ | {"PATH": "/nonexistent"},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     os.close(write)
     assert done.returncode == 1 and done.stderr == (
-        "pipeline.sh: nobody reads its output any more; --status tells what is in the queue\n")  # fmt: skip
+        "pipeline.sh: nobody reads its output any more; --status tells what is in the queue\n"
+    )
 
 
 def test_flags_that_would_have_no_effect_are_refused():
@@ -166,8 +174,11 @@ def test_a_model_with_a_base_of_its_own_waits_for_no_pretraining(copy):
 
 
 def test_complete_stages_are_not_submitted_and_what_nobody_reads_any_more_may_be_gone(copy, written):
-    recipe = written(f"name: half\n{INPUTS}".replace("data_collection/sample/web", "data/raw/web")
-                     .replace("mmedbench/sample/exams", "data/raw/exams"))  # fmt: skip
+    recipe = written(
+        f"name: half\n{INPUTS}".replace("data_collection/sample/web", "data/raw/web").replace(
+            "mmedbench/sample/exams", "data/raw/exams"
+        )
+    )
     for record in ("data/half/MMedBench/manifest.json", "data/half/tokens/manifest.json"):
         (copy / record).parent.mkdir(parents=True)
         (copy / record).write_text("{}")
@@ -176,7 +187,11 @@ def test_complete_stages_are_not_submitted_and_what_nobody_reads_any_more_may_be
     assert code == 0 and "complete" in states["tokens"] and "not needed any more" in states["corpus"]
     lines = [line for line in said.splitlines() if line.startswith("$ ")]
     assert [line.split("--job-name=half-")[1].split()[0] for line in lines] == [
-        "pretraining", "finetuning", "evaluation", "leaderboard"]  # fmt: skip
+        "pretraining",
+        "finetuning",
+        "evaluation",
+        "leaderboard",
+    ]
     assert "--dependency" not in lines[0]
 
 
@@ -194,11 +209,24 @@ def test_cost_and_state_come_from_accounting_else_from_the_logs(copy, written):
     work, logs = copy / "results/cost/pipeline", copy / "logs/cost"
     work.mkdir(parents=True)
     logs.mkdir(parents=True)
-    tuned = {"job": "71", "step": "finetuning", "indexes": {"0": "finetuning/a", "1": "finetuning/b"}, "nodes": 1,
-             "gpus": 8, "commands": {"finetuning/a": [], "finetuning/b": []},
-             "log": "logs/cost/finetuning-%A_%a.out"}  # fmt: skip
-    pretrained = {"job": "70", "step": "pretraining", "indexes": {"": "pretraining"}, "nodes": 2, "gpus": 16,
-                  "commands": {"pretraining": []}, "log": "logs/cost/pretraining-%j.out"}  # fmt: skip
+    tuned = {
+        "job": "71",
+        "step": "finetuning",
+        "indexes": {"0": "finetuning/a", "1": "finetuning/b"},
+        "nodes": 1,
+        "gpus": 8,
+        "commands": {"finetuning/a": [], "finetuning/b": []},
+        "log": "logs/cost/finetuning-%A_%a.out",
+    }
+    pretrained = {
+        "job": "70",
+        "step": "pretraining",
+        "indexes": {"": "pretraining"},
+        "nodes": 2,
+        "gpus": 16,
+        "commands": {"pretraining": []},
+        "log": "logs/cost/pretraining-%j.out",
+    }
     (work / "jobs.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in (pretrained, tuned)))
     (logs / "pretraining-70.out").write_text(
         "start 2026-01-01T00:00:00Z  job 70  restart 0\nend 2026-01-01T00:15:00Z  queued again  seconds 900\n"
@@ -217,8 +245,15 @@ def test_cost_and_state_come_from_accounting_else_from_the_logs(copy, written):
     assert "pretraining: loss is no number" in said and "logs/cost/finetuning-71_1.out" in states["finetuning/b"]
     code, said = pipeline(recipe, "--cost", cwd=copy, path=path)
     steps = json.loads((copy / "results/cost/run.json").read_text())["steps"]
-    assert steps["finetuning"] == {"jobs": ["71"], "runs": 3, "wall_seconds": 7200.0, "job_seconds": 9000.0,
-            "gpu_hours": 20.0, "runs_cut_off_and_not_counted": 0, "source": ["sacct"]}  # fmt: skip
+    assert steps["finetuning"] == {
+        "jobs": ["71"],
+        "runs": 3,
+        "wall_seconds": 7200.0,
+        "job_seconds": 9000.0,
+        "gpu_hours": 20.0,
+        "runs_cut_off_and_not_counted": 0,
+        "source": ["sacct"],
+    }
     assert steps["pretraining"]["source"] == ["log"] and steps["pretraining"]["wall_seconds"] == 3600.0
     assert (steps["pretraining"]["gpu_hours"], steps["pretraining"]["runs_cut_off_and_not_counted"]) == (16.0, 1)
 
@@ -237,8 +272,9 @@ def test_what_slurm_has_of_a_run_is_told_where_jobs_were_lost_or_never_began(cop
     work, tools = copy / "results/odd/pipeline", copy / "odd"
     for folder in (work, tools):
         folder.mkdir(parents=True)
-    squeue = "".join(f"echo '{job}|N/A|odd-{step}|PENDING|None|0:00|1:00||{copy}'\n" for job, step in
-                     ((8, "filter"), (9, "tokens")))  # fmt: skip
+    squeue = "".join(
+        f"echo '{job}|N/A|odd-{step}|PENDING|None|0:00|1:00||{copy}'\n" for job, step in ((8, "filter"), (9, "tokens"))
+    )
     for name, text in {"squeue": squeue, "sacct": SACCT_ODD, "scontrol": ""}.items():
         (tools / name).write_text(f"#!/bin/sh\n{text}")
         (tools / name).chmod(0o755)
@@ -247,15 +283,27 @@ def test_what_slurm_has_of_a_run_is_told_where_jobs_were_lost_or_never_began(cop
     assert code == 2 and "job 8 (odd-filter), job 9 (odd-tokens); scancel 8 9, and ask again" in said, said
 
     (tools / "squeue").write_text(SQUEUE)
-    job = {"job": "7", "step": "filter", "indexes": {"": "filter"}, "nodes": 1, "gpus": 0, "log": "logs/odd/7.out",
-           "commands": {"filter": []}}  # fmt: skip
-    for last, message in ((b"", "failed: CANCELLED before it began"), (b"[7]\n", "jobs.jsonl:2: no line of a job"),
-                          (b"\xff", "jobs.jsonl:2: no line of a job")):  # fmt: skip
+    job = {
+        "job": "7",
+        "step": "filter",
+        "indexes": {"": "filter"},
+        "nodes": 1,
+        "gpus": 0,
+        "log": "logs/odd/7.out",
+        "commands": {"filter": []},
+    }
+    for last, message in (
+        (b"", "failed: CANCELLED before it began"),
+        (b"[7]\n", "jobs.jsonl:2: no line of a job"),
+        (b"\xff", "jobs.jsonl:2: no line of a job"),
+    ):
         (work / "jobs.jsonl").write_bytes(json.dumps(job).encode() + b"\n" + last)
         assert message in pipeline(recipe, "--status", cwd=copy, path=path)[1]
 
-    twice = [job | {"job": number, "step": step, "indexes": {"0": step, "1": step}, "commands": {step: []}}
-             for number, step in (("6", "signatures"), ("5", "duplicates"))]  # fmt: skip
+    twice = [
+        job | {"job": number, "step": step, "indexes": {"0": step, "1": step}, "commands": {step: []}}
+        for number, step in (("6", "signatures"), ("5", "duplicates"))
+    ]
     (work / "jobs.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in twice))
     said = pipeline(recipe, "--status", cwd=copy, path=path)[1]
     states = {line.split()[0]: line for line in said.split("\n\n")[0].splitlines()}

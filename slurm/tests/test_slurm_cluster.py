@@ -17,4 +17,8 @@ def test_an_array_and_its_exit_codes_are_seen(cluster, tmp_path):
     job = cluster.submit("--array=0-3", "-o", "%A_%a.out", "--wrap", script, cwd=tmp_path)
     cluster.wait(job)
     assert sorted((j["ArrayTaskId"], j["ExitCode"]) for j in cluster.jobs(job)) == [
-        ("0", "0:0"), ("1", "0:0"), ("2", "7:0"), ("3", "0:0")]  # fmt: skip
+        ("0", "0:0"),
+        ("1", "0:0"),
+        ("2", "7:0"),
+        ("3", "0:0"),
+    ]

@@ -39,8 +39,15 @@ def copy(tmp_path_factory) -> Path:
 
 
 def demo(copy: Path, *arguments: str, code: int = 0, seconds: int = 1500) -> str:
-    done = subprocess.run(["bash", "demo.sh", *arguments], cwd=copy, capture_output=True, text=True, check=False,
-                          timeout=seconds, stdin=subprocess.DEVNULL)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "demo.sh", *arguments],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == code, (done.stdout + done.stderr)[-4000:]
     return done.stdout + done.stderr
 
@@ -98,12 +105,21 @@ def kill_everything(process: subprocess.Popen, marker: str) -> None:
 def test_demo_killed_at_several_stages_finishes_reuses_and_leaves_the_tree_clean(copy):
     results = copy / "results/demo"
     # Each file appears while its stage is at work; the run is killed there, and started again.
-    moments = ["data/demo/books/parts", "data/demo/tokens/making.json",
-               "checkpoints/demo/pretrained/training/checkpoints/step-*/complete.json",
-               "checkpoints/demo/finetuned/training/checkpoint-*/complete.json"]  # fmt: skip
+    moments = [
+        "data/demo/books/parts",
+        "data/demo/tokens/making.json",
+        "checkpoints/demo/pretrained/training/checkpoints/step-*/complete.json",
+        "checkpoints/demo/finetuned/training/checkpoint-*/complete.json",
+    ]
     for moment in moments:
-        process = subprocess.Popen(["bash", "demo.sh"], cwd=copy, start_new_session=True, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            ["bash", "demo.sh"],
+            cwd=copy,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         deadline = time.monotonic() + 600
         while not list(copy.glob(moment)):
             assert process.poll() is None and time.monotonic() < deadline, moment
@@ -142,8 +158,16 @@ def test_every_command_of_the_readmes_runs(copy):
             if ELSEWHERE.search(command) or command in seen:
                 continue
             seen.add(command)
-            done = subprocess.run(["bash", "-c", command], cwd=copy, env=environment, capture_output=True, text=True,
-                                  check=False, timeout=900, stdin=subprocess.DEVNULL)  # fmt: skip
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=copy,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=900,
+                stdin=subprocess.DEVNULL,
+            )
             # 3: the sample holds a broken PDF, which ocr.py lists.
             fine = (0, 3) if "ocr.py" in command else (0,)
             assert done.returncode in fine, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
