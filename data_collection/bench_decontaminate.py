@@ -30,12 +30,12 @@ from math import exp, lgamma, log, log1p
 from pathlib import Path
 
 from bench_filter import ONE_THREAD, first_half, second_half
-from benchmark_questions import question_id
-from corpus_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
-from found_questions import Finder
-from keyword_match import LANGUAGES
-from planted_questions import KINDS, planted
-from question_index import build_index, read_benchmarks
+from benchmark_helpers.planted_questions import KINDS, planted
+from decontamination.found_questions import Finder
+from decontamination.question_index import build_index, read_benchmarks
+from filtering.keyword_match import LANGUAGES
+from mmedbench_questions import question_id
+from run_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
 
 COMMAND = Path(__file__).with_name("decontaminate.py")
 SAMPLE = Path(__file__).with_name("sample") / "benchmark"

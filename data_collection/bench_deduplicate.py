@@ -29,11 +29,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from corpus_record import InputError, parse_arguments, provenance, run_command, write_json
-from duplicate_measurements import comparing_memory, datasketch_run
-from exact_duplicates import document_id
-from keyword_match import LANGUAGES
-from planted_duplicates import mixed_document, near_copy, true_similarity, write_finished_folder
+from benchmark_helpers.duplicate_measurements import comparing_memory, datasketch_run
+from benchmark_helpers.planted_duplicates import mixed_document, near_copy, true_similarity, write_finished_folder
+from filtering.keyword_match import LANGUAGES
+from readers.text_identity import document_id
+from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 DEDUPLICATE = Path(__file__).with_name("deduplicate.py")
 LEVELS = (0.82, 0.86, 0.9, 0.95, 0.3, 0.35, 0.4, 0.45)  # wanted; a copy comes out near its level, on either side

@@ -32,10 +32,10 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-from clean_text import CLEANING_STEPS
-from corpus_record import InputError, parse_arguments, provenance, run_command, write_json
-from filter_document import load_thresholds
-from keyword_match import LANGUAGES, is_long, load_keywords
+from cleaning.clean_text import CLEANING_STEPS
+from filtering.filter_document import load_thresholds
+from filtering.keyword_match import LANGUAGES, is_long, load_keywords
+from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 FILTER = Path(__file__).with_name("filter.py")
 SIDES = ("published", "bounded", "default")

@@ -2,7 +2,7 @@
 
 Reads a folder of labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Draws pages
 of the medical ones into PDFs of pictures as a scanner makes them (11 points, --scan-dpi, light noise, 0.3 degrees
-askew, two or three fonts a language; `drawn_pages.py`), in a temporary folder, and measures what --measure names:
+askew, two or three fonts a language; `synthetic_scans.py`), in a temporary folder, and measures what --measure names:
 
     errors   ocr.py on all of them with --language auto, then on each language's with --language <iso>: edits between
              pages.jsonl's text and the text drawn, both after NFKC and with white space folded, over the drawn one's
@@ -30,11 +30,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus_record import InputError, parse_arguments, provenance, run_command, write_json
-from drawn_pages import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
-from ocr_document import read_page
-from pdf_text import open_pdf
-from tesseract_engine import TRAINED_DATA
+from benchmark_helpers.synthetic_scans import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
+from pdf.ocr_document import read_page
+from pdf.tesseract_engine import TRAINED_DATA
+from pdf.text_layer import open_pdf
+from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 HERE = Path(__file__).parent
 MEASURES = ("errors", "speed", "layer", "scan")
@@ -245,7 +245,7 @@ def timed(command: list, environment: dict[str, str]) -> Run:
 def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
     """{side: {"wall_s": of each round, "cpu_s": ...}}; prints the medians, their spread and the ratios."""
     runs: dict[str, list[Run]] = {SIDES[side]: [] for side in SIDES if side == "ocr.py" or side in args.against}
-    scans, baseline = folder / "scans", [sys.executable, HERE / "ocr_baseline.py", folder / "scans"]
+    scans, baseline = folder / "scans", [sys.executable, HERE / "bench_ocr_baseline.py", folder / "scans"]
     for i in range(args.rounds):
         ocr = [sys.executable, HERE / "ocr.py", scans, "--out", folder / f"out_speed_{i}", "--workers", args.workers]
         commands = {

@@ -24,11 +24,21 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from corpus_format import FORMAT_VERSION
-from corpus_inputs import MAKERS, open_input, units_of
-from corpus_lists import Lists
-from corpus_picture import draw_corpus
-from corpus_record import (
+from corpus.corpus_lists import Lists
+from corpus.corpus_picture import draw_corpus
+from corpus.corpus_shards import ShardWriter
+from corpus.corpus_sorting import SegmentFile, Sorting, count_buckets, cut_documents, read_bucket
+from corpus.corpus_tokens import TokenCounter
+from corpus.corpus_units_run import is_done, sort_units, unit_file
+from corpus.corpus_upload import upload_corpus, upload_token
+from corpus.dataset_card import dataset_card
+from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
+from executor.units import parse_shard
+from filtering.keyword_match import LANGUAGES
+from readers.corpus_format import FORMAT_VERSION
+from readers.corpus_inputs import MAKERS, open_input, units_of
+from readers.text_identity import keep_first_of_each
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -39,16 +49,6 @@ from corpus_record import (
     write_json,
     write_text,
 )
-from corpus_shards import ShardWriter
-from corpus_sorting import SegmentFile, Sorting, count_buckets, cut_documents, read_bucket
-from corpus_tokens import TokenCounter
-from corpus_units_run import is_done, sort_units, unit_file
-from corpus_upload import upload_corpus, upload_token
-from dataset_card import dataset_card
-from exact_duplicates import keep_first_of_each
-from filter_plan import parse_shard
-from keyword_match import LANGUAGES
-from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
 
 STAGE = "data_collection/build_corpus.py"
 

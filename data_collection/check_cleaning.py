@@ -14,11 +14,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from clean_text import clean
-from corpus_record import InputError, parse_arguments, run_command, write_json
-from document_files import column_names, document_stem, list_document_files, read_batches
-from keyword_match import LANGUAGES
-from language import detect_language
+from cleaning.clean_text import clean
+from filtering.keyword_match import LANGUAGES
+from filtering.language import detect_language
+from readers.document_files import column_names, document_stem, list_document_files, read_batches
+from run_record import InputError, parse_arguments, run_command, write_json
 
 OTHERS = Path(__file__).parent / "sample/languages/other_languages.jsonl"
 DETECTORS = ("py3langid", "langdetect")

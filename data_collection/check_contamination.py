@@ -10,9 +10,9 @@ import json
 import math
 from pathlib import Path
 
-from contamination_report import FOUND_BY, MODES
-from corpus_record import InputError, parse_arguments, read_json, run_command, sha256_of_file
-from keyword_match import LANGUAGES
+from decontamination.contamination_report import FOUND_BY, MODES
+from filtering.keyword_match import LANGUAGES
+from run_record import InputError, parse_arguments, read_json, run_command, sha256_of_file
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,10 +12,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from corpus_format import COLUMNS, FORMAT_VERSION, SHARD_NAME, arrow_schema, problems_of
-from corpus_record import InputError, parse_arguments, read_json, run_command, sha256_of_file
-from document_files import read_batches
-from keyword_match import LANGUAGES
+from filtering.keyword_match import LANGUAGES
+from readers.corpus_format import COLUMNS, FORMAT_VERSION, SHARD_NAME, arrow_schema, problems_of
+from readers.document_files import read_batches
+from run_record import InputError, parse_arguments, read_json, run_command, sha256_of_file
 
 SHOWN = 20
 STAGE = "data_collection/build_corpus.py"

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus_record import InputError, parse_arguments, read_json, run_command, write_json
-from document_files import column_names, list_document_files, read_batches
-from filter_document import PASSED, RULE_REASONS, THRESHOLDS_FILE, DocumentFilter
-from filter_shard import declared_language
-from keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES
+from filtering.filter_document import PASSED, RULE_REASONS, THRESHOLDS_FILE, DocumentFilter
+from filtering.filter_unit import declared_language
+from filtering.keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES
+from readers.document_files import column_names, list_document_files, read_batches
+from run_record import InputError, parse_arguments, read_json, run_command, write_json
 
 Z_95 = 1.959964  # the normal distribution's 97.5 % point
 TUNING_SOURCES = Path(__file__).parent / "tuning_sources.json"

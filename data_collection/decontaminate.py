@@ -23,13 +23,13 @@ import contextlib
 import os
 from pathlib import Path
 
-from contamination_report import MODES, finish, report
-from contamination_units import BENCHMARK_STAGE, benchmark_units, read_duplicates, search_units
-from corpus_inputs import Unit, open_input, units_of
-from corpus_record import InputError, finished_record, parse_arguments, read_json, run_command, sha256_of_file
-from filter_plan import parse_shard
-from question_index import Benchmarks, build_index, read_benchmarks
-from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
+from decontamination.contamination_report import MODES, finish, report
+from decontamination.contamination_units import BENCHMARK_STAGE, benchmark_units, read_duplicates, search_units
+from decontamination.question_index import Benchmarks, build_index, read_benchmarks
+from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
+from executor.units import parse_shard
+from readers.corpus_inputs import Unit, open_input, units_of
+from run_record import InputError, finished_record, parse_arguments, read_json, run_command, sha256_of_file
 
 
 def build_parser() -> argparse.ArgumentParser:

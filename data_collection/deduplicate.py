@@ -24,8 +24,14 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from corpus_inputs import Unit, open_input, units_of
-from corpus_record import (
+from dedup.document_catalogue import Catalogue, make_catalogue
+from dedup.duplicate_clusters import join_bands, pairs_file, removed_documents, write_duplicates
+from dedup.minhash_signatures import bands_for, method, sign_unit
+from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
+from executor.units import parse_shard
+from executor.workers import do_units
+from readers.corpus_inputs import Unit, open_input, units_of
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -36,12 +42,6 @@ from corpus_record import (
     sha256_of_file,
     write_json,
 )
-from document_catalogue import Catalogue, make_catalogue
-from duplicate_clusters import join_bands, pairs_file, removed_documents, write_duplicates
-from filter_plan import parse_shard
-from minhash_signatures import bands_for, method, sign_unit
-from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
-from unit_processes import do_units
 
 STAGE = "data_collection/deduplicate.py"
 FORMAT_VERSION = 1

@@ -19,14 +19,14 @@ import argparse
 import codecs
 from pathlib import Path
 
-from collection_run import Work, add_common_flags, common_arguments, run_collection
-from corpus_format import SOURCES
-from corpus_record import InputError, parse_arguments, run_command
-from document_files import fingerprint
-from existing_documents import SPLITS, read_unit
-from existing_files import describe, find_sources, plan_units
-from keyword_match import LANGUAGES
-from unfinished_run import refuse_nesting
+from executor.run_folder import refuse_nesting
+from filtering.keyword_match import LANGUAGES
+from readers.corpus_format import SOURCES
+from readers.document_files import fingerprint
+from run_record import InputError, parse_arguments, run_command
+from web.collection_run import Work, add_common_flags, common_arguments, run_collection
+from web.existing_documents import SPLITS, read_unit
+from web.existing_files import describe, find_sources, plan_units
 
 STAGE = "data_collection/existing_corpora.py"
 # The released MMedC's dataset card has its loader pass over this one.

@@ -27,9 +27,20 @@ import shutil
 import signal
 from pathlib import Path
 
-from boilerplate_lines import BOILERPLATE_FOLDER
-from clean_text import CLEANING_STEPS
-from corpus_record import (
+from cleaning.boilerplate_lines import BOILERPLATE_FOLDER
+from cleaning.clean_text import CLEANING_STEPS
+from executor.filter_run import keep_pandas_out, run_units
+from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
+from executor.units import parse_shard, plan_units
+from filtering.filter_document import THRESHOLDS_FILE, load_thresholds
+from filtering.filter_summary import add_cleaning, add_counts, count_repeated_ids, report
+from filtering.filter_unit import Unit, declared_language
+from filtering.keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES, load_keywords
+from filtering.language import DETECTORS
+from filtering.scored_input import FORMAT_VERSION, STAGE, scored_files
+from readers.document_files import InputFile, fingerprint, input_files
+from readers.hub_documents import HubUnreachable, find_hub_files
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -41,17 +52,6 @@ from corpus_record import (
     write_json,
     write_text,
 )
-from document_files import InputFile, fingerprint, input_files
-from filter_document import THRESHOLDS_FILE, load_thresholds
-from filter_plan import parse_shard, plan_units
-from filter_run import keep_pandas_out, run_units
-from filter_shard import Unit, declared_language
-from filter_summary import add_cleaning, add_counts, count_repeated_ids, report
-from hub_documents import HubUnreachable, find_hub_files
-from keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES, load_keywords
-from language import DETECTORS
-from scored_input import FORMAT_VERSION, STAGE, scored_files
-from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
 
 SOURCES = ("web", "website", "existing", "textbook")
 

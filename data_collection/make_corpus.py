@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from chain_report import read_manifests, report_of
-from corpus_record import InputError, parse_arguments, provenance, read_json, run_command, write_json, write_text
-from unfinished_run import end_with_parent, refuse_nesting
+from corpus.chain_report import read_manifests, report_of
+from executor.run_folder import end_with_parent, refuse_nesting
+from run_record import InputError, parse_arguments, provenance, read_json, run_command, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 SOURCES = {"web": "filter.py", "books": "ocr.py", "websites": "websites.py", "existing": "existing_corpora.py"}

@@ -20,7 +20,22 @@ import os
 import signal
 from pathlib import Path
 
-from corpus_record import (
+from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
+from executor.units import parse_shard
+from pdf.ocr_output import FILES, assemble
+from pdf.ocr_processes import Book, read_all
+from pdf.page_ocr import (
+    CHINESE_ENGINES,
+    ENGINES,
+    RESOLUTION,
+    engine_name,
+    installed_models,
+    require_chinese_engine,
+    require_tesseract,
+)
+from pdf.pdf_inputs import AUTO, Passwords, choose_languages, describe_pdfs, find_pdfs
+from pdf.pdf_journal import Journal, read_journal
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -30,21 +45,6 @@ from corpus_record import (
     run_command,
     write_json,
 )
-from filter_plan import parse_shard
-from ocr_output import FILES, assemble
-from ocr_processes import Book, read_all
-from page_ocr import (
-    CHINESE_ENGINES,
-    ENGINES,
-    RESOLUTION,
-    engine_name,
-    installed_models,
-    require_chinese_engine,
-    require_tesseract,
-)
-from pdf_inputs import AUTO, Passwords, choose_languages, describe_pdfs, find_pdfs
-from pdf_journal import Journal, read_journal
-from unfinished_run import close_run, one_at_a_time, only_run, open_run, refuse_nesting
 
 STAGE = "data_collection/ocr.py"
 FORMAT_VERSION = 2

@@ -21,14 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from collected_documents import Broken, Found, LeftOut
-from collection_run import Work, add_common_flags, common_arguments, run_collection
-from corpus_record import InputError, parse_arguments, run_command
-from document_files import InputFile, files_below, fingerprint
-from folder_labels import language_of
-from unfinished_run import refuse_nesting
-from web_archives import SUFFIXES, Damage, parts_of, read_records
-from web_pages import read_page
+from executor.run_folder import refuse_nesting
+from readers.document_files import InputFile, files_below, fingerprint
+from run_record import InputError, parse_arguments, run_command
+from web.collected_documents import Broken, Found, LeftOut
+from web.collection_run import Work, add_common_flags, common_arguments, run_collection
+from web.folder_labels import language_of
+from web.web_archives import SUFFIXES, Damage, parts_of, read_records
+from web.web_pages import read_page
 
 STAGE = "data_collection/websites.py"
 # By their names no pages; every other file is looked into.

@@ -21,13 +21,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from batching import MicroBatchCollator, MicroBatches, PadOnTheRight
-from example_mixture import make_mixture, question_pools
-from example_text import ExampleText
-from examples import ExampleCounts, build_examples, drop_duplicates
-from finetune_record import InputError, parse_arguments, run_command
-from prompt_file import FORMS, Prompt
-from train_questions import LANGUAGE_FILES, RecordError, read_split
+from mmedbench_questions import LANGUAGE_FILES, RecordError, read_split
+from prompt_folder import FORMS, Prompt
+from run_record import InputError, parse_arguments, run_command
+from sft_data.batching import MicroBatchCollator, MicroBatches, PadOnTheRight
+from sft_data.example_mixture import make_mixture, question_pools
+from sft_data.example_text import ExampleText
+from sft_data.examples import ExampleCounts, build_examples, drop_duplicates
 
 SIDES = ("ours", "default")
 

@@ -15,8 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from base_model import quiet_libraries, relative_base, settle_generation
-from finetune_record import (
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -26,8 +25,9 @@ from finetune_record import (
     sha256_of_file,
     write_json,
 )
-from tuned_card import card_of_merged, write_card
-from tuned_card_parts import add_card_flags
+from sft_training.base_model import quiet_libraries, relative_base, settle_generation
+from sft_training.tuned_card import card_of_merged, write_card
+from sft_training.tuned_card_parts import add_card_flags
 
 
 def build_parser() -> argparse.ArgumentParser:

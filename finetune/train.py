@@ -18,14 +18,30 @@ import math
 import os
 import sys
 
-import stop_signal
+from sft_training import stop_signal
 
 if __name__ == "__main__":
     stop_signal.listen()  # before the slow imports
 
-from adapter import adapted_layers, add_adapter
-from answer_validation import hold_out, validation_examples, validation_summary
-from base_model import (
+from merge import merge_adapter
+from mmedbench_questions import RecordError, read_split
+from prompt_folder import Prompt, PromptError
+from run_record import (
+    InputError,
+    finished_record,
+    parse_arguments,
+    provenance,
+    run_command,
+    write_json,
+)
+from sft_data.batching import MicroBatches
+from sft_data.example_mixture import Mixture
+from sft_data.example_text import ExampleText
+from sft_data.examples import ExampleCounts, drop_duplicates, drop_test_questions, limit_per_language, show_example
+from sft_data.training_data import read_mixture
+from sft_training.adapter import adapted_layers, add_adapter
+from sft_training.answer_validation import hold_out, validation_examples, validation_summary
+from sft_training.base_model import (
     check_known_tokens,
     count_parameters,
     load_base,
@@ -34,26 +50,10 @@ from base_model import (
     model_fingerprint,
     relative_base,
 )
-from batching import MicroBatches
-from example_mixture import Mixture
-from example_text import ExampleText
-from examples import ExampleCounts, drop_duplicates, drop_test_questions, limit_per_language, show_example
-from finetune_arguments import FREE_ARGUMENTS, build_parser
-from finetune_record import (
-    InputError,
-    finished_record,
-    parse_arguments,
-    provenance,
-    run_command,
-    write_json,
-)
-from merge import merge_adapter
-from prompt_file import Prompt, PromptError
-from run_folder import begin_run, finish_model, finished_files
-from supervised_training import leave_together, memory_advice, train, trainer_settings
-from train_questions import RecordError, read_split
-from training_data import read_mixture
-from tuned_card import card_facts, write_card
+from sft_training.finetune_arguments import FREE_ARGUMENTS, build_parser
+from sft_training.run_folder import begin_run, finish_model, finished_files
+from sft_training.supervised_training import leave_together, memory_advice, train, trainer_settings
+from sft_training.tuned_card import card_facts, write_card
 
 
 def read_questions_to_train_on(args: argparse.Namespace, counts: ExampleCounts) -> list[dict]:

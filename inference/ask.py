@@ -13,10 +13,10 @@ Without, the text is given to the model as it is (or as a user's turn, for a pro
 import argparse
 from pathlib import Path
 
-from answers import read_answer
-from exam_questions import LANGUAGE_FILES
-from inference_record import InputError, parse_arguments, run_command
-from prompt_reader import FORMS, Prompt, PromptError, encode_prompt, end_token, shorten_prompt
+from metrics.answers import read_answer
+from mmedbench_questions import LANGUAGE_FILES
+from prompt_folder import FORMS, Prompt, PromptError, encode_prompt, end_token, shorten_prompt
+from run_record import InputError, parse_arguments, run_command
 
 NOTICE = "This is a research model. Its answers may be wrong and are no medical advice: ask a clinician."
 
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run:
         print(text)
         return 0
-    from decode import generate, load_model
+    from local_model.local_model import generate, load_model
 
     loaded = load_model(args.model, args.trust_remote_code)
     room = loaded.longest - args.max_new_tokens

@@ -29,9 +29,9 @@ from pathlib import Path
 
 import eval as evaluation
 import export_harness
-from asking import MemoryLimit, make_prompts, place_of, plan_batches
-from inference_record import InputError, parse_arguments, provenance, run_command, write_json
-from prompt_reader import FORMS, end_token
+from evaluation.generate_answers import MemoryLimit, make_prompts, place_of, plan_batches
+from prompt_folder import FORMS, end_token
+from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 # Runs under --harness-python: answers a round for every line on its input, with a line of JSON on its output.
 HARNESS_SCRIPT = """
@@ -173,7 +173,7 @@ def start_harness(args: argparse.Namespace, model: str, folder: Path) -> Harness
     """Export the task, start the process; the model is given as loaded by eval.py (an adapter over its base)."""
     import torch
 
-    from decode import find_base
+    from local_model.local_model import find_base
 
     flags = ["--model", model, "--data", str(args.data), "--out", str(folder), "--form", args.form]
     flags += ["--limit", str(args.limit), "--max-new-tokens", str(args.max_new_tokens)]
@@ -251,7 +251,7 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: expected 1 or more")
     import torch
 
-    from decode import load_model
+    from local_model.local_model import load_model
 
     if args.threads:
         torch.set_num_threads(args.threads)

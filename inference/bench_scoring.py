@@ -18,9 +18,9 @@ import statistics
 import time
 from pathlib import Path
 
-from exam_questions import RecordError, read_split
-from inference_record import InputError, parse_arguments, provenance, run_command, write_json
+from mmedbench_questions import RecordError, read_split
 from rationale import read_pairs, score_pair
+from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 # Questions of the released test set (Qiu et al., Nature Communications 15:8384, 2024, and its public files).
 TEST_QUESTIONS = {"en": 1273, "zh": 3426, "ja": 199, "fr": 622, "ru": 256, "es": 2742}

@@ -1,9 +1,7 @@
 """What every model card says the same way: the header, the cautions, the licences, the place of the scores.
 
 A card is the README.md of a model folder, as the hub reads it (https://huggingface.co/docs/hub/model-cards): a YAML
-header, then Markdown. It holds names, never paths. Stages share nothing but files on disk, so this one stands in three
-of them (`pretrain/lm_card_parts.py`, `finetune/tuned_card_parts.py`, `inference/card_parts.py`); a test keeps the three
-identical.
+header, then Markdown. It holds names, never paths.
 """
 
 import html
@@ -111,8 +109,8 @@ def licences_section(licence: str | None, base: str | None, base_licence: str | 
             f"{WEIGHTS_LINE}{weights}.",
             start,
             "- **Code** that made them: Apache-2.0. That says nothing about weights or data.",
-            "- **Data**: each source has its own licence and some forbid commercial use; see the cards of the corpus and",
-            "  of the benchmark.",
+            "- **Data**: each source has its own licence and some forbid commercial use; see the cards of the corpus",
+            "  and of the benchmark.",
         ]
     )
 

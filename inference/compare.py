@@ -16,8 +16,8 @@ import json
 import math
 from pathlib import Path
 
-from inference_record import InputError, parse_arguments, provenance, read_json, run_command, sha256_of_file, write_json
-from result_folder import check_predictions
+from evaluation.result_folder import check_predictions
+from run_record import InputError, parse_arguments, provenance, read_json, run_command, sha256_of_file, write_json
 
 Z_SEES = 1.959964 + 0.841621  # two-sided 0.05 and power 0.80
 

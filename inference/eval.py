@@ -15,17 +15,27 @@ import argparse
 import sys
 from pathlib import Path
 
-from accuracy import group_averages
-from api_arguments import MAX_NEW_TOKENS, endpoint_facts
-from api_asking import ask_endpoint, print_plan
-from api_report import describe_endpoint, print_failures, write_failures
-from asking import ask, find_examples
-from clean_subset import clean_scores
-from decode import load_model
-from eval_arguments import build_parser, check_arguments
-from eval_inputs import Inputs, find_prompt, read_inputs, read_test, released_split
-from few_shot import render_with_examples
-from inference_record import (
+from endpoint.api_arguments import MAX_NEW_TOKENS, endpoint_facts
+from endpoint.api_asking import ask_endpoint, print_plan
+from endpoint.api_report import describe_endpoint, print_failures, write_failures
+from evaluation.eval_arguments import build_parser, check_arguments
+from evaluation.eval_inputs import Inputs, find_prompt, read_inputs, read_test, released_split
+from evaluation.few_shot import render_with_examples
+from evaluation.generate_answers import ask, find_examples
+from evaluation.result_folder import (
+    lock_run,
+    lock_scoring,
+    print_result,
+    read_predictions,
+    why_score_again,
+    write_predictions,
+)
+from evaluation.scoring import METRIC_VERSION, question_of, rationale_scores, read_answers, score
+from local_model.local_model import load_model
+from metrics.accuracy import group_averages
+from metrics.clean_subset import clean_scores
+from prompt_folder import PromptError
+from run_record import (
     InputError,
     finished_record,
     parse_arguments,
@@ -34,9 +44,6 @@ from inference_record import (
     run_command,
     write_json,
 )
-from prompt_reader import PromptError
-from result_folder import lock_run, lock_scoring, print_result, read_predictions, why_score_again, write_predictions
-from scoring import METRIC_VERSION, question_of, rationale_scores, read_answers, score
 
 
 def main(argv: list[str] | None = None) -> int:

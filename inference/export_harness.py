@@ -18,13 +18,16 @@ import json
 import shutil
 from pathlib import Path
 
-from asking import find_examples
 from eval import build_parser as build_eval_parser
 from eval import find_prompt, read_test
-from eval_inputs import describe_examples
-from few_shot import render_with_examples
-from harness_files import dataset_card, lm_eval_files, read_me
-from inference_record import (
+from evaluation.eval_inputs import describe_examples
+from evaluation.few_shot import render_with_examples
+from evaluation.generate_answers import find_examples
+from evaluation.scoring import PARSERS
+from harness_export.harness_files import dataset_card, lm_eval_files, read_me
+from local_model.model_identity import settings_of
+from prompt_folder import FORMS, Prompt, PromptError, encode_completion, encode_prompt, end_token, render_chat
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -34,9 +37,6 @@ from inference_record import (
     write_json,
     write_text,
 )
-from model_identity import settings_of
-from prompt_reader import FORMS, Prompt, PromptError, encode_completion, encode_prompt, end_token, render_chat
-from scoring import PARSERS
 
 TASK_VERSION = 1  # of what a score means in the tasks; a change makes scores incomparable
 # What the record holds elsewhere (as inputs) or what changes no file.
@@ -79,7 +79,7 @@ def load_tokenizer(name: str, trust_remote_code: bool):
     """(tokenizer, positions of the model in tokens, base model of an adapter or None). Errors: InputError."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from decode import find_base
+    from local_model.local_model import find_base
 
     base = find_base(Path(name)) if (Path(name) / "adapter_config.json").exists() else None
     try:

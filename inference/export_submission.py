@@ -15,11 +15,11 @@ import csv
 import io
 from pathlib import Path
 
-from exam_questions import LANGUAGE_FILES
-from finished_run import FinishedRun, read_finished_run
-from inference_record import InputError, parse_arguments, read_json, run_command, write_text
+from evaluation.finished_run import FinishedRun, read_finished_run
+from evaluation.scoring import rationales_that_count, written_rationale
+from mmedbench_questions import LANGUAGE_FILES
 from rationale import METRICS
-from scoring import rationales_that_count, written_rationale
+from run_record import InputError, parse_arguments, read_json, run_command, write_text
 
 NAMES = {code: Path(name).stem for code, name in LANGUAGE_FILES.items()}
 FILES = (

@@ -24,8 +24,8 @@ from card_parts import (
     licence_fields,
     shown,
 )
-from inference_record import InputError, read_json, run_command, write_text
-from model_identity import known_by
+from local_model.model_identity import known_by
+from run_record import InputError, read_json, run_command, write_text
 
 # From this share of one letter on, and from this many answers, the table warns; both are judgements.
 COLLAPSED, ENOUGH = 0.9, 10

@@ -20,9 +20,9 @@ import json
 from functools import cache
 from pathlib import Path
 
-from exam_questions import LANGUAGE_FILES
-from inference_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
-from rationale_bertscore import BERT_METRICS, PAPERS_LAYER, bert_scores, describe_encoder
+from metrics.rationale_bertscore import BERT_METRICS, PAPERS_LAYER, bert_scores, describe_encoder
+from mmedbench_questions import LANGUAGE_FILES
+from run_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
 MODES = ("default", "paper")

@@ -15,8 +15,8 @@ import json
 import sys
 from pathlib import Path
 
-from benchmark_files import RecordError, read_questions
-from benchmark_record import (
+from mmedbench_questions import RecordError, read_questions
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -27,10 +27,10 @@ from benchmark_record import (
     write_json,
     write_text,
 )
-from benchmark_report import published_counts
-from find_sources import SPLITS
-from question_counts import Length, count_rows, length_units, read_topics, statistics_markdown, topic_rows
-from statistics_picture import draw
+from sources.benchmark_report import published_counts
+from sources.find_sources import SPLITS
+from sources.question_counts import Length, count_rows, length_units, read_topics, statistics_markdown, topic_rows
+from sources.statistics_picture import draw
 
 FORMAT_VERSION = 1
 

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark_files import LANGUAGE_FILES, LETTERS, RecordError, check_record, question_id
-from benchmark_record import InputError, parse_arguments, run_command
-from exam_rules import broken_text
-from find_sources import SPLITS
-from raw_files import parse_json
+from mmedbench_questions import LANGUAGE_FILES, LETTERS, RecordError, check_record, question_id
+from run_record import InputError, parse_arguments, run_command
+from sources.exam_rules import broken_text
+from sources.find_sources import SPLITS
+from sources.raw_files import parse_json
 
 Problem = tuple[str, str]  # (field, message)
 

@@ -13,10 +13,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from benchmark_files import LANGUAGE_FILES, LETTERS
-from benchmark_record import InputError, parse_arguments, read_json, run_command
-from raw_files import csv_rows
-from submitted_results import check_result
+from leaderboard_pages.submitted_results import check_result
+from mmedbench_questions import LANGUAGE_FILES, LETTERS
+from run_record import InputError, parse_arguments, read_json, run_command
+from sources.raw_files import csv_rows
 
 LANGUAGES = {name.removesuffix(".jsonl"): code for code, name in LANGUAGE_FILES.items()}
 COLUMNS = ["Language", "ModelInput", "ModelOutput", "GT_Answer"]

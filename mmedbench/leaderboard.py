@@ -16,14 +16,12 @@ import json
 import os
 from pathlib import Path
 
-import leaderboard_html
-import leaderboard_pictures
-import leaderboard_tables
-from benchmark_record import InputError, read_json, run_command, sha256_of_file, write_json, write_text
-from leaderboard_rows import accuracy_rows
-from result_predictions import ENDINGS, differences, find_predictions, packed, read_predictions
-from submitted_results import check_result, file_name, read_results, result_key
-from trained_on import describe_training
+from leaderboard_pages import leaderboard_html, leaderboard_pictures, leaderboard_tables
+from leaderboard_pages.leaderboard_rows import accuracy_rows
+from leaderboard_pages.result_predictions import ENDINGS, differences, find_predictions, packed, read_predictions
+from leaderboard_pages.submitted_results import check_result, file_name, read_results, result_key
+from leaderboard_pages.trained_on import describe_training
+from run_record import InputError, read_json, run_command, sha256_of_file, write_json, write_text
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

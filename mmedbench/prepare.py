@@ -21,14 +21,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import benchmark_card
-import benchmark_report
-import english_benchmarks
-import generic_source
-import question_splits
-import source_exams
-from benchmark_files import LANGUAGE_FILES, content_key, question_id
-from benchmark_record import (
+from mmedbench_questions import LANGUAGE_FILES, content_key, question_id
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -40,10 +34,11 @@ from benchmark_record import (
     write_json,
     write_text,
 )
-from exam_rules import DAMAGED, REASONS, Entry, broken_text
-from find_sources import BENCHMARK_FAMILIES, PUBMEDQA_TEST_IDS, SPLITS, SourceFile, find_sources
-from opened_sources import Opened, opened_sources
-from raw_files import field, json_lines
+from sources import benchmark_card, benchmark_report, english_benchmarks, generic_source, question_splits, source_exams
+from sources.exam_rules import DAMAGED, REASONS, Entry, broken_text
+from sources.find_sources import BENCHMARK_FAMILIES, PUBMEDQA_TEST_IDS, SPLITS, SourceFile, find_sources
+from sources.opened_sources import Opened, opened_sources
+from sources.raw_files import field, json_lines
 
 FORMAT_VERSION = 1
 READERS = {

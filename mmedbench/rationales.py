@@ -27,8 +27,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmark_files import LANGUAGE_FILES
-from benchmark_record import (
+from mmedbench_questions import LANGUAGE_FILES
+from rationale_writing.rationale_jobs import FAILURES, choose, failure, plan_jobs, print_estimate, read_questions
+from rationale_writing.rationale_ledger import Answer, Budget, Ledger
+from rationale_writing.rationale_prompt import PROMPT, RationalePrompt
+from rationale_writing.rationale_requests import Endpoint, Gate, Job, Patience, Stopped, explain
+from run_record import (
     InputError,
     describe_files,
     parse_arguments,
@@ -39,11 +43,7 @@ from benchmark_record import (
     write_json,
     write_text,
 )
-from find_sources import SPLITS
-from rationale_jobs import FAILURES, choose, failure, plan_jobs, print_estimate, read_questions
-from rationale_ledger import Answer, Budget, Ledger
-from rationale_prompt import PROMPT, RationalePrompt
-from rationale_requests import Endpoint, Gate, Job, Patience, Stopped, explain
+from sources.find_sources import SPLITS
 
 FORMAT_VERSION = 1
 PROGRESS_S = 30.0  # between two lines of progress where no terminal shows a bar

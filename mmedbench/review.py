@@ -20,12 +20,10 @@ import json
 import sys
 from pathlib import Path
 
-import review_agreement
-import review_export
-import review_sample
-from benchmark_record import InputError, provenance, run_command, write_json
-from find_sources import SPLITS
-from review_store import FORMAT_VERSION, ReviewStore, create_store
+from review_desk import review_agreement, review_export, review_sample
+from review_desk.review_store import FORMAT_VERSION, ReviewStore, create_store
+from run_record import InputError, provenance, run_command, write_json
+from sources.find_sources import SPLITS
 
 HOST, PORT = "127.0.0.1", 8765
 THREADS = 4  # browsers open a few connections each; answers are written one at a time anyway
@@ -101,7 +99,7 @@ def serve_page(options: argparse.Namespace) -> int:
     """Run the web page until it is interrupted."""
     import waitress
 
-    from review_app import create_app
+    from review_desk.review_app import create_app
 
     store = ReviewStore(options.db)
     for language, items in store.items.items():

@@ -14,7 +14,8 @@ import json
 import sys
 from pathlib import Path
 
-from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
+from checkpointing.checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
+from checkpointing.tensor_files import TensorFolder
 from export_model import (
     SHARD_BYTES,
     TOLERANCE,
@@ -25,9 +26,7 @@ from export_model import (
     refuse_untrusted_code,
     write_model_folder,
 )
-from lm_card import known_facts, pretrained_card
-from lm_card_parts import add_card_flags
-from pretrain_record import (
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -39,7 +38,8 @@ from pretrain_record import (
     write_json,
     write_text,
 )
-from tensor_files import TensorFolder
+from training.lm_card import known_facts, pretrained_card
+from training.lm_card_parts import add_card_flags
 
 # Fields of the configuration that may differ between models of one architecture.
 FREE_FIELDS = {"dtype", "torch_dtype", "transformers_version", "use_cache", "_name_or_path"}

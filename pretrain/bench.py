@@ -22,10 +22,10 @@ from pathlib import Path
 
 import tokenize_corpus
 import train_tokenizer
-from bench_corpus import read_sentences, write_documents
-from bench_tokens import time_reading, time_tokenising
-from bench_training import WARM_UP, Run, loop_command, other_command, time_steps, useful_share
-from pretrain_record import InputError, parse_arguments, provenance, run_command, write_json
+from bench_helpers.bench_corpus import read_sentences, write_documents
+from bench_helpers.bench_tokens import time_reading, time_tokenising
+from bench_helpers.bench_training import WARM_UP, Run, loop_command, other_command, time_steps, useful_share
+from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 # A Llama of 3 million parameters: a window of 2048 tokens takes under a second of one core.
 MODEL = {
@@ -141,8 +141,8 @@ def bench_train(args: argparse.Namespace, work: Path) -> dict:
 
 def report_training(args: argparse.Namespace, store: Path, fields: dict, runs: dict[str, list[Run]]) -> dict:
     from bench_loops import make_model
-    from lm_flops import count_parameters, flops_per_token
-    from token_store import TokenStore
+    from planning.flops import count_parameters, flops_per_token
+    from token_data.token_store import TokenStore
 
     model = make_model(fields, TokenStore(store))
     flops = flops_per_token(model.config, args.sequence_length, count_parameters(model))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from packed_tokens import PackedWindows
-from pretrain_record import run_command
-from token_store import TokenStore
+from dataloading.packed_windows import PackedWindows
+from run_record import run_command
+from token_data.token_store import TokenStore
 
 
 def make_model(config: dict, store: TokenStore, attention: str = "sdpa"):

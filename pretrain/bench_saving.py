@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from pretrain_record import parse_arguments, run_command
+from run_record import parse_arguments, run_command
 
 
 def measure(engine, folder: Path, asynchronous: bool, saves: int, steps: int) -> dict[str, float]:
     """Milliseconds: the stall of a save, a step after it, a step elsewhere; medians."""
     import torch
 
-    from checkpoints import Checkpoints
+    from checkpointing.checkpoints import Checkpoints
 
     kept = Checkpoints(engine, folder, {}, keep=1, asynchronous=asynchronous)
     times = {"stall": [], "step beside a save": [], "step": []}

@@ -20,9 +20,9 @@ import fcntl
 import shutil
 from pathlib import Path
 
-from corpus_encoder import load_tokenizer
-from internlm_config import DECISIVE_FIELDS, dimensions, llama_config, read_llama_config
-from internlm_tensors import (
+from checkpointing.tensor_files import TensorFolder, weight_files, write_tensors
+from internlm.internlm_config import DECISIVE_FIELDS, dimensions, llama_config, read_llama_config
+from internlm.internlm_tensors import (
     LAYOUTS,
     Step,
     llama_shapes,
@@ -30,8 +30,8 @@ from internlm_tensors import (
     steps_to_llama,
     steps_to_published,
 )
-from internlm_tokenizer import convert_tokenizer, prove_tokenizer
-from pretrain_record import (
+from internlm.internlm_tokenizer import convert_tokenizer, prove_tokenizer
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -42,7 +42,7 @@ from pretrain_record import (
     sha256_of_file,
     write_json,
 )
-from tensor_files import TensorFolder, weight_files, write_tensors
+from token_data.corpus_encoder import load_tokenizer
 
 
 def check_tensors(source: TensorFolder, wanted: dict[str, tuple[int, ...]], config) -> None:

@@ -15,12 +15,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
-from hashed_tensors import write_model_weights
-from lm_card import known_facts, pretrained_card
-from lm_card_parts import add_card_flags
-from lm_log import read_metrics
-from pretrain_record import (
+from checkpointing.checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
+from checkpointing.hashed_tensors import write_model_weights
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -32,6 +29,9 @@ from pretrain_record import (
     write_json,
     write_text,
 )
+from training.lm_card import known_facts, pretrained_card
+from training.lm_card_parts import add_card_flags
+from training.lm_log import read_metrics
 
 PROBE_TOKENS = 16
 # Largest difference of a logit, as a share of the largest logit: what different kernels do to equal weights.

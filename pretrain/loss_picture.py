@@ -12,8 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from lm_log import read_metrics
-from pretrain_record import InputError, parse_arguments, run_command
+from run_record import InputError, parse_arguments, run_command
+from training.lm_log import read_metrics
 
 # Okabe & Ito's colours, told apart by the colour-blind (https://jfly.uni-koeln.de/color/); each language has a marker
 # and its name at the end of its line besides.

@@ -7,7 +7,7 @@ Example python pretrain/plan.py --recipe pretrain/recipes/llama3_8b.yaml --card 
 
 Nothing is allocated: the model's shapes stand on the meta device, its activations are traced (activation_trace.py),
 weights, gradients and optimizer state follow ZeRO as DeepSpeed keeps them (memory_model.py), operations are PaLM's
-6 N + 12 L H Q T a token (lm_flops.py). measure_memory.py puts the estimate beside a real step.
+6 N + 12 L H Q T a token (flops.py). bench_memory.py puts the estimate beside a real step.
 """
 
 import argparse
@@ -19,13 +19,13 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from activation_trace import Activations, trace_activations
-from lm_arguments import build_parser
-from lm_flops import CARDS, Card, count_parameters, empty_model, find_card, flops_per_token
-from lm_model import make_deepspeed_config, model_class
-from memory_model import States, state_bytes
-from packed_attention import choose_attention
-from pretrain_record import InputError, parse_arguments, read_json, run_command, write_json
+from modelling.lm_model import make_deepspeed_config, model_class
+from modelling.packed_attention import choose_attention
+from planning.activation_trace import Activations, trace_activations
+from planning.flops import CARDS, Card, count_parameters, empty_model, find_card, flops_per_token
+from planning.memory_model import States, state_bytes
+from run_record import InputError, parse_arguments, read_json, run_command, write_json
+from training.lm_arguments import build_parser
 
 GIB = 2**30
 DAY = 86400
@@ -100,7 +100,7 @@ def choose_card(name: str | None) -> Card:
     card = find_card(name) if name else None
     if card is None:
         what = f"--card {name} is not in the table" if name else "no GPU at hand: give --card"
-        raise InputError(f"{what}; known are {', '.join(c.name for c in CARDS)} (pretrain/lm_flops.py)")
+        raise InputError(f"{what}; known are {', '.join(c.name for c in CARDS)} (pretrain/planning/flops.py)")
     return card
 
 

@@ -16,21 +16,18 @@ import os
 import sys
 from pathlib import Path
 
-from lm_ranks import join_ranks, stop_flags, stop_name, watch_signals
+from training.distributed import join_ranks, stop_flags, stop_name, watch_signals
 
 if __name__ == "__main__":
     watch_signals()
 
-from checkpoint_reader import fitting_micro_batch
-from checkpoints import Checkpoints
+from checkpointing.checkpoint_reader import fitting_micro_batch
+from checkpointing.checkpoints import Checkpoints
+from dataloading.lm_data import TrainingData, open_training_data, plan_lines
 from export_model import export_checkpoint, logits_of, save_model_description
-from lm_arguments import FREE_ARGUMENTS, build_parser
-from lm_card import training_facts
-from lm_data import TrainingData, open_training_data, plan_lines
-from lm_flops import count_parameters
-from lm_log import RunLog
-from lm_loss import backward_scale, summed_loss
-from lm_model import (
+from loss_picture import draw
+from modelling.lm_loss import backward_scale, summed_loss
+from modelling.lm_model import (
     build_model,
     check_kernels,
     clips_itself,
@@ -38,11 +35,9 @@ from lm_model import (
     make_deepspeed_config,
     model_fingerprint,
 )
-from lm_schedule import learning_rate
-from lm_trackers import check_trackers
-from lm_validation import Validation, print_validation
-from loss_picture import draw
-from pretrain_record import (
+from modelling.lm_schedule import learning_rate
+from planning.flops import count_parameters
+from run_record import (
     InputError,
     finished_record,
     parse_arguments,
@@ -50,8 +45,13 @@ from pretrain_record import (
     run_command,
     write_json,
 )
-from run_fence import RunFence
-from spike_guard import SpikeGuard
+from training.lm_arguments import FREE_ARGUMENTS, build_parser
+from training.lm_card import training_facts
+from training.lm_log import RunLog
+from training.lm_trackers import check_trackers
+from training.lm_validation import Validation, print_validation
+from training.run_lock import RunFence
+from training.spike_guard import SpikeGuard
 
 
 class Training:
@@ -280,7 +280,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
     args.micro_batch_size = micro
     config = make_deepspeed_config(args, world, bf16)
     model, tokenizer = build_model(args, data.store, config, torch.bfloat16 if bf16 else torch.float32)
-    from lm_optimizer import make_optimizer  # torch is slow to import, and bad input is told before
+    from modelling.lm_optimizer import make_optimizer  # torch is slow to import, and bad input is told before
 
     optimizer = make_optimizer(args, model, clips_itself(args, bf16))
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)

@@ -12,8 +12,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from corpus_reader import iterate_texts, read_corpus
-from pretrain_record import (
+from run_record import (
     InputError,
     describe_files,
     finished_record,
@@ -23,6 +22,7 @@ from pretrain_record import (
     sha256_of_file,
     write_json,
 )
+from token_data.corpus_reader import iterate_texts, read_corpus
 
 END_OF_TEXT, PADDING = "<|endoftext|>", "<|pad|>"
 # 256 bytes and the two special tokens: below this nothing could be learned.

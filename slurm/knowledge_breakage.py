@@ -19,8 +19,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from knowledge_steps import ROOT
-from knowledge_verdict import read
+from synthetic_facts.knowledge_steps import ROOT
+from synthetic_facts.knowledge_verdict import read
 
 TOKENS, MODELS, ANSWERS = "tokens", "models", "answers"  # from where on things are made again
 
@@ -39,7 +39,7 @@ class Way:
 
 
 OTHER_TOKENIZER = (
-    "slurm/knowledge_steps.py",
+    "slurm/synthetic_facts/knowledge_steps.py",
     '"--tokenizer", str(folder / "tokenizer")',
     '"--tokenizer", str(folder / ("tokenizer" if name == "base" else "other-tokenizer"))',
 )
@@ -47,13 +47,19 @@ WAYS = {
     "labels": Way(
         "labels of pretraining shifted by one",
         MODELS,
-        [("pretrain/lm_loss.py", 'torch.as_tensor(batch["labels"])', 'torch.as_tensor(batch["labels"]).roll(1, -1)')],
+        [
+            (
+                "pretrain/modelling/lm_loss.py",
+                'torch.as_tensor(batch["labels"])',
+                'torch.as_tensor(batch["labels"]).roll(1, -1)',
+            )
+        ],
         "the facts did not reach the model",
     ),
     "rate": Way(
         "learning rate of pretraining 0",
         MODELS,
-        [("pretrain/lm_schedule.py", "    warmup = max(1,", "    return 0.0\n    warmup = max(1,")],
+        [("pretrain/modelling/lm_schedule.py", "    warmup = max(1,", "    return 0.0\n    warmup = max(1,")],
         "the facts did not reach the model",
     ),
     "tokenizer": Way(
@@ -61,8 +67,8 @@ WAYS = {
         TOKENS,
         [
             OTHER_TOKENIZER,
-            ("pretrain/lm_model.py", "if tokenizer_fingerprint(tokenizer) !=", "if None is"),
-            ("pretrain/lm_data.py", "if replay.fingerprint != store.fingerprint:", "if None is store:"),
+            ("pretrain/modelling/lm_model.py", "if tokenizer_fingerprint(tokenizer) !=", "if None is"),
+            ("pretrain/dataloading/lm_data.py", "if replay.fingerprint != store.fingerprint:", "if None is store:"),
         ],
         "the facts did not reach the model",
     ),
@@ -77,7 +83,7 @@ WAYS = {
         TOKENS,
         [
             (
-                "pretrain/token_writer.py",
+                "pretrain/token_data/token_writer.py",
                 "for batch in iterate_batches(shard):",
                 "for batch in list(iterate_batches(shard))[::2]:",
             )
@@ -89,7 +95,7 @@ WAYS = {
         MODELS,
         [
             (
-                "pretrain/packed_tokens.py",
+                "pretrain/dataloading/packed_windows.py",
                 "self.crosses_documents = cross_document_attention",
                 "self.crosses_documents = True",
             )
@@ -101,7 +107,7 @@ WAYS = {
         ANSWERS,
         [
             (
-                "inference/prompt_reader.py",
+                "inference/prompt_folder.py",
                 'ids = tokenizer(text)["input_ids"]',
                 'ids = tokenizer(text.replace("Options:", "Choices:").replace("; ", "\\n"))["input_ids"]',
             ),
@@ -115,7 +121,7 @@ WAYS = {
         ANSWERS,
         [
             (
-                "inference/prompt_reader.py",
+                "inference/prompt_folder.py",
                 "return self._fill(self._prompt, record, form)",
                 'return self._fill(self._prompt, record, form).replace("Options:", "Choices:")',
             )

@@ -20,9 +20,19 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from knowledge_report import draw, report
-from knowledge_steps import ARMS, Scale, Step, StepFailed, comparison, examine, further, prepare, run_step
-from knowledge_verdict import LEAST_KNOWN, conclude, measure, percent, read
+from synthetic_facts.knowledge_report import draw, report
+from synthetic_facts.knowledge_steps import (
+    ARMS,
+    Scale,
+    Step,
+    StepFailed,
+    comparison,
+    examine,
+    further,
+    prepare,
+    run_step,
+)
+from synthetic_facts.knowledge_verdict import LEAST_KNOWN, conclude, measure, percent, read
 
 # About 800 fine-tuning steps of 64 examples to start with.
 FULL = Scale(medicines=96, documents=15_000, list_steps=1500, fact_steps=600, further_steps=700, epochs=20.75)

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from knowledge_words import (
+from synthetic_facts.knowledge_words import (
     CLOZE,
     ITS,
     LIST_SENTENCES,

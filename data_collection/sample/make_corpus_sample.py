@@ -44,7 +44,7 @@ def load_neighbour(name: str):
     return module
 
 
-corpus_record = load_neighbour("corpus_record")
+run_record = load_neighbour("run_record")
 
 
 def read_documents(path: Path) -> list[dict[str, str]]:
@@ -60,11 +60,11 @@ def read_documents(path: Path) -> list[dict[str, str]]:
             line, _, rest = rest.partition("\n")
             key, colon, value = line.partition(": ")
             if not colon:
-                raise corpus_record.InputError(f"{path}: the document that starts {line[:40]!r} has no `slug:` line")
+                raise run_record.InputError(f"{path}: the document that starts {line[:40]!r} has no `slug:` line")
             document[key] = value
         document["text"] = rest.strip()
         if not document["text"]:
-            raise corpus_record.InputError(f"{path}: the document {document['slug']} has no text")
+            raise run_record.InputError(f"{path}: the document {document['slug']} has no text")
         documents.append(document)
     return documents
 
@@ -204,7 +204,7 @@ def write_pdfs(folder: Path, latin_font: str, chinese_font: str) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([("file", "language", "kind", "note"), *MANIFEST])
-    corpus_record.write_text(folder / "manifest.csv", table.getvalue())
+    run_record.write_text(folder / "manifest.csv", table.getvalue())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -240,4 +240,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    corpus_record.run_command(main)
+    run_record.run_command(main)

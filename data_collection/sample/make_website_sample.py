@@ -15,7 +15,7 @@ import io
 import uuid
 from pathlib import Path
 
-from make_corpus_sample import HERE, corpus_record, read_documents
+from make_corpus_sample import HERE, read_documents, run_record
 
 SITE = "https://health.example.org"
 LICENCE = "https://creativecommons.org/licenses/by/4.0/"
@@ -115,4 +115,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    corpus_record.run_command(main)
+    run_record.run_command(main)

@@ -17,7 +17,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from corpus_record import run_command
+from run_record import run_command
 
 STAGE = Path(__file__).resolve().parents[1]
 ROOT = STAGE.parent

@@ -1,6 +1,6 @@
 """Arabic stored as it looks is turned round; Arabic in writing order, figures and Latin words stay."""
 
-from arabic_order import in_writing_order, is_backward, spaces_mended
+from pdf.arabic_order import in_writing_order, is_backward, spaces_mended
 
 SENTENCES = (
     ["قال", "الطبيب", "إن", "المريضة", "في", "حالة", "جيدة", "بعد", "العملية", "الجراحية"],

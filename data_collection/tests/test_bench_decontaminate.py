@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import bench_decontaminate
-from corpus_record import InputError
+from run_record import InputError
 
 ASKED = {
     "question": "Which gland makes the hormone that lowers the blood glucose after a meal?",

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 import bench_deduplicate
-from duplicate_measurements import comparing_memory
-from planted_duplicates import true_similarity
+from benchmark_helpers.duplicate_measurements import comparing_memory
+from benchmark_helpers.planted_duplicates import true_similarity
 
 FEW = ["--documents", 40, "--planted", 2, "--rounds", 1, "--languages", "en"]
 

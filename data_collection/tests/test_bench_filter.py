@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import bench_filter
-from keyword_match import load_keywords, load_matcher
+from filtering.keyword_match import load_keywords, load_matcher
 
 
 @pytest.fixture

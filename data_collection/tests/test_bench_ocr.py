@@ -5,8 +5,8 @@ import json
 import pytest
 
 import bench_ocr
-from corpus_record import InputError
-from drawn_pages import comparable, edit_distance, fonts_of
+from benchmark_helpers.synthetic_scans import comparable, edit_distance, fonts_of
+from run_record import InputError
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 

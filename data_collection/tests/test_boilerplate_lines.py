@@ -2,8 +2,14 @@
 
 import pytest
 
-from boilerplate_lines import REPEATED_LINE_CHARACTERS, drop_boilerplate, drop_repeated_lines, fold, load_phrases
-from corpus_record import InputError
+from cleaning.boilerplate_lines import (
+    REPEATED_LINE_CHARACTERS,
+    drop_boilerplate,
+    drop_repeated_lines,
+    fold,
+    load_phrases,
+)
+from run_record import InputError
 
 LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
 MENUS = {

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from build_corpus import choose
-from corpus_inputs import read_records
-from exact_duplicates import document_id
+from readers.corpus_inputs import read_records
+from readers.text_identity import document_id
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_the_bytes_do_not_depend_on_order_or_place_of_the_inputs(run, made, filt
     )
     assert run("build_corpus.py", filtered, ocr, "--out", tmp_path / "one").returncode == 0
     ocr.rename(tmp_path / "elsewhere")
-    monkeypatch.setattr("corpus_sorting.BUCKET_BYTES", 1000)  # many buckets instead of one
+    monkeypatch.setattr("corpus.corpus_sorting.BUCKET_BYTES", 1000)  # many buckets instead of one
     assert run("build_corpus.py", tmp_path / "elsewhere", filtered, "--out", tmp_path / "two").returncode == 0
     assert made.files(tmp_path / "one") == made.files(tmp_path / "two")
     ids = [row["id"] for row in made.table(tmp_path / "one" / "en" / "textbook" / "part-00000.parquet")]

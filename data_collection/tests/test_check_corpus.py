@@ -8,8 +8,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from corpus_format import COLUMNS, arrow_schema
-from exact_duplicates import document_id
+from readers.corpus_format import COLUMNS, arrow_schema
+from readers.text_identity import document_id
 
 
 @pytest.fixture

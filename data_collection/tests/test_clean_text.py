@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clean_text import CHANGES, CLEANING_REASONS, CLEANING_STEPS, clean
+from cleaning.clean_text import CHANGES, CLEANING_REASONS, CLEANING_STEPS, clean
 
 LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
 

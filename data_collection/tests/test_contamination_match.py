@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import contamination_kernel as kernel
-import contamination_match as match
-import question_index
-from text_folding import folding_table
+from decontamination import contamination_kernel as kernel
+from decontamination import contamination_match as match
+from decontamination import question_index
+from filtering.text_folding import folding_table
 
 CODE = st.text(st.sampled_from("abcdeé1２ＡßﬁǅЖж_ .,،؟　\n\u00ad\u0301頻度ｶﾞガ病。Ⅳ½ﷺ\U00020000"), max_size=40)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus_lists import _moved, cut_record, cut_text
-from exact_duplicates import document_id
+from corpus.corpus_lists import _moved, cut_record, cut_text
+from readers.text_identity import document_id
 
 DEDUPLICATE, DECONTAMINATE = "data_collection/deduplicate.py", "data_collection/decontaminate.py"
 

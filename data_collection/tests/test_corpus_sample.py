@@ -81,7 +81,7 @@ def test_generator_dry_run_writes_nothing(tmp_path):
 def test_generator_names_the_document_that_has_no_slug(tmp_path):
     for folder in ("sample", "sample/texts"):
         (tmp_path / folder).mkdir()
-    shutil.copy(SAMPLE.parent / "corpus_record.py", tmp_path)
+    shutil.copy(SAMPLE.parent / "run_record.py", tmp_path)
     shutil.copy(SAMPLE / "make_corpus_sample.py", tmp_path / "sample")
     for path in (SAMPLE / "texts").glob("*.txt"):
         shutil.copy(path, tmp_path / "sample" / "texts")

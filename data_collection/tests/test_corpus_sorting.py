@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus_sorting import SegmentFile, Segments, read_bucket
-from exact_duplicates import document_id
-from unfinished_run import only_run
+from corpus.corpus_sorting import SegmentFile, Segments, read_bucket
+from executor.run_folder import only_run
+from readers.text_identity import document_id
 
 EXISTING, OCR = "data_collection/existing_corpora.py", "data_collection/ocr.py"
 SMALL = ["--unit-mb", 1]
@@ -129,7 +129,7 @@ def test_the_corpus_by_hand_has_what_this_file_is_about(wanted):
 def test_workers_unit_sizes_and_buckets_make_no_difference(
     run, inputs, wanted, contents, tmp_path, monkeypatch, flags, bucket_bytes
 ):
-    monkeypatch.setattr("corpus_sorting.BUCKET_BYTES", bucket_bytes)
+    monkeypatch.setattr("corpus.corpus_sorting.BUCKET_BYTES", bucket_bytes)
     done = run("build_corpus.py", inputs[1], inputs[0], *inputs[2:], "--out", tmp_path / "out", *flags)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "out") == wanted
@@ -270,7 +270,7 @@ def test_a_process_that_is_ended_from_outside_is_named_and_the_same_command_goes
         os.kill(os.getpid(), signal.SIGKILL)
 
     arguments = ["build_corpus.py", *inputs, "--out", tmp_path / "out", *SMALL, "--workers", 2]
-    monkeypatch.setattr("corpus_units_run.sort_unit", end)
+    monkeypatch.setattr("corpus.corpus_units_run.sort_unit", end)
     done = run(*arguments)
     assert (done.returncode, "fewer --workers" in done.stderr) == (2, True), done.stderr
     monkeypatch.undo()

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from corpus_picture import draw_corpus, reported_tokens
-from corpus_tokens import PIECE_CHARACTERS, pieces_of
+from corpus.corpus_picture import draw_corpus, reported_tokens
+from corpus.corpus_tokens import PIECE_CHARACTERS, pieces_of
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import shutil
 import pytest
 
 import bench_decontaminate
-from corpus_lists import cut_text
-from exact_duplicates import document_id
-from found_questions import Finder
-from planted_questions import KINDS, planted
-from question_index import build_index, read_benchmarks
+from benchmark_helpers.planted_questions import KINDS, planted
+from corpus.corpus_lists import cut_text
+from decontamination.found_questions import Finder
+from decontamination.question_index import build_index, read_benchmarks
+from readers.text_identity import document_id
 
 GENERIC = {"options": {"A": "yes", "B": "no"}, "answer_idx": "A"}
 
@@ -321,7 +321,7 @@ def test_exam_texts_of_the_real_documents_are_found(real_data, tmp_path, made):
 
     import pyarrow.parquet
 
-    from contamination_match import CHARACTERS, tokens
+    from decontamination.contamination_match import CHARACTERS, tokens
 
     done = subprocess.run(
         [

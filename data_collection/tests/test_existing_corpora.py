@@ -11,8 +11,8 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from existing_documents import _pieces
-from folder_labels import language_of, language_of_tag, source_of
+from web.existing_documents import _pieces
+from web.folder_labels import language_of, language_of_tag, source_of
 
 
 def documents(out, made) -> dict[str, dict]:
@@ -295,10 +295,10 @@ ANYTHING = st.recursive(
     )
 )
 def test_no_line_of_json_ends_the_reading(tmp_path, rows):
-    from collected_documents import write_unit
-    from document_files import InputFile
-    from existing_documents import read_unit
-    from existing_files import ExistingUnit
+    from readers.document_files import InputFile
+    from web.collected_documents import write_unit
+    from web.existing_documents import read_unit
+    from web.existing_files import ExistingUnit
 
     path = tmp_path / "en.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "1" * 5000 + "\n", encoding="utf-8")
@@ -409,7 +409,7 @@ def test_units_shards_and_workers_do_not_change_the_documents(run, made, tmp_pat
     (tmp_path / "in").mkdir()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "in" / "en.parquet", row_group_size=10)
     arguments = (tmp_path / "in", "--unit-mb", 1)
-    from existing_files import plan_units
+    from web.existing_files import plan_units
 
     assert run("existing_corpora.py", *arguments, "--out", tmp_path / "one").returncode == 0
     import existing_corpora

@@ -611,7 +611,7 @@ def test_other_columns_stay_beside_their_texts_in_a_row_group_of_many_batches(ru
         for i in range(120)
     ]
     made.parquet(tmp_path / "en.parquet", rows)
-    monkeypatch.setattr("document_chunks.MOST_ROWS", 10)
+    monkeypatch.setattr("readers.document_chunks.MOST_ROWS", 10)
     done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--workers", 1)
     assert done.returncode == 0, done.stderr
     kept = made.table(tmp_path / "out" / "en" / "part-00000.parquet")
@@ -621,8 +621,8 @@ def test_other_columns_stay_beside_their_texts_in_a_row_group_of_many_batches(ru
 
 
 def test_row_groups_without_a_medical_document_are_read_for_their_text_alone(made, tmp_path, monkeypatch):
-    import document_chunks
-    from document_files import input_files
+    from readers import document_chunks
+    from readers.document_files import input_files
 
     made.parquet(tmp_path / "en.parquet", [{"text": "a", "n": 1}])
     table = pyarrow.parquet.read_table(tmp_path / "en.parquet")

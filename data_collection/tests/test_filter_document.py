@@ -5,8 +5,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from filter_document import CODES, PASSED, REASONS, DocumentFilter, NotUtf8
-from keyword_match import LANGUAGES
+from filtering.filter_document import CODES, PASSED, REASONS, DocumentFilter, NotUtf8
+from filtering.keyword_match import LANGUAGES
 
 
 @pytest.mark.parametrize("rule", ["bounded", "published"])

@@ -129,7 +129,7 @@ def test_a_shard_alone_leaves_the_rest_to_the_others(many, whole, run, made, tmp
 
 
 def test_two_runs_on_one_output_are_refused(many, whole, run, tmp_path):
-    from unfinished_run import only_run
+    from executor.run_folder import only_run
 
     out = tmp_path / "out"
     assert run("filter.py", many, "--out", out, *whole[1], "--shard", "0/2").returncode == 0
@@ -149,7 +149,7 @@ def test_two_runs_on_one_output_are_refused(many, whole, run, tmp_path):
 
 @pytest.mark.parametrize("shard", [None, (0, 2)])
 def test_a_run_is_closed_by_the_last_to_leave_it(tmp_path, shard):
-    from unfinished_run import close_run, only_run, open_run
+    from executor.run_folder import close_run, only_run, open_run
 
     for inside in (True, False):
         open_run(tmp_path / "out", {}, {})

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import keyword_automaton
-from corpus_record import InputError
-from keyword_match import LANGUAGES, RULES, load_keywords, load_matcher
+from filtering import keyword_automaton
+from filtering.keyword_match import LANGUAGES, RULES, load_keywords, load_matcher
+from run_record import InputError
 
 STAGE = Path(__file__).resolve().parents[1]
 
@@ -370,7 +370,7 @@ def test_a_text_cut_inside_a_character_is_refused_though_the_bytes_of_a_null_row
 
 def test_bytes_are_utf8_where_python_can_decode_them():
     """All that can follow one another: every pair and, of the bytes at which a rule begins, every four."""
-    from keyword_kernel import is_utf8 as compiled
+    from filtering.keyword_kernel import is_utf8 as compiled
 
     edges = b"\x00\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc2\xdf\xe0\xe1\xed\xee\xf0\xf1\xf4\xf5\xff"
     pairs = [bytes(pair) for pair in itertools.product(range(256), repeat=2)]

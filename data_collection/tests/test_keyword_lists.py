@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from filter_document import DocumentFilter
-from keyword_match import LANGUAGES, load_keywords, load_matcher
+from filtering.filter_document import DocumentFilter
+from filtering.keyword_match import LANGUAGES, load_keywords, load_matcher
 
 # Everyday words that begin with, end in or contain a medical stem, or equal one once accents are folded away.
 FALSE_FRIENDS = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from corpus_record import InputError
-from keyword_match import LANGUAGES, RULES, load_keywords, load_matcher
+from filtering.keyword_match import LANGUAGES, RULES, load_keywords, load_matcher
+from run_record import InputError
 
 
 def matcher(tmp_path, language: str, *keywords: str, rule: str = "bounded"):
@@ -114,6 +114,6 @@ def test_each_language_has_its_list_which_tells_medical_from_general_text(langua
 
 
 def test_matching_keeps_its_answers_when_its_memory_of_words_is_emptied(tmp_path, monkeypatch):
-    monkeypatch.setattr("keyword_match.CACHED_WORDS", 3)
+    monkeypatch.setattr("filtering.keyword_match.CACHED_WORDS", 3)
     score = matcher(tmp_path, "en", "blood press", "cardio").score("one two three blood pressure four five cardiology")
     assert score.distinct == 2

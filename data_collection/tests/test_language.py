@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from language import CANDIDATES, count_scripts, detect_language, language_by_script, windows
-from language_scores import ScoredLanguages
+from filtering.language import CANDIDATES, count_scripts, detect_language, language_by_script, windows
+from filtering.language_scores import ScoredLanguages
 
 OTHERS = [
     json.loads(line)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from letter_statistics import has_usual_letters, reads_as_words
+from pdf.letter_statistics import has_usual_letters, reads_as_words
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "es", "de", "ru", "ar", "zh", "ja"])

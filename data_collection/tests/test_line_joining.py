@@ -2,7 +2,7 @@
 
 import pytest
 
-from line_joining import join_lines
+from pdf.line_joining import join_lines
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_a_dry_run_prints_the_commands_with_their_recipes_and_writes_nothing(mad
 
 
 def test_names_of_benchmarks_stay_text_in_the_report():
-    from chain_report import _contamination
+    from corpus.chain_report import _contamination
 
     row = {"file": "a|b/<i>x_y.jsonl", "language": "en", "questions": 1, "found": 0}
     lines = _contamination({"table": [row], "arguments": {"mode": "cut"}, "counts": {}})

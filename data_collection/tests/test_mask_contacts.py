@@ -2,7 +2,7 @@
 
 import pytest
 
-from mask_contacts import mask_emails, mask_phones
+from cleaning.mask_contacts import mask_emails, mask_phones
 
 PHONES = [
     ("en", "Call (555) 234-5678 or 1-800-234-5678 now", "Call <PHONE> or <PHONE> now"),

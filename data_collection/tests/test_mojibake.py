@@ -2,7 +2,7 @@
 
 import pytest
 
-from mojibake import is_broken, repair_mojibake
+from cleaning.mojibake import is_broken, repair_mojibake
 
 SENTENCES = {
     "en": "The patient’s fever—39 °C—fell after 5 µg of “α-blockers” …",

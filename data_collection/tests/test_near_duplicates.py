@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import near_duplicates
-from minhash_signatures import band_keys, bands_for
-from near_duplicates import LEADERS, SMALL_GROUP, compare, groups_of, roots_of, unite_pairs
+from dedup import near_duplicates
+from dedup.minhash_signatures import band_keys, bands_for
+from dedup.near_duplicates import LEADERS, SMALL_GROUP, compare, groups_of, roots_of, unite_pairs
 
 some_sets = st.lists(st.frozensets(st.integers(0, 14), min_size=1, max_size=9), max_size=14)
 

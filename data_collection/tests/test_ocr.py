@@ -2,8 +2,8 @@
 
 import pytest
 
-import tesseract_engine
-from drawn_pages import edit_distance
+from benchmark_helpers.synthetic_scans import edit_distance
+from pdf import tesseract_engine
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 

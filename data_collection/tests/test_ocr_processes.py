@@ -14,11 +14,8 @@ from pathlib import Path
 
 import pytest
 
-import ocr_display
-import ocr_document
-import ocr_processes
-import pdf_journal
-from unfinished_run import only_run
+from executor.run_folder import only_run
+from pdf import ocr_display, ocr_document, ocr_processes, pdf_journal
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 

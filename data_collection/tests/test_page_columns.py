@@ -4,7 +4,7 @@ import numpy
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from page_columns import ink_of, is_one_column, missed_ink
+from pdf.page_columns import ink_of, is_one_column, missed_ink
 
 TEXT = "the patient was treated with antibiotics and the fever went down within three days after that"
 WORDS = TEXT.split()

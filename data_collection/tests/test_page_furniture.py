@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from page_furniture import remove_furniture
+from pdf.page_furniture import remove_furniture
 
 WORDS = ("patient", "fever", "cough", "chest", "pain", "heart", "lung", "blood", "doctor", "clinic", "nurse", "drug")
 ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii")

@@ -6,15 +6,21 @@ import time
 import pytest
 from PIL import Image
 
-import chinese_engine
-import page_readings
-import tesseract_engine
-from corpus_record import InputError
-from drawn_pages import comparable, draw_page, drawable, edit_distance, font_files, fonts_of, save_pages
-from language import SCRIPTS_OF
-from page_ocr import LOOKALIKE_WORD, OcrError, PageReader, _in_cyrillic
-from tesseract_engine import TRAINED_DATA, Script, Words
-from text_repair import repair_page
+from benchmark_helpers.synthetic_scans import (
+    comparable,
+    draw_page,
+    drawable,
+    edit_distance,
+    font_files,
+    fonts_of,
+    save_pages,
+)
+from filtering.language import SCRIPTS_OF
+from pdf import chinese_engine, page_readings, tesseract_engine
+from pdf.page_ocr import LOOKALIKE_WORD, OcrError, PageReader, _in_cyrillic
+from pdf.tesseract_engine import TRAINED_DATA, Script, Words
+from pdf.text_repair import repair_page
+from run_record import InputError
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-import pdf_journal
-from pdf_journal import Journal, Unit, given_up, read_journal
+from pdf import pdf_journal
+from pdf.pdf_journal import Journal, Unit, given_up, read_journal
 
 
 @pytest.fixture

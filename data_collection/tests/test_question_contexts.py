@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from bench_decontaminate import write_folder
-from benchmark_questions import question_id
-from contamination_report import found_questions
-from corpus_lists import cut_text
-from found_questions import Finder
-from question_index import build_index, read_benchmarks
+from corpus.corpus_lists import cut_text
+from decontamination.contamination_report import found_questions
+from decontamination.found_questions import Finder
+from decontamination.question_index import build_index, read_benchmarks
+from mmedbench_questions import question_id
 
 ASKED = {
     "question": "Снижается ли ферритин при истощении запасов железа?",

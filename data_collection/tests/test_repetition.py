@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repetition import has_repeated_lines, is_repetitive
-from repetition_counts import find_words, repeated_characters, top_characters
+from cleaning.repetition import has_repeated_lines, is_repetitive
+from cleaning.repetition_counts import find_words, repeated_characters, top_characters
 
 
 def plain_occurrences(words: list[str], n: int) -> list[tuple[int, int]]:

@@ -5,9 +5,9 @@ import os
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-import tesseract_engine
-from corpus_record import InputError
-from tesseract_engine import ENGINES, OcrError, OutOfTime, engine_name, parse_words, read_script, read_words
+from pdf import tesseract_engine
+from pdf.tesseract_engine import ENGINES, OcrError, OutOfTime, engine_name, parse_words, read_script, read_words
+from run_record import InputError
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 TABLE = """level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext

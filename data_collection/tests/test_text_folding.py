@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from text_folding import CODE_POINTS, SURROGATES, fold, folding_table, lower
+from filtering.text_folding import CODE_POINTS, SURROGATES, fold, folding_table, lower
 
 
 @pytest.mark.parametrize(

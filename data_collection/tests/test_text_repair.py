@@ -2,7 +2,7 @@
 
 import pytest
 
-from text_repair import join_pages, repair_page
+from pdf.text_repair import join_pages, repair_page
 
 LONG = "a line of text that is as wide as the lines of this page usually are"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exact_duplicates import normalised_text
-from planted_duplicates import near_copy, true_similarity, units_of_text
-from text_shingles import shingle_hashes
+from benchmark_helpers.planted_duplicates import near_copy, true_similarity, units_of_text
+from dedup.text_shingles import shingle_hashes
+from readers.text_identity import normalised_text
 
 TRICKY = [
     "ﾊﾞﾋﾟ",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from upright import set_upright, skew_degrees
+from pdf.upright import set_upright, skew_degrees
 
 
 @pytest.fixture(scope="module")

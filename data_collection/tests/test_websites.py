@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import web_archives
-from web_archives import next_start, parts_of
-from web_pages import decode_page, read_page
+from web import web_archives
+from web.web_archives import next_start, parts_of
+from web.web_pages import decode_page, read_page
 
 
 @pytest.fixture

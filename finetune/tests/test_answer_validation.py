@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 import train
-from answer_validation import hold_out, validate, validation_examples
-from batching import PadOnTheRight
-from example_text import ExampleText
-from finetune_record import InputError, read_json, sha256_of_file, write_json
-from prompt_file import Prompt
-from train_questions import read_questions
-from trainer_callbacks import better
+from mmedbench_questions import read_questions
+from prompt_folder import Prompt
+from run_record import InputError, read_json, sha256_of_file, write_json
+from sft_data.batching import PadOnTheRight
+from sft_data.example_text import ExampleText
+from sft_training.answer_validation import hold_out, validate, validation_examples
+from sft_training.trainer_callbacks import better
 
 
 def question(language: str, number: int, text: str = "Question {}?") -> dict:
@@ -162,7 +162,7 @@ def test_a_merged_model_is_reused_and_another_folder_is_not_written_over(diverge
 
 
 def test_the_first_rank_decides_which_weights_are_the_best(tmp_path, monkeypatch):
-    import trainer_callbacks
+    from sft_training import trainer_callbacks
 
     args = argparse.Namespace(out=tmp_path, best_by="loss", validate_every=2)
     validation = trainer_callbacks.Validation([], args)

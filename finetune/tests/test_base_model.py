@@ -10,9 +10,9 @@ import pytest
 
 import merge
 import train
-from base_model import model_fingerprint
-from finetune_record import InputError, is_disk_full, read_json, sha256_of_file
-from supervised_training import memory_advice
+from run_record import InputError, is_disk_full, read_json, sha256_of_file
+from sft_training.base_model import model_fingerprint
+from sft_training.supervised_training import memory_advice
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batching import MicroBatchCollator, MicroBatches, PadOnTheRight, pack
-from example_mixture import make_mixture, question_pools
-from finetune_record import InputError
-from packing_guard import make_packing_guard, prove_packing
+from run_record import InputError
+from sft_data.batching import MicroBatchCollator, MicroBatches, PadOnTheRight, pack
+from sft_data.example_mixture import make_mixture, question_pools
+from sft_training.packing_guard import make_packing_guard, prove_packing
 
 
 def mixture_of(lengths: list[int], seed: int = 0):
@@ -169,7 +169,7 @@ def test_float32_weights_that_compute_in_bfloat16_are_proved_as_16_bits(model_of
 
 
 def test_a_model_in_which_packed_examples_see_each_other_is_refused(model_of, monkeypatch):
-    import packing_guard
+    from sft_training import packing_guard
 
     with pytest.raises(InputError, match="leave out --packing"):
         prove_packing(load(model_of("bloom")), random_examples())

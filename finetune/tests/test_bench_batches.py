@@ -3,7 +3,7 @@ import re
 import pytest
 
 import bench_batches
-from finetune_record import InputError
+from run_record import InputError
 
 
 @pytest.mark.slow

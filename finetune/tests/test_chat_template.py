@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import train
-from finetune_record import InputError, read_json
-from prompt_file import Prompt, encode_prompt, end_token
-from train_questions import read_questions
+from mmedbench_questions import read_questions
+from prompt_folder import Prompt, encode_prompt, end_token
+from run_record import InputError, read_json
 
 ROOT = Path(__file__).parents[2]
 # As instruct models have them: today's date in front, the assistant's turn with an end of its own.

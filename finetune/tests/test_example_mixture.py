@@ -3,8 +3,8 @@ from collections import Counter
 
 import pytest
 
-from example_mixture import make_mixture, question_pools
-from finetune_record import InputError
+from run_record import InputError
+from sft_data.example_mixture import make_mixture, question_pools
 
 
 def example(kind: str, language: str, number: int) -> dict:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from example_text import ExampleText
-from examples import (
+from mmedbench_questions import read_split
+from prompt_folder import Prompt
+from sft_data.example_text import ExampleText
+from sft_data.examples import (
     ExampleCounts,
     build_examples,
     drop_duplicates,
@@ -14,9 +16,7 @@ from examples import (
     show_example,
     with_fresh_options,
 )
-from option_order import reorder_options
-from prompt_file import Prompt
-from train_questions import read_split
+from sft_data.option_order import reorder_options
 
 OURS = Path(__file__).parents[1] / "prompts/mmedbench"
 

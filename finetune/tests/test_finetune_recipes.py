@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune_arguments import build_parser
-from finetune_record import parse_arguments
+from run_record import parse_arguments
+from sft_training.finetune_arguments import build_parser
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TABLE = re.findall(r"^\| (.+?) \| `(.+?)` \| (\w+) \| `(\w+\.yaml)` \|$", (RECIPES / "README.md").read_text(), re.M)
@@ -76,7 +76,7 @@ def test_a_recipe_s_adapter_finds_its_targets_in_every_layer(layout, recipe):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from adapter import add_adapter
+    from sft_training.adapter import add_adapter
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from example_text import ExampleText
-from examples import IGNORED, ExampleCounts, show_example
-from finetune_record import InputError
-from instruction_data import build_instruction_examples, read_turns
-from prompt_file import Prompt
+from prompt_folder import Prompt
+from run_record import InputError
+from sft_data.example_text import ExampleText
+from sft_data.examples import IGNORED, ExampleCounts, show_example
+from sft_data.instruction_data import build_instruction_examples, read_turns
 
 OURS = Path(__file__).parents[1] / "prompts/mmedbench"
 CHAT = (

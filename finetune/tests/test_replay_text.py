@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from examples import IGNORED, ExampleCounts
-from finetune_record import InputError, describe_files
-from replay_text import read_replay
+from run_record import InputError, describe_files
+from sft_data.examples import IGNORED, ExampleCounts
+from sft_data.replay_text import read_replay
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune_record import read_json, sha256_of_file
+from run_record import read_json, sha256_of_file
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import run_folder
-import supervised_training
 import train
-from finetune_record import InputError, read_json, sha256_of_file
+from run_record import InputError, read_json, sha256_of_file
+from sft_training import run_folder, supervised_training
 
 STAGE = Path(__file__).parents[1]
 SMALL = [

@@ -7,7 +7,7 @@ from huggingface_hub import ModelCard
 
 import merge
 import train
-from finetune_record import read_json, write_json
+from run_record import read_json, write_json
 
 SMALL = [
     "--batch-size",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from answers import STATUSES, read_answer
+from metrics.answers import STATUSES, read_answer
 
 HARD = [json.loads(line) for line in (Path(__file__).parent / "hard_answers.jsonl").read_text("utf-8").splitlines()]
 OPTIONS = {"A": "Fever", "B": "Cough", "C": "Rash", "D": "Itch", "E": "Pain"}

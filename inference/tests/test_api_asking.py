@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import eval as evaluation
-from inference_record import InputError, read_json
+from run_record import InputError, read_json
 
 STAGE = Path(__file__).parents[1]
 SECRET = "sk-a-key-that-nobody-may-see"
@@ -376,7 +376,7 @@ def model_behind(checkpoint):
 
     import torch
 
-    from decode import generate, load_model
+    from local_model.local_model import generate, load_model
 
     loaded, lock = load_model(str(checkpoint)), threading.Lock()
 
@@ -455,7 +455,7 @@ def test_a_dry_run_counts_the_requests_and_sends_and_writes_nothing(ask, model_s
 
 
 def test_a_ledger_belongs_to_one_run_at_a_time_and_no_other_file_is_taken_for_one(ask, tmp_path):
-    from api_ledger import Budget, Ledger
+    from endpoint.api_ledger import Budget, Ledger
 
     held = Ledger(tmp_path / "shared.sqlite", Budget())
     with pytest.raises(InputError, match="in use by another run"):

@@ -3,7 +3,7 @@
 import pytest
 
 import ask
-from inference_record import InputError
+from run_record import InputError
 
 
 def test_a_multiple_choice_question_is_answered_as_in_the_benchmark(checkpoint, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import eval as evaluation
-from inference_record import InputError, read_json
+from run_record import InputError, read_json
 
 GOOD = {"question": "Which?", "options": {"A": "x", "B": "y"}, "answer_idx": "A"}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import asking
 import bench_eval
-from inference_record import InputError, read_json
+from evaluation import generate_answers
+from run_record import InputError, read_json
 
 
 def bench(checkpoint: Path, data: Path, *flags: str) -> int:
@@ -78,7 +78,9 @@ def test_bad_input_ends_with_a_sentence(checkpoint, test_folder, flags, message)
 )
 def test_on_a_cpu_a_batch_of_many_tokens_is_asked_in_parts(monkeypatch, device, mode, sizes):
     asked = []
-    monkeypatch.setattr(asking, "answer_batch", lambda loaded, prompt, batch, args: asked.append(len(batch)) or batch)
+    monkeypatch.setattr(
+        generate_answers, "answer_batch", lambda loaded, prompt, batch, args: asked.append(len(batch)) or batch
+    )
     batch = [{"ids": [0] * 1000}] * 16
-    assert asking.MemoryLimit(device, mode).answer(None, None, batch, None) == batch
+    assert generate_answers.MemoryLimit(device, mode).answer(None, None, batch, None) == batch
     assert asked == sizes

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bench_scoring
-from inference_record import InputError, read_json
+from run_record import InputError, read_json
 
 PAIRS = Path(__file__).parents[1] / "sample/rationale_pairs.jsonl"
 

@@ -10,8 +10,8 @@ import pytest
 import compare
 import eval as evaluation
 import html_report
-from exam_questions import read_split
-from inference_record import InputError, read_json
+from mmedbench_questions import read_split
+from run_record import InputError, read_json
 
 
 @pytest.fixture(scope="module")

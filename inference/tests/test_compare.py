@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import compare
-from inference_record import InputError
+from run_record import InputError
 
 
 def write_run(folder: Path, right: dict[str, list[bool]], ids: dict[str, list[str]] | None = None) -> Path:

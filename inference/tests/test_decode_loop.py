@@ -6,9 +6,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-import decode
-import decode_loop
-from next_token import StopWatch, draw_tokens, uniform_draws
+from local_model import decode_loop, local_model
+from local_model.next_token import StopWatch, draw_tokens, uniform_draws
 
 SMALL = {
     "vocab_size": 257,
@@ -38,7 +37,7 @@ FAMILIES = {
 }
 
 
-def make_loaded(family: str, checkpoint, **changes) -> decode.LoadedModel:
+def make_loaded(family: str, checkpoint, **changes) -> local_model.LoadedModel:
     torch.manual_seed(3)
     tokens = {"eos_token_id": 0, "bos_token_id": None, "pad_token_id": None}
     config = AutoConfig.for_model(family, **(SMALL | tokens | FAMILIES[family][0] | changes))
@@ -50,7 +49,7 @@ def make_loaded(family: str, checkpoint, **changes) -> decode.LoadedModel:
     model.generation_config.pad_token_id = 0
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     tokenizer.pad_token = tokenizer.eos_token
-    return decode.LoadedModel(model, tokenizer, {}, 256)
+    return local_model.LoadedModel(model, tokenizer, {}, 256)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def prompts() -> list[list[int]]:
 
 def one_by_one(loaded, prompts, count, stop=(), ends=(0,)) -> list[str]:
     loaded = dataclasses.replace(loaded, own_loop=False)
-    return [decode.generate(loaded, [prompt], count, list(stop), list(ends))[0] for prompt in prompts]
+    return [local_model.generate(loaded, [prompt], count, list(stop), list(ends))[0] for prompt in prompts]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -71,8 +70,8 @@ def test_answers_equal_those_of_transformers_one_by_one(family, checkpoint, prom
     loaded = make_loaded(family, checkpoint)
     ends = [0, 40, 41, 42, 43]  # so that rows end at different times, and some leave the batch
     wanted = one_by_one(loaded, prompts, 24, ends=ends)
-    monkeypatch.setattr(decode, "CPU_CELLS", 60)
-    assert decode.generate(loaded, prompts, 24, [], ends) == wanted
+    monkeypatch.setattr(local_model, "CPU_CELLS", 60)
+    assert local_model.generate(loaded, prompts, 24, [], ends) == wanted
     assert loaded.own_loop == FAMILIES[family][1]
     assert len(set(wanted)) > 4, "the model must answer differently, or this shows nothing"
 
@@ -88,30 +87,30 @@ def test_rows_that_end_leave_the_batch_and_little_memory_makes_several(checkpoin
 
     monkeypatch.setattr(decode_loop, "fits", lambda model: True)  # which reads the signature that the spy hides
     monkeypatch.setattr(loaded.model, "forward", spy)
-    assert decode.generate(loaded, prompts, 24, [], [0, *range(32, 48)]) == wanted
+    assert local_model.generate(loaded, prompts, 24, [], [0, *range(32, 48)]) == wanted
     rows = [size[0] for size in sizes if size[1] == 1]
     assert sizes[0] == (8, 40) and max(rows) == 8 and min(rows) < 5
     sizes.clear()
-    monkeypatch.setattr(decode, "CPU_CELLS", 40)
+    monkeypatch.setattr(local_model, "CPU_CELLS", 40)
     monkeypatch.setattr(decode_loop, "CACHE_BYTES", 3 * (40 + 24) * 2 * 2 * 2 * 8 * 4)
-    assert decode.generate(loaded, prompts, 24, [], [0, *range(32, 48)]) == wanted
+    assert local_model.generate(loaded, prompts, 24, [], [0, *range(32, 48)]) == wanted
     assert max(size[0] for size in sizes if size[1] == 1) <= 5, "three of the longest, five of the shorter"
 
 
 def test_whatever_memory_holds_before_it_is_written_reaches_no_answer(checkpoint, prompts, monkeypatch):
     loaded = make_loaded("llama", checkpoint)
     wanted, original = one_by_one(loaded, prompts, 12), torch.Tensor.new_empty
-    monkeypatch.setattr(decode, "CPU_CELLS", 60)  # several chunks, so that some are padded to the longest
+    monkeypatch.setattr(local_model, "CPU_CELLS", 60)  # several chunks, so that some are padded to the longest
     monkeypatch.setattr(torch.Tensor, "new_empty", lambda *shape: original(*shape).fill_(torch.nan))
-    assert decode.generate(loaded, prompts, 12, [], [0]) == wanted and loaded.own_loop
+    assert local_model.generate(loaded, prompts, 12, [], [0]) == wanted and loaded.own_loop
 
 
 def test_a_generation_config_with_rules_of_its_own_is_left_to_transformers(checkpoint, prompts):
     loaded = make_loaded("llama", checkpoint)
-    plain = decode.generate(loaded, prompts, 24, [], [0])
+    plain = local_model.generate(loaded, prompts, 24, [], [0])
     loaded.model.generation_config.repetition_penalty = 1.8
     ruled = one_by_one(loaded, prompts, 24)
-    assert decode.generate(loaded, prompts, 24, [], [0]) == ruled != plain
+    assert local_model.generate(loaded, prompts, 24, [], [0]) == ruled != plain
     assert not loaded.own_loop
 
 
@@ -123,7 +122,7 @@ def test_stop_strings_end_an_answer_where_transformers_ends_it(stop, checkpoint,
         StopWatch, "stopped", lambda self, prompt, tokens: spied.append(original(self, prompt, tokens)) or spied[-1]
     )
     wanted = one_by_one(loaded, prompts, 60, stop)
-    assert decode.generate(loaded, prompts, 60, stop, [0]) == wanted and loaded.own_loop
+    assert local_model.generate(loaded, prompts, 60, stop, [0]) == wanted and loaded.own_loop
     assert any(spied) == (wanted != one_by_one(loaded, prompts, 60))
 
 
@@ -144,13 +143,13 @@ def test_samples_depend_on_the_names_and_not_on_the_batch(checkpoint, prompts):
     """In the loop and in transformers' generate, one by one and together."""
     loaded = make_loaded("llama", checkpoint)
     names = [f"0 en {number} 0" for number in range(len(prompts))]
-    together = decode.generate(loaded, prompts, 12, [], [0], 1.5, names)
+    together = local_model.generate(loaded, prompts, 12, [], [0], 1.5, names)
     assert loaded.own_loop
-    alone = [decode.generate(loaded, [p], 12, [], [0], 1.5, [n])[0] for p, n in zip(prompts, names, strict=True)]
+    alone = [local_model.generate(loaded, [p], 12, [], [0], 1.5, [n])[0] for p, n in zip(prompts, names, strict=True)]
     loaded.own_loop = False
-    transformers = decode.generate(loaded, prompts[::-1], 12, [], [0], 1.5, names[::-1])[::-1]
+    transformers = local_model.generate(loaded, prompts[::-1], 12, [], [0], 1.5, names[::-1])[::-1]
     assert together == alone == transformers
-    same = decode.generate(loaded, [prompts[0]] * 6, 12, [], [0], 1.5, names[:6])
+    same = local_model.generate(loaded, [prompts[0]] * 6, 12, [], [0], 1.5, names[:6])
     assert len(set(same)) == 6, "one prompt under six names"
 
 

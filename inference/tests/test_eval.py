@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import eval as evaluation
-from inference_record import InputError, read_json
+from run_record import InputError, read_json
 
 STAGE = Path(__file__).parents[1]
 
@@ -57,8 +57,8 @@ def test_greedy_generation_equals_a_plain_argmax_loop(checkpoint, test_folder, f
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from exam_questions import read_questions
-    from prompt_reader import Prompt
+    from mmedbench_questions import read_questions
+    from prompt_folder import Prompt
 
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(checkpoint).eval(),
@@ -82,8 +82,8 @@ def test_letter_log_probabilities_equal_a_plain_forward_pass(checkpoint, test_fo
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from exam_questions import read_questions
-    from prompt_reader import Prompt
+    from mmedbench_questions import read_questions
+    from prompt_folder import Prompt
 
     run(checkpoint, test_folder, tmp_path / "out", "--mode", "letter-logprob", "--batch-size", "5")
     model, tokenizer = (
@@ -103,18 +103,18 @@ def test_letter_log_probabilities_equal_a_plain_forward_pass(checkpoint, test_fo
 
 
 def test_a_run_cut_off_in_a_line_asks_only_what_is_missing(checkpoint, test_folder, finished, tmp_path, monkeypatch):
-    import decode
+    from local_model import local_model
 
     lines = (finished / "predictions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     by_place = {(row["key"], row["number"]): line for line in lines for row in [json.loads(line)]}
     asked = []
-    original = decode.generate
+    original = local_model.generate
 
     def spy(loaded, prompts, *rest):
         asked.append(len(prompts))
         return original(loaded, prompts, *rest)
 
-    monkeypatch.setattr(decode, "generate", spy)
+    monkeypatch.setattr(local_model, "generate", spy)
     fresh = tmp_path / "fresh"
     run(checkpoint, test_folder, fresh, "--batch-size", "4")
     assert sum(asked) == 22
@@ -135,9 +135,9 @@ def test_a_run_cut_off_in_a_line_asks_only_what_is_missing(checkpoint, test_fold
 def planned_batches(checkpoint: Path, test_folder: Path) -> list[list[tuple[str, int]]]:
     from transformers import AutoTokenizer
 
-    from asking import plan_batches
-    from exam_questions import LANGUAGE_FILES, read_split
-    from prompt_reader import Prompt, encode_prompt
+    from evaluation.generate_answers import plan_batches
+    from mmedbench_questions import LANGUAGE_FILES, read_split
+    from prompt_folder import Prompt, encode_prompt
 
     tokenizer, prompt = AutoTokenizer.from_pretrained(checkpoint), Prompt(checkpoint / "prompt")
     codes = {Path(name).stem: code for code, name in LANGUAGE_FILES.items()}

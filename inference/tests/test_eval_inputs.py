@@ -8,7 +8,7 @@ import pytest
 
 import eval as evaluation
 import html_report
-from inference_record import InputError
+from run_record import InputError
 
 QUESTION = {"question": "Which?", "options": {"A": "x", "B": "y"}, "answer_idx": "A"}
 

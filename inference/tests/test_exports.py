@@ -12,8 +12,8 @@ import pytest
 import eval as evaluation
 import export_submission
 import html_report
-from finished_run import read_finished_run
-from inference_record import InputError
+from evaluation.finished_run import read_finished_run
+from run_record import InputError
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import eval as evaluation
-from inference_record import read_json
+from run_record import read_json
 
 ROOT = Path(__file__).parents[2]
 SAMPLED = {"en": 73, "zh": 80, "ja": 82, "fr": 84, "ru": 71, "es": 76}  # 466 in all

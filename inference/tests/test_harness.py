@@ -14,10 +14,10 @@ import yaml
 
 import eval as evaluation
 import export_harness
-from exam_questions import read_split
-from inference_record import InputError, read_json
-from prompt_reader import Prompt
-from scoring import read_letters
+from evaluation.scoring import read_letters
+from mmedbench_questions import read_split
+from prompt_folder import Prompt
+from run_record import InputError, read_json
 
 STAGE = Path(__file__).parents[1]
 HARD = [json.loads(line) for line in (Path(__file__).parent / "hard_answers.jsonl").read_text("utf-8").splitlines()]

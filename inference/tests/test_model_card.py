@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 import card_parts
 import eval as evaluation
 import model_card
-from inference_record import InputError, read_json, write_json
+from run_record import InputError, read_json, write_json
 
 
 @pytest.fixture(scope="module")

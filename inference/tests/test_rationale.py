@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rationale
-from inference_record import InputError
+from run_record import InputError
 
 PAIRS = Path(__file__).parents[1] / "sample/rationale_pairs.jsonl"
 ITEMS = [json.loads(line) for line in PAIRS.read_text("utf-8").splitlines()]

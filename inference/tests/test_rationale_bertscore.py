@@ -11,8 +11,8 @@ import pytest
 import eval as evaluation
 import html_report
 import rationale
-import rationale_bertscore
-from inference_record import InputError, read_json
+from metrics import rationale_bertscore
+from run_record import InputError, read_json
 
 PAIRS = Path(__file__).parents[1] / "sample/rationale_pairs.jsonl"
 ITEMS = [json.loads(line) for line in PAIRS.read_text("utf-8").splitlines()]

@@ -11,7 +11,7 @@ import pytest
 import compare
 import eval as evaluation
 import html_report
-from inference_record import InputError, read_json, write_json
+from run_record import InputError, read_json, write_json
 
 
 @pytest.fixture(scope="module")

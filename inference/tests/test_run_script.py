@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import eval as evaluation
-from inference_record import read_json
+from run_record import read_json
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 import eval as evaluation
-from inference_record import InputError, read_json
-from prompt_reader import Prompt
-from scoring import question_of, rationale_scores, read_letters
+from evaluation.scoring import question_of, rationale_scores, read_letters
+from prompt_folder import Prompt
+from run_record import InputError, read_json
 
 RECORD = {"id": "q", "language": "en", "options": {"A": "Fever", "B": "Cough"}, "answer_idx": "B"}
 

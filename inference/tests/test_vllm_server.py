@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import eval as evaluation
-from inference_record import InputError, read_json
+from run_record import InputError, read_json
 
 SERVER = """#!{python}
 import http.server, json, os, subprocess, sys

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eval as evaluation
-from inference_record import InputError, read_json
-from variants import majority, turn, turn_back
+from evaluation.variants import majority, turn, turn_back
+from run_record import InputError, read_json
 
 
 def run(checkpoint: Path, data: Path, out: Path, *flags: str) -> dict:
@@ -27,8 +27,8 @@ def test_option_texts_have_the_probability_of_a_plain_forward_pass(checkpoint, t
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from exam_questions import read_questions
-    from prompt_reader import Prompt
+    from mmedbench_questions import read_questions
+    from prompt_folder import Prompt
 
     run(checkpoint, test_folder, tmp_path / "out", "--mode", "option-logprob", "--languages", "ru", "--batch-size", "3")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(checkpoint), AutoTokenizer.from_pretrained(checkpoint)
@@ -124,10 +124,10 @@ def test_too_little_memory_halves_the_batches_and_changes_no_answer(
 ):
     import torch
 
-    import decode
+    from local_model import local_model
 
     run(checkpoint, test_folder, tmp_path / "whole")
-    original, asked = decode.generate, []
+    original, asked = local_model.generate, []
 
     def small(loaded, prompts, *rest):
         asked.append(len(prompts))
@@ -135,7 +135,7 @@ def test_too_little_memory_halves_the_batches_and_changes_no_answer(
             raise torch.OutOfMemoryError("out of memory")
         return original(loaded, prompts, *rest)
 
-    monkeypatch.setattr(decode, "generate", small)
+    monkeypatch.setattr(local_model, "generate", small)
     run(checkpoint, test_folder, tmp_path / "halved")
     whole, halved = ((tmp_path / name / "predictions.jsonl").read_bytes() for name in ("whole", "halved"))
     assert whole == halved and "halved" in capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_too_little_memory_halves_the_batches_and_changes_no_answer(
     def none(*_):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(decode, "generate", none)
+    monkeypatch.setattr(local_model, "generate", none)
     with pytest.raises(InputError, match=r"a single question of .* does not fit in memory"):
         run(checkpoint, test_folder, tmp_path / "none")
 

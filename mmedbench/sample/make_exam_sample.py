@@ -25,9 +25,9 @@ def load_neighbour(name: str):
     return module
 
 
-benchmark_files = load_neighbour("benchmark_files")
-benchmark_record = load_neighbour("benchmark_record")
-LETTERS = benchmark_files.LETTERS
+mmedbench_questions = load_neighbour("mmedbench_questions")
+run_record = load_neighbour("run_record")
+LETTERS = mmedbench_questions.LETTERS
 LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es")
 
 
@@ -182,22 +182,22 @@ def main(argv: list[str] | None = None) -> int:
     rationales = []
     for iso in LANGUAGES:
         for split, records in questions[iso].items():
-            checked = [benchmark_files.check_record(as_record(q)) for q in records if "numeric" not in q]
+            checked = [mmedbench_questions.check_record(as_record(q)) for q in records if "numeric" not in q]
             if split.startswith("generic_"):
                 folder = split.removeprefix("generic_").capitalize()
-                files[f"exams/generic/{folder}/{benchmark_files.LANGUAGE_FILES[iso]}"] = lines(checked)
+                files[f"exams/generic/{folder}/{mmedbench_questions.LANGUAGE_FILES[iso]}"] = lines(checked)
             else:
-                rationales += [{"id": benchmark_files.question_id(r), "rationale": r["rationale"]} for r in checked]
+                rationales += [{"id": mmedbench_questions.question_id(r), "rationale": r["rationale"]} for r in checked]
             print(f"{iso} {split}: {len(records)} questions")
     files["rationales.jsonl"] = lines(rationales)
     if arguments.dry_run:
         print(f"dry run: would write {len(files)} files below {arguments.out}")
         return 0
     for path, text in sorted(files.items()):
-        benchmark_record.write_text(arguments.out / path, text)
+        run_record.write_text(arguments.out / path, text)
     print(f"wrote {len(files)} files below {arguments.out}")
     return 0
 
 
 if __name__ == "__main__":
-    benchmark_record.run_command(main)
+    run_record.run_command(main)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark_record import run_command
+from run_record import run_command
 
 STAGE = Path(__file__).resolve().parents[1]
 

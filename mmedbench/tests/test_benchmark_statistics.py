@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from question_counts import topic_pattern
+from sources.question_counts import topic_pattern
 
 QUESTIONS = {
     "Train/English.jsonl": [

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import check
-from benchmark_files import RecordError, check_record, question_id
-from benchmark_record import InputError
+from mmedbench_questions import RecordError, check_record, question_id
+from run_record import InputError
 
 GOOD = {"question": "Q", "options": {"A": "1", "B": "2"}, "answer_idx": "A"}
 

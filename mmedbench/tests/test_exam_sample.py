@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import benchmark_files
+import mmedbench_questions
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 EXAMS = SAMPLE / "exams"
@@ -21,7 +21,7 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def lettered(texts: list[str]) -> dict[str, str]:
-    return dict(zip(benchmark_files.LETTERS, texts, strict=False))
+    return dict(zip(mmedbench_questions.LETTERS, texts, strict=False))
 
 
 def raw_questions(folder: str) -> list[tuple[str, dict]]:
@@ -50,7 +50,7 @@ def raw_questions(folder: str) -> list[tuple[str, dict]]:
                             {
                                 "question": raw["qtext"],
                                 "options": options,
-                                "answer_idx": benchmark_files.LETTERS[int(raw["ra"]) - 1],
+                                "answer_idx": mmedbench_questions.LETTERS[int(raw["ra"]) - 1],
                             },
                         )
                     )
@@ -108,7 +108,7 @@ def test_generator_dry_run_writes_nothing(tmp_path):
 
 def test_every_question_of_the_raw_exams_has_its_rationale_and_no_other_exists():
     wanted = [
-        benchmark_files.question_id(record)
+        mmedbench_questions.question_id(record)
         for folder in FOLDERS
         for _, record in raw_questions(folder)
         if record["options"]
@@ -125,7 +125,7 @@ def test_every_question_of_the_raw_exams_has_its_rationale_and_no_other_exists()
 def test_every_question_keeps_the_record_contract(folder):
     for _, record in raw_questions(folder):
         if record["options"]:
-            benchmark_files.check_record(record)
+            mmedbench_questions.check_record(record)
         else:
             assert folder == "igakuqa_ja", record
 
@@ -133,7 +133,7 @@ def test_every_question_keeps_the_record_contract(folder):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_right_letters_are_spread(folder):
     records = [record for _, record in raw_questions(folder) if record["options"]]
-    counts = Counter(letter for record in records for letter in benchmark_files.answer_letters(record))
+    counts = Counter(letter for record in records for letter in mmedbench_questions.answer_letters(record))
     letters = {letter for record in records for letter in record["options"]}
     assert set(counts) == letters
     assert max(counts.values()) - min(counts.values()) <= 3, counts
@@ -142,10 +142,10 @@ def test_right_letters_are_spread(folder):
 
 @pytest.mark.parametrize("split", ["Train", "Test"])
 def test_generic_questions_have_several_right_answers_and_a_rationale(split):
-    found = benchmark_files.read_split(EXAMS / "generic" / split)
+    found = mmedbench_questions.read_split(EXAMS / "generic" / split)
     assert sorted(found) == ["Chinese", "English", "French", "Japanese", "Russian", "Spanish"]
     for record in (record for records in found.values() for record in records):
-        assert 1 < len(benchmark_files.answer_letters(record)) < len(record["options"]), record
+        assert 1 < len(mmedbench_questions.answer_letters(record)) < len(record["options"]), record
         assert len(record["rationale"]) >= 30, record
 
 
@@ -156,7 +156,7 @@ def test_counts_in_the_readme_are_those_of_the_files():
     for folder, cells in table.items():
         stated = [int(cell) if cell.strip() else 0 for cell in cells.split("|")[1:]]
         if folder == "generic":
-            splits = [benchmark_files.read_split(EXAMS / folder / name) for name in ("Train", "Test")]
+            splits = [mmedbench_questions.read_split(EXAMS / folder / name) for name in ("Train", "Test")]
             counted = [sum(map(len, split.values())) for split in splits] + [0]
         elif folder == "igakuqa_ja":
             counted = [len(raw_questions(folder)), 0, 0]
@@ -167,8 +167,8 @@ def test_counts_in_the_readme_are_those_of_the_files():
 
 
 def test_no_question_stands_twice_or_in_two_splits():
-    keys = [benchmark_files.content_key(record) for folder in FOLDERS for _, record in raw_questions(folder)]
+    keys = [mmedbench_questions.content_key(record) for folder in FOLDERS for _, record in raw_questions(folder)]
     for split in ("Train", "Test"):
-        generic = benchmark_files.read_split(EXAMS / "generic" / split)
-        keys += [benchmark_files.content_key(record) for records in generic.values() for record in records]
+        generic = mmedbench_questions.read_split(EXAMS / "generic" / split)
+        keys += [mmedbench_questions.content_key(record) for records in generic.values() for record in records]
     assert len(keys) == len(set(keys))

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from page_text import escape
-from reported_figures import LANGUAGES, REPORTED
-from score_intervals import is_share, macro_percent, wilson_percent
+from leaderboard_pages.page_text import escape
+from leaderboard_pages.reported_figures import LANGUAGES, REPORTED
+from leaderboard_pages.score_intervals import is_share, macro_percent, wilson_percent
 
 
 @pytest.fixture

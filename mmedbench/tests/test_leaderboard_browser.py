@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from leaderboard_html import page
-from leaderboard_rows import accuracy_rows, mean_cell, share_cell
+from leaderboard_pages.leaderboard_html import page
+from leaderboard_pages.leaderboard_rows import accuracy_rows, mean_cell, share_cell
 
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")

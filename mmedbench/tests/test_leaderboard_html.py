@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from leaderboard_html import page
-from leaderboard_rows import accuracy_rows, mean_cell, share_cell
+from leaderboard_pages.leaderboard_html import page
+from leaderboard_pages.leaderboard_rows import accuracy_rows, mean_cell, share_cell
 
 EVIL = [
     "</script><script>window.evil = 1</script>",

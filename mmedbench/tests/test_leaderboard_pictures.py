@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import picture_canvas
-from leaderboard_drawing import PICTURES, draw, size_scale, spread
-from leaderboard_pictures import drawn_sha256, picture_lines, problems, write_pictures
-from leaderboard_rows import accuracy_rows, mean_cell, share_cell
-from picture_contents import difference, name_and_more, picture_data
-from reported_figures import LANGUAGES
-from reported_figures import test_sizes as released_sizes
+from leaderboard_pages import picture_canvas
+from leaderboard_pages.leaderboard_drawing import PICTURES, draw, size_scale, spread
+from leaderboard_pages.leaderboard_pictures import drawn_sha256, picture_lines, problems, write_pictures
+from leaderboard_pages.leaderboard_rows import accuracy_rows, mean_cell, share_cell
+from leaderboard_pages.picture_contents import difference, name_and_more, picture_data
+from leaderboard_pages.reported_figures import LANGUAGES
+from leaderboard_pages.reported_figures import test_sizes as released_sizes
 
 SIZES = released_sizes()
 EVIL = [
@@ -68,7 +68,10 @@ def many_rows():
 @pytest.fixture
 def quick_drawing(monkeypatch):
     """Files without pictures in them, for tests of what becomes of files."""
-    monkeypatch.setattr("leaderboard_drawing.draw", lambda kind, _: ({"png": b"P" + kind.encode(), "svg": b"S"}, set()))
+    monkeypatch.setattr(
+        "leaderboard_pages.leaderboard_drawing.draw",
+        lambda kind, _: ({"png": b"P" + kind.encode(), "svg": b"S"}, set()),
+    )
 
 
 # ---------------------------------------------------------------- the command
@@ -90,7 +93,7 @@ def test_render_draws_and_embeds_them_and_check_sees_every_change_without_drawin
     assert "up to date" in run(*arguments).stdout
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
-    monkeypatch.setattr("leaderboard_drawing.draw", None)  # a check draws nothing
+    monkeypatch.setattr("leaderboard_pages.leaderboard_drawing.draw", None)  # a check draws nothing
     assert run(*arguments, "--check").returncode == 0
     svg = folder / "gain_over_base.svg"
     whole = svg.read_text()
@@ -109,7 +112,9 @@ def test_a_python_that_adds_floats_more_exactly_finds_the_pictures_current(tmp_p
     rows = many_rows()
     write_pictures(rows, tmp_path)
     exact = picture_data(rows)
-    monkeypatch.setattr("score_intervals.sum", math.fsum, raising=False)  # sum() from Python 3.12 on is as exact
+    monkeypatch.setattr(
+        "leaderboard_pages.score_intervals.sum", math.fsum, raising=False
+    )  # sum() from Python 3.12 on is as exact
     assert picture_data(many_rows()) != exact
     assert problems(many_rows(), tmp_path) == []
     ja = rows[0].cells["ja"]
@@ -289,7 +294,8 @@ def test_names_of_any_kind_are_drawn_as_text_and_letters_without_a_font_are_told
     strange = ours("\U0001e7e6 of a script that few fonts hold", 0.9, base=EVIL[0], size_billion=0.0021)
     rows = [strange, replace(ours(EVIL[0], 0.8), size_billion=0.0021)]
     monkeypatch.setattr(
-        "leaderboard_pictures.picture_data", lambda rows: {"gain_over_base": picture_data(rows)["gain_over_base"]}
+        "leaderboard_pages.leaderboard_pictures.picture_data",
+        lambda rows: {"gain_over_base": picture_data(rows)["gain_over_base"]},
     )
     notes = write_pictures(rows, tmp_path)
     assert any("no installed font holds" in note and "\U0001e7e6" in note for note in notes)
@@ -314,7 +320,7 @@ def test_a_kill_between_two_pictures_is_seen_and_mended(tmp_path, monkeypatch, q
         return {"png": b"P", "svg": b"S"}, set()
 
     with monkeypatch.context() as patch:
-        patch.setattr("leaderboard_drawing.draw", dying)
+        patch.setattr("leaderboard_pages.leaderboard_drawing.draw", dying)
         with pytest.raises(KeyboardInterrupt):
             write_pictures(rows, tmp_path)
     assert problems(rows, tmp_path) == [f"{tmp_path / 'leaderboard.json'}: missing"]

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from exam_rules import REASONS
+from sources.exam_rules import REASONS
 
 
 def blocks(text: str) -> list[list[str]]:

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-import benchmark_report
-from benchmark_files import check_record, question_id
+from mmedbench_questions import check_record, question_id
+from sources import benchmark_report
 
 KEPT, LEFT_OUT = "kept", "left out"
 

@@ -15,11 +15,11 @@ from collections import Counter
 
 import pytest
 
-from benchmark_files import question_id
-from rationale_jobs import FAILURES
-from rationale_ledger import OUTCOMES, Answer, Budget, Ledger
-from rationale_prompt import UNUSABLE, why_unusable
-from rationale_requests import retry_after_seconds
+from mmedbench_questions import question_id
+from rationale_writing.rationale_jobs import FAILURES
+from rationale_writing.rationale_ledger import OUTCOMES, Answer, Budget, Ledger
+from rationale_writing.rationale_prompt import UNUSABLE, why_unusable
+from rationale_writing.rationale_requests import retry_after_seconds
 
 KEY = "sk-test-SECRET-0123456789abcdef"
 QUICK = ("--backoff", "0.01", "--max-requests", "1000")

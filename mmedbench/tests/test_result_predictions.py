@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from result_predictions import line_of, packed, read_predictions
+from leaderboard_pages.result_predictions import line_of, packed, read_predictions
 
 
 def answers(key: str, marks: str) -> list[dict]:
@@ -225,7 +225,7 @@ def test_damaged_enormous_doubled_and_lone_predictions_are_refused(entry, monkey
         assert (done.returncode, packed_file.name in done.stderr) == (2, True), damaged
     packed_file.write_bytes(whole)
     with monkeypatch.context() as patch:
-        patch.setattr("result_predictions.LARGEST", 100)
+        patch.setattr("leaderboard_pages.result_predictions.LARGEST", 100)
         assert "unpacks to more than" in entry.render().stderr
     packed_file.with_suffix("").write_bytes(b"")
     assert "are both predictions of" in entry.render().stderr

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from review_agreement import cohens_kappa, verdict
-from review_sample import sample_rationales
-from review_store import Answer, ReviewStore
+from review_desk.review_agreement import cohens_kappa, verdict
+from review_desk.review_sample import sample_rationales
+from review_desk.review_store import Answer, ReviewStore
 
 FILES = {"en": "English", "zh": "Chinese", "ar": "Arabic"}
 

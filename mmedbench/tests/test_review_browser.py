@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from review_store import Answer, ReviewStore
+from review_desk.review_store import Answer, ReviewStore
 
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from review_desk import KEYS
+from review_desk.reviewer_view import KEYS
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import zipfile
 
 import pytest
 
-import source_archives
-from benchmark_files import check_record
+from mmedbench_questions import check_record
+from sources import source_archives
 
 RELEASED = {
     "question": "Q",

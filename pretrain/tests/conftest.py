@@ -71,7 +71,7 @@ def write_store(folder: Path, groups: dict[str, list[int]], masks: dict[str, lis
     """
     import numpy as np
 
-    from token_store import TokenStore
+    from token_data.token_store import TokenStore
 
     shards, following = {}, 1
     for group, lengths in groups.items():

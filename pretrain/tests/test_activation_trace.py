@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from activation_trace import Activations, measure_pass, sample_batch, trace_activations
-from lm_loss import summed_loss
-from lm_model import model_class
-from packed_attention import choose_attention, register_document_attention
-from pretrain_record import InputError
+from modelling.lm_loss import summed_loss
+from modelling.lm_model import model_class
+from modelling.packed_attention import choose_attention, register_document_attention
+from planning.activation_trace import Activations, measure_pass, sample_batch, trace_activations
+from run_record import InputError
 
 LLAMA = {
     "model_type": "llama",

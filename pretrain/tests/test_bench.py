@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import bench
-from bench_corpus import LARGEST, SMALLEST, read_sentences, write_documents
-from bench_training import cpu_seconds_of_tree, time_steps, useful_share
-from corpus_reader import iterate_texts, read_corpus
-from pretrain_record import InputError, read_json
+from bench_helpers.bench_corpus import LARGEST, SMALLEST, read_sentences, write_documents
+from bench_helpers.bench_training import cpu_seconds_of_tree, time_steps, useful_share
+from run_record import InputError, read_json
+from token_data.corpus_reader import iterate_texts, read_corpus
 
 
 def test_generated_documents_have_log_uniform_lengths_and_are_the_seeds(tmp_path):

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoint_reader import (
+from checkpointing.checkpoint_reader import (
     CheckpointReader,
     complete_checkpoints,
     damaged_files,
     fitting_micro_batch,
     step_folder,
 )
-from checkpoints import Checkpoints
-from hashed_tensors import HashedFile, write_hashed
-from pretrain_record import InputError, read_json, sha256_of_file, write_json
-from run_fence import RunFence
+from checkpointing.checkpoints import Checkpoints
+from checkpointing.hashed_tensors import HashedFile, write_hashed
+from run_record import InputError, read_json, sha256_of_file, write_json
+from training.run_lock import RunFence
 
 STAGE = Path(__file__).parents[1]
 
@@ -137,7 +137,7 @@ KILLED = """
 import importlib.util, os, signal, sys, tempfile
 from pathlib import Path
 import torch.distributed as dist
-import checkpoints
+from checkpointing import checkpoints
 spec = importlib.util.spec_from_file_location("own_tests", sys.argv[1])
 own = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(own)
@@ -305,7 +305,7 @@ def test_hashed_files_are_what_the_safetensors_library_reads(tmp_path):
 HOLDER = """
 import sys
 from pathlib import Path
-from run_fence import RunFence
+from training.run_lock import RunFence
 fence = RunFence(Path(sys.argv[1]), 0.05).claim()
 print("held", flush=True)
 sys.stdin.read()

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import convert_internlm
-from pretrain_record import InputError, read_json
+from run_record import InputError, read_json
 
 HIDDEN, INTERMEDIATE, LAYERS, HEADS, KEY_VALUE_HEADS, POSITIONS, VOCABULARY = 32, 48, 2, 8, 2, 48, 448
 HEAD = HIDDEN // HEADS
@@ -412,7 +412,7 @@ def test_a_tokenizer_that_cannot_be_converted_exactly_is_refused(published, tmp_
 def test_a_tokenizer_with_other_ids_is_found_by_the_proof(converted, tmp_path):
     from transformers import AutoTokenizer
 
-    from internlm_tokenizer import prove_tokenizer
+    from internlm.internlm_tokenizer import prove_tokenizer
 
     _, published, llama = converted
     tokenizer = AutoTokenizer.from_pretrained(llama)

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 import average_checkpoints
 import export_model
-from checkpoint_reader import CheckpointReader, step_folder
-from checkpoints import Checkpoints
-from pretrain_record import InputError, read_json, sha256_of_file
+from checkpointing.checkpoint_reader import CheckpointReader, step_folder
+from checkpointing.checkpoints import Checkpoints
+from run_record import InputError, read_json, sha256_of_file
 
 pytestmark = pytest.mark.usefixtures("group_of_one")
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from bpe_plan import Unsuitable, merge_by_rank, plan_fast_encoder, prove_merges
-from corpus_encoder import LibraryEncoder
-from encoder_choice import NASTY, choose_encoder, compare
-from fast_encoder import FastEncoder
+from token_data.bpe_plan import Unsuitable, merge_by_rank, plan_fast_encoder, prove_merges
+from token_data.corpus_encoder import LibraryEncoder
+from token_data.encoder_choice import NASTY, choose_encoder, compare
+from token_data.fast_encoder import FastEncoder
 
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False)
 BYTES_ONLY = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -106,7 +106,7 @@ def test_characters_are_compared_by_the_borders_around_them(both, monkeypatch):
     _, fast = both
     proof = fast.characters
     right = proof.tiktoken
-    from fast_encoder import border_ranks, make_tiktoken
+    from token_data.fast_encoder import border_ranks, make_tiktoken
 
     pattern = fast.plan.pattern.replace(r"\p{L}", r"\p{L}\u2603")
     pattern = pattern.replace(r"?\p{L}\u2603+", r"?[\p{L}\u2603]+")

@@ -12,9 +12,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import average_checkpoints
 import export_model
-import lm_card
-from checkpoints import Checkpoints
-from pretrain_record import read_json, write_json
+from checkpointing.checkpoints import Checkpoints
+from run_record import read_json, write_json
+from training import lm_card
 
 pytestmark = pytest.mark.usefixtures("group_of_one")
 

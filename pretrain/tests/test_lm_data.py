@@ -2,9 +2,9 @@
 
 import pytest
 
-from lm_arguments import build_parser
-from lm_data import open_training_data, plan_lines
-from pretrain_record import InputError
+from dataloading.lm_data import open_training_data, plan_lines
+from run_record import InputError
+from training.lm_arguments import build_parser
 
 
 @pytest.fixture(scope="module")

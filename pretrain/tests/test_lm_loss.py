@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm_loss import backward_scale, summed_loss
-from packed_tokens import PackedWindows
-from pretrain_record import read_json, write_json
+from dataloading.packed_windows import PackedWindows
+from modelling.lm_loss import backward_scale, summed_loss
+from run_record import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-import lm_model
-from lm_arguments import build_parser
-from lm_trackers import check_trackers
-from pretrain_record import InputError
+from modelling import lm_model
+from run_record import InputError
+from training.lm_arguments import build_parser
+from training.lm_trackers import check_trackers
 
 
 def parsed(*flags: str):
@@ -71,7 +71,7 @@ def test_kernels_compilers_and_trackers_that_are_missing_are_named(monkeypatch):
 
 
 def test_a_folder_with_nothing_but_a_tokenizer_json_is_a_tokenizer(tokenizer_folder, tmp_path):
-    from corpus_encoder import load_tokenizer
+    from token_data.corpus_encoder import load_tokenizer
 
     shutil.copy(tokenizer_folder / "tokenizer.json", tmp_path)
     bare, whole = load_tokenizer(str(tmp_path)), load_tokenizer(str(tokenizer_folder))

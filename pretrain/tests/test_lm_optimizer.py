@@ -3,7 +3,7 @@ import argparse
 import pytest
 import torch
 
-from lm_optimizer import make_optimizer
+from modelling.lm_optimizer import make_optimizer
 
 
 def make(own_clip: bool = False, clip: float = 1.0):

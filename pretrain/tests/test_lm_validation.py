@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lm_validation import Validation, figures, print_validation, roll_up, validation_batches, worsened
+from training.lm_validation import Validation, figures, print_validation, roll_up, validation_batches, worsened
 
 
 def test_validation_reads_each_document_once_and_counts_its_bytes(make_store, tmp_path):
@@ -58,7 +58,7 @@ def validation(make_store, tmp_path, monkeypatch):
     """A `Validation` on a group of one process whose figures are given, not computed."""
     import torch.distributed as dist
 
-    import lm_validation
+    from training import lm_validation
 
     store = make_store(tmp_path / "store", {"fr": [5] * 20})
     held_out = {"fr/web": (store, store.documents)}
@@ -114,7 +114,7 @@ def test_scores_of_a_uniform_model_are_the_logarithm_of_its_vocabulary(make_stor
     import torch.distributed as dist
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from lm_validation import validate
+    from training.lm_validation import validate
 
     model = LlamaForCausalLM(
         LlamaConfig(vocab_size=256, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)

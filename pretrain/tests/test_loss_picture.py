@@ -3,7 +3,7 @@ import json
 import pytest
 
 import loss_picture
-from pretrain_record import InputError
+from run_record import InputError
 
 
 def test_a_run_is_drawn_with_its_skips_and_languages(tmp_path):

@@ -3,9 +3,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixture import PERIOD, Mixture, parts_by_weight, read_weights, take_turns, temperature_weights, whole_counts
-from packed_tokens import PackedWindows
-from pretrain_record import InputError
+from dataloading.mixture import (
+    PERIOD,
+    Mixture,
+    parts_by_weight,
+    read_weights,
+    take_turns,
+    temperature_weights,
+    whole_counts,
+)
+from dataloading.packed_windows import PackedWindows
+from run_record import InputError
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 
 import average_checkpoints
 import export_model
-from pretrain_record import InputError, read_json
+from run_record import InputError, read_json
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = """from transformers import LlamaConfig

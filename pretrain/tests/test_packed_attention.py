@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from packed_attention import (
+from modelling.packed_attention import (
     attend_within_documents,
     attention_mask,
     choose_attention,
@@ -13,7 +13,7 @@ from packed_attention import (
     model_inputs,
     register_document_attention,
 )
-from pretrain_record import InputError
+from run_record import InputError
 
 LENGTHS = ((7, 1, 9, 3), (12, 8), (20,))
 
@@ -82,7 +82,7 @@ def test_flattened_rows_give_the_logits_and_gradients_of_masked_rows(family, fie
     batch = packed_batch()
     if fields.get("sliding_window"):
         # A mask that is given is taken as it is, so the window is written into it here.
-        import packed_attention
+        from modelling import packed_attention
 
         places = np.arange(20)
         near = torch.tensor(places[:, None] - places[None, :] < fields["sliding_window"])
@@ -142,7 +142,7 @@ def test_what_flash_attention_is_given_says_where_documents_begin():
 def test_an_attention_that_cannot_run_here_is_refused(wanted, family, message):
     from transformers import AutoConfig
 
-    from lm_model import model_class
+    from modelling.lm_model import model_class
 
     config = AutoConfig.for_model(family)
     with pytest.raises(InputError, match=message):
@@ -152,7 +152,7 @@ def test_an_attention_that_cannot_run_here_is_refused(wanted, family, message):
 def test_auto_takes_what_fits_the_model():
     from transformers import AutoConfig
 
-    from lm_model import model_class
+    from modelling.lm_model import model_class
 
     def chosen(family, compile=False):
         config = AutoConfig.for_model(family)

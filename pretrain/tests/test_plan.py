@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import plan
-from lm_flops import CARDS, find_card
-from pretrain_record import InputError, read_json
+from planning.flops import CARDS, find_card
+from run_record import InputError, read_json
 
 ROOT = Path(__file__).parents[2]
 SHAPES = sorted((ROOT / "pretrain/recipes/shapes").glob("*.yaml"))
@@ -103,7 +103,7 @@ def test_seventy_billion_parameters_need_more_than_one_node_and_the_table_says_w
 
 @pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_every_shape_has_the_size_that_its_first_line_says(path):
-    from lm_flops import count_parameters, empty_model
+    from planning.flops import count_parameters, empty_model
 
     args = argparse.Namespace(model=None, init_config=None, shape=path, sequence_length=2048, trust_remote_code=False)
     count = count_parameters(empty_model(plan.load_config(args)))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lm_arguments import build_parser
-from lm_model import make_deepspeed_config
-from pretrain_record import parse_arguments
+from modelling.lm_model import make_deepspeed_config
+from run_record import parse_arguments
+from training.lm_arguments import build_parser
 
 STAGE = Path(__file__).parents[1]
 RECIPES = STAGE / "recipes"
@@ -87,7 +87,7 @@ def test_windows_are_within_the_model_s_limit_and_the_comment_names_the_model_s_
 def test_a_shape_has_as_many_parameters_as_its_comment_says_and_its_recipe_s_limit(shape):
     from transformers import AutoConfig
 
-    from lm_flops import empty_model
+    from planning.flops import empty_model
 
     text = shape.read_text()
     stated = int(re.search(r"([\d,]{9,}) parameters", text)[1].replace(",", ""))

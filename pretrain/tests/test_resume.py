@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
-from pretrain_record import read_json, sha256_of_file, write_json
+from checkpointing.checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
+from run_record import read_json, sha256_of_file, write_json
 
 ROOT = Path(__file__).parents[2]
 MODEL = """

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from spike_guard import NEEDED, SpikeGuard
+from training.spike_guard import NEEDED, SpikeGuard
 
 
 def warmed(on_spike: str = "skip", factor: float = 12.0, max_skips: int = 2) -> SpikeGuard:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain_record import read_json
+from run_record import read_json
 
 ROOT = Path(__file__).parents[2]
 LENGTH, WINDOWS, STEPS = 32, 4, 8
@@ -52,8 +52,8 @@ def spoiled(store_folder, tmp_path_factory):
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from packed_tokens import PackedWindows
-    from token_store import TokenStore
+    from dataloading.packed_windows import PackedWindows
+    from token_data.token_store import TokenStore
 
     store = TokenStore(store_folder)
     windows = PackedWindows(store, store.documents, LENGTH, 0)

@@ -1,6 +1,6 @@
 import pytest
 
-from token_loss import summed_cross_entropy
+from modelling.token_loss import summed_cross_entropy
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

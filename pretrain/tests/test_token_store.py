@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from pretrain_record import InputError, read_json
-from token_store import TokenStore, held_out_counts
+from run_record import InputError, read_json
+from token_data.token_store import TokenStore, held_out_counts
 
 
 def test_held_out_documents_are_a_share_of_each_language_and_source_and_not_trained_on(make_store, tmp_path):

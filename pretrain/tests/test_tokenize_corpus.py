@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tokenize_corpus
-from pretrain_record import InputError, read_json
+from run_record import InputError, read_json
 
 TYPES = {"id": pa.string(), "text": pa.string(), "loss_spans": pa.list_(pa.list_(pa.int32()))}
 

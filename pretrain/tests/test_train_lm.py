@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import train_lm
-from pretrain_record import InputError, read_json, sha256_of_file
+from run_record import InputError, read_json, sha256_of_file
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {

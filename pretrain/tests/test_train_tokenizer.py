@@ -1,7 +1,7 @@
 import pytest
 
 import train_tokenizer
-from pretrain_record import InputError, read_json
+from run_record import InputError, read_json
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain_record import InputError
-from window_layouts import DocumentRows, OverlappingWindows, make_windows
+from dataloading.window_layouts import DocumentRows, OverlappingWindows, make_windows
+from run_record import InputError
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 

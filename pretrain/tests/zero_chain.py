@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from checkpoints import Checkpoints
-from training_state import named_parameters, pieces_of
+from checkpointing.checkpoints import Checkpoints
+from checkpointing.training_state import named_parameters, pieces_of
 
 
 def make_engine(zero: int, bf16: bool):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import knowledge_breakage
-from knowledge_verdict import conclude, letters_bound
+from synthetic_facts.knowledge_verdict import conclude, letters_bound
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,43 +9,102 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from house import (
+    ROOMS,
+    ROOT,
+    STAGES,
+    arrows_up,
+    cycles,
+    import_graph,
+    is_entry,
+    stage_modules,
+    tracked_files,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-STAGES = ("data_collection", "mmedbench", "pretrain", "finetune", "inference", "slurm")
-TRACKED = [
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    if (ROOT / name).is_file()
-]
-MODULES = {stage: [p for p in TRACKED if p.parent == ROOT / stage and p.suffix == ".py"] for stage in STAGES}
+TRACKED = tracked_files()
+MODULES = {stage: stage_modules(stage, TRACKED) for stage in STAGES}
+GRAPHS = {stage: import_graph(stage, TRACKED) for stage in STAGES}
 SOURCES = [p for p in TRACKED if p.suffix == ".py"]
-ENTRIES = [p for modules in MODULES.values() for p in modules if 'if __name__ == "__main__":' in p.read_text("utf-8")]
+ENTRIES = {
+    stage: {name for name, path in modules.items() if "." not in name and is_entry(path)}
+    for stage, modules in MODULES.items()
+}
+ENTRY_PATHS = [MODULES[stage][name] for stage in STAGES for name in sorted(ENTRIES[stage])]
 DOCUMENTS = [p for p in TRACKED if p.suffix == ".md"]
+MAX_HALL_MODULES = 18
+MAX_ROOM_MODULES = 12
 
-# Files that stand in several stages under names of their own, because stages share nothing but data on disk.
-COPIES = [
-    [
-        "data_collection/corpus_record.py",
-        "mmedbench/benchmark_record.py",
-        "pretrain/pretrain_record.py",
-        "finetune/finetune_record.py",
-        "inference/inference_record.py",
-    ],
-    [
-        "mmedbench/benchmark_files.py",
-        "finetune/train_questions.py",
-        "inference/exam_questions.py",
-        "data_collection/benchmark_questions.py",
-    ],
-    ["finetune/prompt_file.py", "inference/prompt_reader.py"],
-    ["pretrain/lm_card_parts.py", "finetune/tuned_card_parts.py", "inference/card_parts.py"],
-]
+
+def test_top_level_modules_of_one_name_are_identical_copies():
+    places = {}
+    for modules in MODULES.values():
+        for name, path in modules.items():
+            if "." not in name:
+                places.setdefault(name, []).append(path)
+    different = {
+        name: [str(p.relative_to(ROOT)) for p in paths]
+        for name, paths in places.items()
+        if len({p.read_bytes() for p in paths}) > 1
+    }
+    assert different == {}, "bash slurm/sync_copies.sh STAGE/MODULE.py copies an edited one over the others"
+
+
+def test_an_edited_copy_is_copied_over_the_others(tmp_path):
+    (tmp_path / "slurm").mkdir()
+    shutil.copy(ROOT / "slurm/sync_copies.sh", tmp_path / "slurm")
+    for stage, text in (("finetune", "new\n"), ("inference", "old\n")):
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "shared.py").write_text(text)
+    command = ["bash", tmp_path / "slurm/sync_copies.sh"]
+    subprocess.run([*command, "finetune/shared.py"], check=True)
+    assert (tmp_path / "inference/shared.py").read_text() == "new\n"
+    assert subprocess.run([*command, "finetune/gone.py"], check=False, capture_output=True).returncode == 2
+
+
+def test_rooms_have_a_sign_and_are_neither_closets_nor_halls():
+    problems = []
+    for stage, rooms in ROOMS.items():
+        inside = {name.split(".")[0] for name in MODULES[stage] if "." in name}
+        packages = {p.parent.name for p in TRACKED if p.name == "__init__.py" and p.parent.parent == ROOT / stage}
+        if not inside == packages == set(rooms):
+            problems.append(f"{stage}: rooms {sorted(inside)}, with __init__.py {sorted(packages)}, order {rooms}")
+        for room in sorted(packages):
+            sign = ast.parse((ROOT / stage / room / "__init__.py").read_text("utf-8"))
+            if len(sign.body) != 1 or ast.get_docstring(sign) is None:
+                problems.append(f"{stage}/{room}/__init__.py is not one docstring")
+            count = sum(name.startswith(f"{room}.") for name in MODULES[stage])
+            if not 2 <= count <= MAX_ROOM_MODULES:
+                problems.append(f"{stage}/{room} has {count} modules")
+        hall = [name for name in MODULES[stage] if "." not in name and not name.startswith("bench_")]
+        if len(hall) > MAX_HALL_MODULES:
+            problems.append(f"{stage}: {len(hall)} modules at the top level")
+    assert problems == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_imports_follow_the_order_of_the_rooms(stage):
+    assert arrows_up(stage, GRAPHS[stage], ENTRIES[stage]) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_module_imports_itself_by_way_of_others(stage):
+    assert [" -> ".join(cycle) for cycle in cycles(GRAPHS[stage])] == []
+
+
+def test_the_check_of_imports_finds_arrows_up_and_cycles():
+    graph = {"filter": {"readers.a"}, "readers.a": {"web.b"}, "web.b": {"readers.a"}, "shared": {"readers.a"}}
+    assert arrows_up("data_collection", graph, {"filter"}) == [
+        "data_collection: readers.a imports web.b",
+        "data_collection: shared imports readers.a",
+    ]
+    assert cycles(graph) == [["readers.a", "web.b", "readers.a"]]
+
+
+def test_the_order_of_rooms_is_in_each_readme():
+    missing = [
+        s for s in STAGES if " < ".join(ROOMS[s]) not in " ".join((ROOT / s / "README.md").read_text("utf-8").split())
+    ]
+    assert missing == []
 
 
 def imported_names(path: Path) -> set[str]:
@@ -58,30 +117,28 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("group", COPIES, ids=lambda group: Path(group[0]).name)
-def test_the_copies_of_a_shared_file_are_identical(group):
-    first = (ROOT / group[0]).read_bytes()
-    assert [name for name in group if (ROOT / name).read_bytes() != first] == []
-
-
 def test_no_stage_imports_a_module_of_another_stage():
-    owner = {path.stem: stage for stage, modules in MODULES.items() for path in modules}
+    owners = {}
+    for stage, modules in MODULES.items():
+        for name in modules:
+            owners.setdefault(name.split(".")[0], set()).add(stage)
     wrong = [
-        f"{path.relative_to(ROOT)} imports {name} of {owner[name]}"
+        f"{path.relative_to(ROOT)} imports {name} of {sorted(owners[name])}"
         for path in SOURCES
         for name in imported_names(path)
-        if name in owner and path.relative_to(ROOT).parts[0] != owner[name]
+        if name in owners and path.relative_to(ROOT).parts[0] not in owners[name]
     ]
     assert wrong == []
 
 
-def test_module_names_are_unique_and_hide_no_library():
-    stems = [path.stem for modules in MODULES.values() for path in modules]
-    twice = {stem for stem in stems if stems.count(stem) > 1}
-    hidden = {stem for stem in stems if stem in sys.stdlib_module_names or stem in packages_distributions()}
+def test_names_hide_no_library_and_rooms_are_unique():
+    hidden = {*sys.stdlib_module_names, *packages_distributions()} - {"tests"}
+    rooms = [room for stage_rooms in ROOMS.values() for room in stage_rooms]
+    top = {name for modules in MODULES.values() for name in modules if "." not in name}
     folders = {path.name for stage in STAGES for path in (ROOT / stage).iterdir() if path.is_dir()}
-    assert (twice, hidden) == (set(), set())
-    assert folders & set(packages_distributions()) - {"tests"} == set()
+    assert (top | folders) & hidden == set()
+    assert sorted(rooms) == sorted(set(rooms)) and top & set(rooms) == set()
+    assert sum(p.name == "train.py" for p in SOURCES) == 1
 
 
 def test_nothing_edits_sys_path_or_catches_everything_or_takes_a_bool_type():
@@ -102,7 +159,7 @@ def test_nothing_edits_sys_path_or_catches_everything_or_takes_a_bool_type():
     assert found == []
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("entry", ENTRY_PATHS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_entry_answers_help_and_refuses_abbreviations(entry):
     done = subprocess.run([sys.executable, entry, "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
@@ -114,9 +171,9 @@ def test_every_entry_answers_help_and_refuses_abbreviations(entry):
 def unused_flags(path: Path) -> set[str]:
     """Flags that are declared by `add(...)` or `add_argument(...)` and read nowhere in their stage."""
     text = path.read_text("utf-8")
-    declared = re.findall(r"(?:add|add_argument)\(\s*\"--([a-z0-9-]+)\"(?:, dest=\"(\w+)\")?", text)
+    declared = re.findall(r"(?:add|add_argument)\(\s*\"--([a-z0-9-]+)\"(?:,\s*dest=\"(\w+)\")?", text)
     flags = {dest or flag for flag, dest in declared}
-    stage = "\n".join(p.read_text("utf-8") for p in MODULES[path.relative_to(ROOT).parts[0]])
+    stage = "\n".join(p.read_text("utf-8") for p in MODULES[path.relative_to(ROOT).parts[0]].values())
     # `recipe` is read by parse_arguments for every entry.
     read = {name.replace("_", "-") for name in re.findall(r"\b(?:args|arguments|options)\.(\w+)\b", stage)}
     return flags - {"recipe"} - read
@@ -124,7 +181,7 @@ def unused_flags(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_no_flag_is_without_effect(stage):
-    assert {path.name: unused_flags(path) for path in MODULES[stage] if unused_flags(path)} == {}
+    assert {p.name: unused_flags(p) for p in MODULES[stage].values() if unused_flags(p)} == {}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,0 +1,105 @@
+"""What `bench_deduplicate.py` measures beside the command: datasketch's speed, and the memory of comparing.
+
+Both run in processes of their own, so that nothing else is counted. Example:
+
+    python -c "from duplicate_measurements import *; print(comparing_memory(Path('scratch'), (1000, 2000)))"
+"""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy
+
+from benchmark_helpers.planted_duplicates import CHARACTERS, GRAM
+from dedup.document_catalogue import Catalogue, make_catalogue
+from dedup.duplicate_clusters import join_bands, removed_documents
+from dedup.minhash_signatures import DOCUMENT, bands_for, write_unit
+
+DOCUMENTS_A_UNIT, SHINGLES, COPIES = 50_000, 20, 0.3  # of made-up units; a part of the documents are copies
+
+
+def datasketch_run(path: Path, count: int, language: str, pairs: list[tuple[str, str]]) -> tuple[float, list[bool]]:
+    """(CPU seconds, whether each pair was found) of datasketch on the first documents of a parquet file."""
+    return _in_a_process("fork", _datasketch, path, count, language, pairs)
+
+
+def _datasketch(path: Path, count: int, language: str, pairs: list[tuple[str, str]]) -> tuple[float, list[bool]]:
+    import pyarrow.parquet
+    from datasketch import MinHash, MinHashLSH
+
+    index = MinHashLSH(threshold=0.8, num_perm=128)
+    candidates = {}
+    began = time.process_time()
+    texts = pyarrow.parquet.read_table(path, columns=["text"]).column("text").to_pylist()[:count]
+    for number, text in enumerate(texts):
+        units, joint = (text.lower(), "") if language in CHARACTERS else (text.lower().split(), " ")
+        shingles = {joint.join(units[i : i + GRAM]) for i in range(max(1, len(units) - GRAM + 1))}
+        signature = MinHash(num_perm=128)
+        signature.update_batch([shingle.encode() for shingle in shingles])
+        candidates[text] = {texts[other] for other in index.query(signature)}
+        index.insert(number, signature)
+    seconds = time.process_time() - began
+    return seconds, [one in candidates[other] or other in candidates[one] for one, other in pairs]
+
+
+def comparing_memory(folder: Path, sizes: tuple[int, ...]) -> dict:
+    """Peak memory of all steps after the signatures, for each number of made-up documents of one language.
+
+    bytes_a_document: growth from the smallest to the largest.
+    """
+    # Not measured: the first process of a fresh machine also compiles and caches numba's code, which takes more memory
+    # than the comparison of a few documents.
+    warm_up = folder / "warm-up"
+    _in_a_process("spawn", _compare_units, warm_up, _in_a_process("spawn", _make_units, warm_up, sizes[0]))
+    peaks, disk = [], 0
+    for size in sizes:
+        units = _in_a_process("spawn", _make_units, folder / str(size), size)
+        disk = sum(f.stat().st_size for unit in units for f in unit.iterdir() if f.name != "shingles.bin")
+        peaks.append(_in_a_process("spawn", _compare_units, folder / str(size), units))
+    return {
+        "documents": list(sizes),
+        "peak_bytes": peaks,
+        "disk_bytes_a_document": disk / sizes[-1],
+        "bytes_a_document": (peaks[-1] - peaks[0]) / (sizes[-1] - sizes[0]),
+    }
+
+
+def _make_units(folder: Path, size: int) -> list[Path]:
+    """Write units of made-up documents; a part of them have the shingles and keys of the document before."""
+    dice = numpy.random.default_rng(size)
+    bands = bands_for(0.8).bands
+    units = []
+    for number, begin in enumerate(range(0, size, DOCUMENTS_A_UNIT)):
+        count = min(DOCUMENTS_A_UNIT, size - begin)
+        unit = folder / f"unit-{number:05d}"
+        unit.mkdir(parents=True)
+        original = numpy.maximum.accumulate(numpy.where(dice.random(count) < COPIES, 0, numpy.arange(count)))
+        shingles = numpy.sort(dice.integers(0, 2**32, (count, SHINGLES), numpy.uint32), axis=1)[original]
+        shingles.tofile(unit / "shingles.bin")
+        documents = numpy.zeros(count, DOCUMENT)
+        documents["id"] = dice.integers(0, 2**64, count, numpy.uint64)
+        documents["start"], documents["count"] = numpy.arange(count) * SHINGLES, SHINGLES
+        keys = dice.integers(0, 2**64, (count, bands), numpy.uint64)[original]
+        write_unit(unit, documents, keys, [f"https://example.org/{begin + i}" for i in range(count)], 0)
+        units.append(unit)
+    return units
+
+
+def _compare_units(folder: Path, units: list[Path]) -> int:
+    """Compare as deduplicate.py does; returns this process's peak memory in bytes."""
+    make_catalogue(units, folder / "catalogue")
+    (folder / "pairs").mkdir()
+    catalogue = Catalogue(folder / "catalogue", "en", units)
+    join_bands(catalogue, list(range(bands_for(0.8).bands)), 0.8, folder / "pairs")
+    removed_documents(catalogue, folder / "pairs")
+    # Not getrusage: what that says begins with the memory of the process that started this one.
+    status = Path("/proc/self/status").read_text("ascii")
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
+
+
+def _in_a_process(kind: str, work, *arguments):
+    """What work(*arguments) returns, done in a process of its own ("fork" or "spawn")."""
+    context = multiprocessing.get_context(kind)
+    with context.Pool(1) as pool:
+        return pool.apply(work, arguments)

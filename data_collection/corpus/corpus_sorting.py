@@ -1,0 +1,166 @@
+"""Put any number of corpus records in order of id on the disk, a unit at a time, so that processes share the work.
+
+A sorted unit is two files of `OUT/parts/units/`: 00007.jsonl, its records by bucket (the first digits of the id), and
+00007.json, where each bucket begins. The second is written last: where it is, the unit is done. Records that are to be
+cut stand behind all others, by bucket too. A bucket of the corpus is that bucket of all units in their order, then what
+the cut made of documents whose new ids belong there.
+"""
+
+import array
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from corpus.corpus_lists import Lists, cut_record
+from readers.corpus_format import LOSS_SPANS
+from readers.corpus_inputs import Unit, input_files, read_unit
+from readers.text_identity import keep_first_of_each
+from run_record import read_json, write_json
+
+BUCKET_BYTES = 128_000_000  # text of one bucket, about: what is held in memory at once
+MOST_BUCKETS = 1024
+
+
+class Sorting(NamedTuple):
+    """What sorting a unit needs beside the unit."""
+
+    manifests: dict[Path, dict]  # {input folder: its manifest}
+    lists: Lists
+    licence: str  # for documents that carry none of their own
+    buckets: int
+
+    def bucket(self, record: dict) -> int:
+        return int(record["id"][:8], 16) * self.buckets >> 32
+
+
+def count_buckets(manifests: dict[Path, dict]) -> int:
+    """How many buckets the documents of these folders need. Their number does not change the corpus."""
+    sizes = [
+        file.stat().st_size * (3 if file.suffix == ".parquet" else 1)  # zstd takes text to about a third
+        for folder, manifest in manifests.items()
+        for file in input_files(folder, manifest)
+    ]
+    return min(MOST_BUCKETS, max(1, -(-sum(sizes) // BUCKET_BYTES)))
+
+
+class Segments:
+    """Records held in memory by segment until they are written, as lines of JSON."""
+
+    def __init__(self, count: int):
+        self.lines: list[list[bytes]] = [[] for _ in range(count)]
+        self.bytes = 0
+
+    def add(self, segment: int, record: dict) -> None:
+        # A lone surrogate, which JSON lines can hold, passes: the corpus's writer is to meet it.
+        line = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+        self.lines[segment].append(line)
+        self.bytes += len(line)
+
+    def write(self, path: Path, facts: dict) -> None:
+        """Write `path` (.jsonl), and beside it (.json) the segments' offsets with `facts`, last and whole."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        offsets = [0]
+        with open(path, "wb") as file:
+            for lines in self.lines:
+                file.writelines(lines)
+                offsets.append(file.tell())
+            file.flush()
+            os.fsync(file.fileno())
+        write_json(path.with_suffix(".json"), {**facts, "offsets": offsets})
+
+
+class SegmentFile:
+    """A file that Segments wrote. `facts`: as given there."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.facts = read_json(path.with_suffix(".json"))
+        self.offsets = array.array("q", self.facts.pop("offsets"))  # 8 bytes each; there are thousands a file
+
+    def read(self, segment: int) -> list[dict]:
+        first, last = self.offsets[segment : segment + 2]
+        if first == last:
+            return []
+        with open(self.path, "rb") as file:
+            file.seek(first)
+            lines = file.read(last - first).splitlines()
+        return [json.loads(line.decode("utf-8", "surrogatepass")) for line in lines]
+
+
+def sort_unit(sorting: Sorting, unit: Unit, path: Path) -> dict:
+    """Write the records of one unit by bucket to `path`; returns its facts. Those that go carry a `reason`, no text."""
+    segments = Segments(2 * sorting.buckets)
+    facts = {"documents": 0, "text_bytes": 0, "has_spans": False}
+    for record in read_unit(unit, sorting.manifests[unit.folder], sorting.licence):
+        facts["documents"] += 1
+        facts["text_bytes"] += len(record["text"].encode("utf-8", "replace"))
+        facts["has_spans"] = facts["has_spans"] or LOSS_SPANS in record
+        segment = sorting.bucket(record)
+        if removal := sorting.lists.removal(record["id"]):
+            record = without_text(record) | removal
+        elif sorting.lists.cut(record["id"]):
+            segment += sorting.buckets
+        segments.add(segment, record)
+    segments.write(path, facts)
+    return facts
+
+
+def cut_documents(units: list[SegmentFile], sorting: Sorting, folder: Path) -> tuple[list[SegmentFile], list[dict]]:
+    """Cut what is to be cut; returns (files of the records with their new ids, by bucket; lines of cut.jsonl).
+
+    Of documents with one id one stays, with the text of the first, on which the decision was made (they differ in case
+    and white space at most). Its new id may put it into another bucket.
+    """
+    files: list[SegmentFile] = []
+    changed = []
+    segments = Segments(sorting.buckets)
+
+    def write() -> None:
+        path = folder / f"{len(files):05d}.jsonl"
+        segments.write(path, {})
+        files.append(SegmentFile(path))
+
+    for bucket in range(sorting.buckets):
+        records = [record for unit in units for record in unit.read(sorting.buckets + bucket)]
+        decided = {record["id"]: record for record in reversed(records)}
+        kept, duplicates = keep_first_of_each(records)
+        for record in duplicates:
+            segments.add(bucket, without_text(record) | {"reason": "exact duplicate"})
+        for record in kept:
+            decision = sorting.lists.cut(record["id"])
+            first = decided[record["id"]]
+            its_text = {field: first[field] for field in ("text", LOSS_SPANS) if field in first}
+            after = cut_record(without_text(record) | its_text, decision)
+            if "reason" in after:
+                segments.add(sorting.bucket(after), without_text(after))
+                continue
+            segments.add(sorting.bucket(after), after)
+            changed.append(
+                {
+                    "id": after["id"],
+                    "id_before": record["id"],
+                    "language": record["language"],
+                    "source": record["source"],
+                    "origin": record["origin"],
+                    "characters": len(first["text"]) - len(after["text"]),
+                    "questions": decision.get("questions", []),
+                }
+            )
+        if segments.bytes >= BUCKET_BYTES:
+            write()
+            segments = Segments(sorting.buckets)
+    if segments.bytes:
+        write()
+    return files, changed
+
+
+def read_bucket(files: list[SegmentFile], bucket: int) -> Iterator[dict]:
+    """The records of a bucket in the files' order."""
+    for file in files:
+        yield from file.read(bucket)
+
+
+def without_text(record: dict) -> dict:
+    return {field: value for field, value in record.items() if field not in ("text", LOSS_SPANS)}

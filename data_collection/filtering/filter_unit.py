@@ -1,0 +1,292 @@
+"""Filter one unit of work (a part of a parquet file, a file of JSON lines, some text files): the work of one process.
+
+The unit's folder appears whole, by a rename; a unit that was cut off is done again. What it writes depends on its
+input and the settings only, so that a run that was killed ends with the bytes of an undisturbed one.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from filtering.filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter, NotUtf8
+from filtering.filter_output import ADDED, Outputs, has_loss_spans, joined, with_ids
+from filtering.filter_rows import LANGUAGE_NAMES, Verdict, rows_table, scores_table
+from filtering.keyword_match import LANGUAGES
+from filtering.language import UNDETERMINED, detect_language
+from readers.document_chunks import Chunk, Span, read_chunks, readable_strings, valid_texts
+from readers.document_files import InputFile, document_stem
+from run_record import InputError, sha256_of_file, write_json
+
+FAILURES_LISTED = 100  # a unit; the rest are counted
+
+
+class Unit(NamedTuple):
+    """What one process filters at a time."""
+
+    files: tuple[InputFile, ...]  # one, or several text files
+    span: Span  # row groups of the file, or (0, 0) for all of it
+    language: str  # declared, or ""
+    id_as_text: bool  # the column `id` is text, or is written as text because some rows have none
+    hash_input: bool  # whether to take the file's SHA-256 (once a file)
+    input_bytes: int  # as stored, about
+
+
+def declared_language(path: Path, setting: str) -> str:
+    """The file's language by the setting, its name or the nearest folder's name; "" where none of them says."""
+    if setting != "auto":
+        return setting
+    names = (document_stem(path), *reversed(path.parent.parts))
+    return next((name for name in names if name in LANGUAGES), "")
+
+
+def document_filter(settings: dict) -> DocumentFilter:
+    return DocumentFilter(
+        settings["rule"],
+        settings["keywords"],
+        settings["thresholds"],
+        settings["detector"],
+        settings["skip_steps"],
+        settings["relabel"],
+    )
+
+
+def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[int, int, int, int], None]) -> dict:
+    """Write `folder/<iso>.parquet`, `folder/other_language/<iso>.parquet`, ... and `folder/done.json`; returns that.
+
+    A file that is damaged part-way keeps what was read before the damage and is named in done.json's failures.
+    progress: called with (bytes of input, bytes of text, documents, kept documents) since the call before.
+    """
+    aside = folder.with_name(folder.name + ".aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    work = _UnitWork(unit, aside, settings)
+    names = [file.name for file in unit.files]
+    digests = {}
+    try:
+        for file in unit.files if unit.hash_input else ():
+            with contextlib.suppress(OSError):  # it has vanished since the plan, which reading it says
+                digests[file.name] = sha256_of_file(Path(file.place))
+        for chunk in read_chunks(list(unit.files), unit.span, settings["text_column"], work.columns, work.unreadable):
+            read, kept = work.tally["read"], work.tally["kept"]
+            work.add(chunk)
+            progress(chunk.input_bytes, chunk.texts.nbytes, work.tally["read"] - read, work.tally["kept"] - kept)
+    except InputError as error:
+        work.failures.append({"file": names[0], "reason": str(error)})
+    done = work.close() | {"files": names, "input_sha256": digests}
+    write_json(aside / "done.json", done)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    return done
+
+
+class _UnitWork:
+    """Decides a unit's chunks, hands the rows to the outputs and counts."""
+
+    def __init__(self, unit: Unit, folder: Path, settings: dict):
+        self.unit, self.settings = unit, settings
+        self.judge = document_filter(settings)
+        self.outputs = Outputs(folder)
+        self.counts: dict[str, dict] = {}
+        self.changes: dict[str, dict] = {}
+        self.tally = {"read": 0, "kept": 0, "relabelled": 0, "text_bytes": 0}
+        self.failures: list[dict] = []
+        self.bad_lines = 0
+        wanted = [] if unit.language else ["language"]
+        wanted += ["distinct_keywords", "density", "characters"] if settings["from_scores"] else []
+        self.columns = (*wanted, "id") if settings["keep_scores"] else tuple(wanted)
+
+    def unreadable(self, reason: str) -> None:
+        """Count a line or a text file that cannot be read; the first are listed."""
+        self.bad_lines += 1
+        self._count(self.unit.language or UNDETERMINED, "unreadable", 1)
+        if self.bad_lines <= FAILURES_LISTED:
+            self.failures.append({"file": reason.split(":")[0], "reason": reason})
+
+    def _count(self, language: str, reason: str, documents: int, characters: int = 0) -> None:
+        row = self.counts.setdefault(language, dict.fromkeys((*REASONS, "read", "kept_characters"), 0))
+        row[reason] += documents
+        row["read"] += documents
+        row["kept_characters"] += characters
+        self.tally["read"] += documents
+
+    def add(self, chunk: Chunk) -> None:
+        import numpy as np
+
+        self.tally["text_bytes"] += chunk.texts.nbytes
+        chunk = chunk if self.unit.language else valid_texts(chunk)
+        try:
+            verdict = self._rule(chunk)
+        except NotUtf8:
+            chunk = valid_texts(chunk)
+            verdict = self._rule(chunk)
+        verdict.codes[list(chunk.not_text)] = CODES["not_text"]
+        passed = np.flatnonzero(verdict.codes == PASSED)
+        if len(passed):
+            self._finish(chunk, verdict, passed.tolist())
+        for language in np.unique(verdict.languages):
+            codes = verdict.codes[verdict.languages == language]
+            for code, documents in enumerate(np.bincount(codes, minlength=len(REASONS)).tolist()):
+                if documents and code != PASSED:
+                    self._count(LANGUAGE_NAMES[language], REASONS[code], documents)
+        self._write(chunk, verdict)
+
+    def _rule(self, chunk: Chunk) -> Verdict:
+        """The rule on every row of a chunk, language by language."""
+        import numpy as np
+        import pyarrow
+
+        rows = len(chunk.texts)
+        verdict = Verdict(
+            np.zeros(rows, np.uint8), np.zeros(rows, np.int32), np.zeros(rows, np.float64), np.zeros(rows, np.uint8), {}
+        )
+        scores = None
+        if self.settings["from_scores"]:
+            scores = (_numbers(chunk, "distinct_keywords", np.int32), _numbers(chunk, "density", np.float64))
+        if self.unit.language:
+            parts = verdict.codes, verdict.distinct, verdict.density
+            for into, values in zip(
+                parts, self.judge.decide_column(chunk.texts, self.unit.language, scores), strict=True
+            ):
+                into[:] = values
+            verdict.languages[:] = LANGUAGE_NAMES.index(self.unit.language)
+            return verdict
+        names = self._languages(chunk, verdict)
+        for language in sorted(set(names)):
+            places = np.array([i for i, name in enumerate(names) if name == language])
+            verdict.languages[places] = LANGUAGE_NAMES.index(language)
+            if language == UNDETERMINED:
+                verdict.codes[places] = [self._reason_without_language(chunk.texts[int(i)].as_py()) for i in places]
+                continue
+            chosen = scores and tuple(values[places] for values in scores)
+            found = self.judge.decide_column(chunk.texts.take(pyarrow.array(places)), language, chosen)
+            verdict.codes[places], verdict.distinct[places], verdict.density[places] = found
+        return verdict
+
+    def _languages(self, chunk: Chunk, verdict: Verdict) -> list[str]:
+        """Each row's language: that of the column `language`, else of the text; "und" where it is none of ours."""
+        rows = len(chunk.texts)
+        given = chunk.columns.get("language")
+        names = [_iso(value) for value in ([None] * rows if given is None else readable_strings(given).to_pylist())]
+        for place, name in enumerate(names):
+            if name == "":
+                text = chunk.texts[place].as_py()
+                found = detect_language(text, self.judge.detector) if text and text.strip() else None
+                names[place] = found.code if found and found.code in LANGUAGES else UNDETERMINED
+                if found:
+                    verdict.found[place] = found
+        return names
+
+    @staticmethod
+    def _reason_without_language(text: str | None) -> int:
+        return CODES["null" if text is None else "unknown_language" if text.strip() else "empty"]
+
+    def _finish(self, chunk: Chunk, verdict: Verdict, places: list[int]) -> None:
+        """Language and cleaning of the rows that passed the rule; writes what stays and what is set aside."""
+        import pyarrow
+
+        texts = chunk.texts.take(pyarrow.array(places)).to_pylist()
+        goes_to: dict[str, list[tuple[int, Decision]]] = {}
+        for place, text in zip(places, texts, strict=True):
+            language = LANGUAGE_NAMES[verdict.languages[place]]
+            decision = self.judge.finish(
+                text, language, int(verdict.distinct[place]), float(verdict.density[place]), verdict.found.get(place)
+            )
+            verdict.found[place] = decision
+            verdict.codes[place] = CODES[decision.reason]
+            if decision.language != language:
+                self.tally["relabelled"] += 1
+                verdict.languages[place] = LANGUAGE_NAMES.index(decision.language)
+                verdict.distinct[place], verdict.density[place] = decision.distinct, decision.density
+            if decision.reason == "kept":
+                self._count(decision.language, "kept", 1, len(decision.text))
+                self.tally["kept"] += 1
+                for step, changes in decision.changes.items():
+                    row = self.changes.setdefault(decision.language, {}).setdefault(
+                        step, {"documents": 0, "changes": 0}
+                    )
+                    row["documents"] += 1
+                    row["changes"] += changes
+                goes_to.setdefault(decision.language, []).append((place, decision))
+        for name, rows in goes_to.items():
+            self._write_rows(name, chunk, verdict, [place for place, _ in rows], [d.text for _, d in rows])
+
+    def _write(self, chunk: Chunk, verdict: Verdict) -> None:
+        """Write what is set aside: other languages, the rejected where asked for, the scores where asked for."""
+        import numpy as np
+
+        other = verdict.codes == CODES["other_language"]
+        asides = {"other_language": other}
+        if self.settings["keep_rejected"]:
+            asides["rejected"] = ~other & (verdict.codes != PASSED)
+        for kind, chosen in asides.items():
+            for language in np.unique(verdict.languages[chosen]):
+                places = np.flatnonzero(chosen & (verdict.languages == language)).tolist()
+                self._write_rows(f"{kind}/{LANGUAGE_NAMES[language]}", chunk, verdict, places)
+        if self.settings["keep_scores"]:
+            self.outputs.add("scores", scores_table(chunk, verdict, self.unit.files[0].name))
+
+    def _write_rows(
+        self, name: str, chunk: Chunk, verdict: Verdict, places: list[int], cleaned: list[str] | None = None
+    ) -> None:
+        first = self.unit.files[0].name
+        ids = [f"{first}#{chunk.first_row + place}" for place in places]
+        others = chunk.rows(places)
+        if cleaned is not None and any(marked := has_loss_spans(others, len(places))):
+            cleaned = [
+                chunk.texts[place].as_py() if keep else text
+                for place, keep, text in zip(places, marked, cleaned, strict=True)
+            ]
+        table = rows_table(chunk, verdict, places, cleaned, self.settings["text_column"], self.settings["rule"])
+        if others is not None:
+            others = others.drop_columns([column for column in ADDED if column in others.column_names])
+        others = with_ids(others, ids, self.unit.id_as_text)
+        self.outputs.add(name, joined(table, others).replace_schema_metadata(None))
+
+    def close(self) -> dict:
+        """Finish the files; returns what done.json tells."""
+        if self.bad_lines > FAILURES_LISTED:
+            self.failures.append(
+                {
+                    "file": self.unit.files[0].name,
+                    "reason": f"{self.bad_lines - FAILURES_LISTED} more lines or files cannot be read",
+                }
+            )
+        return self.tally | {
+            "counts": self.counts,
+            "cleaning": self.changes,
+            "failures": self.failures,
+            "outputs": self.outputs.close(),
+        }
+
+
+def _numbers(chunk: Chunk, name: str, kind):
+    import numpy as np
+    import pyarrow.compute as pc
+
+    if name not in chunk.columns:
+        raise InputError(f"no column {name!r}; --from-scores reads an output of filter.py")
+    return np.asarray(pc.fill_null(chunk.columns[name], 0)).astype(kind)
+
+
+def is_text(arrow_type) -> bool:
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(arrow_type):
+        arrow_type = arrow_type.value_type
+    # A column of nulls only has no type of its own; its rows count as null.
+    return str(arrow_type) in ("string", "large_string", "string_view", "null")
+
+
+def is_number(arrow_type) -> bool:
+    """Whether ids of this type are written as they come; others (text, bytes, lists) are written as text."""
+    import pyarrow
+
+    return pyarrow.types.is_integer(arrow_type) or pyarrow.types.is_floating(arrow_type)
+
+
+def _iso(value) -> str:
+    """A value of the column `language`: an ISO code of the eight, "" for none given, "und" for another language."""
+    code = str(value or "").strip().lower().replace("_", "-").split("-")[0]
+    return code if code in LANGUAGES or not code else UNDETERMINED

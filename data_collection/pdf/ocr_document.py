@@ -1,0 +1,175 @@
+"""Read pages of PDFs, each from its text layer or by recognition: the work of one process of `ocr.py`.
+
+`PdfReader` keeps the engine for as long as the process lives, and the last PDF open. Example:
+
+    python -c "import ocr_document as o; print(next(o.PdfReader(o.DEFAULTS).read_unit(o.Path('a.pdf'), 'a.pdf')))"
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language, language_by_script
+from pdf.page_ocr import OcrError, PageReader
+from pdf.pdf_journal import Unit
+from pdf.text_layer import (
+    MIN_ALPHANUMERIC_CHARACTERS,
+    EncryptedPdf,
+    Page,
+    PdfError,
+    alphanumeric,
+    is_blank,
+    is_readable,
+    open_pdf,
+)
+from pdf.text_repair import repair_page
+
+# Fewer letters than these at a lower confidence are specks of dust taken for letters on an empty page.
+NOISE_CHARACTERS = 10
+NOISE_CONFIDENCE = 60.0
+XFA_FORMS = (2, 3)  # pdfium's FORMTYPE_XFA_FULL and FORMTYPE_XFA_FOREGROUND
+
+
+class PdfReader:
+    """settings: languages (codes, or one that is "auto"), dpi, timeout (seconds a page)."""
+
+    def __init__(self, settings: dict):
+        self.languages = settings["languages"]
+        self.reader = PageReader(
+            self.languages, settings["dpi"], settings["timeout"], settings["engine"], settings["chinese_engine"]
+        )
+        self.unsettled = self.reader.settled
+        self.path, self.document = None, None
+
+    def read_unit(self, path: Path, name: str, passwords: tuple[str, ...], unit: Unit, tell: bool) -> Iterator[dict]:
+        """Yield the records of pdf_journal.py: a PDF's facts first if `tell`, then each page of the unit in order.
+
+        name: the document's name in the records. passwords: to try in turn where the PDF is encrypted.
+        """
+        try:
+            if path != self.path:
+                self._open(path, passwords)
+            if tell:
+                yield facts_of(self.document, path)
+        except (PdfError, OSError) as error:
+            reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
+            yield {"document": name, "page": None, "reason": reason}
+            return
+        self.reader.settled = self.unsettled if unit.settled is None else unit.settled
+        for number in range(unit.first - 1, min(unit.last, len(self.document))):
+            begun, settled = time.monotonic(), self.reader.settled
+            record = read_page(self.document, number, name, self.reader, self.languages)
+            if "method" in record:
+                record |= {"seconds": round(time.monotonic() - begun, 3), "settled": self.reader.settled}
+            else:
+                self.reader.settled = settled  # as a run taken up again behind this page finds it
+            yield record
+            if unit.is_opening and self.reader.settled:
+                return
+
+    def _open(self, path: Path, passwords: tuple[str, ...]) -> None:
+        if self.document is not None:
+            self.document.close()
+        self.path = self.document = None
+        for password in (None, *passwords):
+            try:
+                self.document = open_pdf(path, password)
+            except EncryptedPdf:
+                continue
+            self.path = path
+            return
+        raise PdfError(
+            "encrypted: none of the passwords given opens it" if passwords else "encrypted: it needs a password"
+        )
+
+
+def facts_of(document, path: Path) -> dict:
+    """The first record of a PDF's journal."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "opened": len(document),
+        "sha256": digest,
+        "attachments": document.count_attachments(),
+        "xfa": document.get_formtype() in XFA_FORMS,
+    }
+
+
+def read_page(document, number: int, name: str, reader: PageReader, languages: tuple[str, ...]) -> dict:
+    """One page's record: its text with the method used, or the reason why there is none. number: from 0."""
+    try:
+        page = Page(document, number)
+    except PdfError as error:
+        return {"document": name, "page": number + 1, "reason": str(error)}
+    try:
+        return {"document": name, "page": number + 1} | _read_loaded_page(page, reader, languages)
+    except (PdfError, OcrError) as error:
+        return {"document": name, "page": number + 1, "reason": str(error)}
+    finally:
+        page.close()
+
+
+def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]) -> dict:
+    layer = page.text_layer()
+    readable = is_readable(layer) and is_expected_script(layer, languages)
+    if readable and (alphanumeric(layer) >= MIN_ALPHANUMERIC_CHARACTERS or not page.has_pictures_or_drawings()):
+        return page_record("text_layer", layer, languages)
+    draw = lru_cache(page.picture)  # drawing takes as long as a tenth of recognising
+    if is_blank(draw(reader.resolution)):
+        return page_record("empty", "", languages) | {"reason": "blank"}
+    found = reader.read(draw)
+    if readable and alphanumeric(layer) >= alphanumeric(found.text):  # the picture shows no more than the layer says
+        return page_record("text_layer", layer, languages)
+    characters = alphanumeric(found.text)
+    if characters < (NOISE_CHARACTERS if found.confidence < NOISE_CONFIDENCE else 1):
+        reason = f"{characters} letters or digits recognised" + f" at confidence {found.confidence}" * (characters > 0)
+        return page_record("empty", "", languages) | {"reason": reason}
+    how = {key: value for key, value in found._asdict().items() if key not in ("text", "seconds")}
+    return page_record("ocr", found.text, languages) | how
+
+
+def is_expected_script(text: str, languages: tuple[str, ...]) -> bool:
+    """Whether the text is in a script of the languages (auto: of any of the eight), or too short to tell.
+
+    A layer in another script is mostly a font with a wrong character table: the page looks right and reads as nonsense.
+    """
+    script, code = language_by_script(text)
+    if code == UNDETERMINED and not script:
+        return True
+    if script == "Han":
+        return bool({"auto", "zh", "ja"} & set(languages))
+    return script in SCRIPTS_OF and ("auto" in languages or not set(languages).isdisjoint(SCRIPTS_OF[script]))
+
+
+def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
+    """What a page's record says of its text. lines: the text as it was read, a line of the page each."""
+    text = repair_page(lines)
+    return {
+        "method": method,
+        "language": page_language(text, languages),
+        "characters": len(text),
+        "text": text,
+        "lines": lines,
+    }
+
+
+def page_language(text: str, languages: tuple[str, ...]) -> str:
+    """The language given; of several the one detected, or "und" where that is none of them."""
+    if len(languages) == 1 and languages != ("auto",):
+        return languages[0]
+    code = detect_language(text).code
+    return code if languages == ("auto",) or code in languages else UNDETERMINED
+
+
+def document_language(pages: list[dict]) -> str:
+    """The language of most characters; where no page tells, that of all pages together, which may be "und"."""
+    characters: Counter = Counter()
+    for page in pages:
+        if page["language"] != UNDETERMINED:
+            characters[page["language"]] += page["characters"]
+    if not characters:
+        return detect_language("\n".join(page["text"] for page in pages)).code
+    return max(sorted(characters), key=characters.__getitem__)

@@ -1,0 +1,233 @@
+"""Ask tesseract for the words of a picture, or for its script and which way up it is.
+
+Two ways with the same answers: `tesserocr` (MIT; brings tesseract 5.5 in its wheel) keeps each model loaded in this
+process; `pytesseract` starts the `tesseract` program for each call, and serves where tesserocr cannot be imported.
+Both need trained data (Debian: tesseract-ocr-<code>, tesseract-ocr-osd), found through TESSDATA_PREFIX or the program.
+Used by `page_ocr.py`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from run_record import InputError
+
+TRAINED_DATA = {
+    "en": "eng",
+    "zh": "chi_sim",
+    "ja": "jpn",
+    "fr": "fra",
+    "ru": "rus",
+    "es": "spa",
+    "de": "deu",
+    "ar": "ara",
+}
+LANGUAGE_OF = {model: language for language, model in TRAINED_DATA.items()}
+DEBIAN_PACKAGES = {model: f"tesseract-ocr-{model.replace('_', '-')}" for model in (*TRAINED_DATA.values(), "osd")}
+ENGINES = ("tesserocr", "pytesseract")
+ONE_BLOCK, AUTOMATIC, SCRIPT_ONLY = 6, 3, 0  # tesseract's page segmentation modes (--psm)
+# tesseract writes these about right-to-left words; they are no part of the text.
+DIRECTION_MARKS = str.maketrans("", "", "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2069")
+
+
+class OcrError(Exception):
+    """A page that could not be recognised; the message is the reason for failures.jsonl."""
+
+
+class OutOfTime(OcrError):
+    """The time for a page is over."""
+
+
+class Words(NamedTuple):
+    """What tesseract read: lines of words, an empty line between blocks, and how sure it was."""
+
+    text: str
+    weights: tuple[tuple[int, float], ...]  # (characters, confidence 0 to 100) of each word
+    boxes: tuple[tuple[int, int, int, int], ...]  # left, top, width, height of each word, pixels
+
+    @property
+    def confidence(self) -> float:
+        """Mean over the words, 0 to 100; 0.0 without words."""
+        return round(sum(c for _, c in self.weights) / len(self.weights), 1) if self.weights else 0.0
+
+    @property
+    def height(self) -> float:
+        """Median height of the words, pixels; 0.0 without words."""
+        return float(sorted(box[3] for box in self.boxes)[len(self.boxes) // 2]) if self.boxes else 0.0
+
+
+class Script(NamedTuple):
+    name: str  # Latin, Cyrillic, Arabic, Han, Japanese, ...; "" where tesseract cannot tell
+    turn: int  # degrees to turn the picture clockwise so that it stands upright: 0, 90, 180, 270
+
+
+UNKNOWN_SCRIPT = Script("", 0)
+
+
+@lru_cache(maxsize=1)
+def data_folder() -> Path | None:
+    """Where the trained data lies: $TESSDATA_PREFIX, else where the tesseract program has its own."""
+    if given := os.environ.get("TESSDATA_PREFIX"):
+        return Path(given)
+    if shutil.which("tesseract") is None:
+        return None
+    listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False)
+    found = re.search(r'in "?([^"\n]+?)/?"? \(\d+\)', listed.stdout + listed.stderr)
+    return Path(found[1]) if found else None
+
+
+@lru_cache(maxsize=1)
+def installed_models() -> frozenset[str]:
+    """Names of the trained data that is there."""
+    folder = data_folder()
+    return frozenset(path.stem for path in folder.glob("*.traineddata")) if folder else frozenset()
+
+
+def require_tesseract(languages: tuple[str, ...]) -> None:
+    """InputError, naming the Debian package to install, unless tesseract and the languages' data are there."""
+    if shutil.which("tesseract") is None and not (has_tesserocr() and os.environ.get("TESSDATA_PREFIX")):
+        raise InputError("tesseract is not installed; it reads scanned pages: install the Debian package tesseract-ocr")
+    needed = (*(TRAINED_DATA[language] for language in languages), "osd")
+    missing = [model for model in needed if model not in installed_models()]
+    if missing:
+        raise InputError(
+            f"tesseract lacks trained data for {', '.join(missing)}; install the Debian package"
+            f"{'s' * (len(missing) > 1)} {' '.join(DEBIAN_PACKAGES[m] for m in missing)}"
+        )
+
+
+@lru_cache(maxsize=1)
+def has_tesserocr() -> bool:
+    """Whether tesserocr can be imported here (there are wheels for the usual systems)."""
+    try:
+        import tesserocr  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def engine_name(wanted: str = "") -> str:
+    """`wanted`, or the faster of the two that is there. Errors: InputError where `wanted` is tesserocr and absent."""
+    if wanted == "tesserocr" and not has_tesserocr():
+        raise InputError("tesserocr cannot be imported; pip install tesserocr, or use --engine pytesseract")
+    return wanted or ENGINES[not has_tesserocr()]
+
+
+def read_words(engine: str, picture, model: str, layout: int, resolution: int, seconds: float) -> Words:
+    """The words of a grey PIL picture. resolution: dots per inch. Errors: OcrError, OutOfTime after `seconds`."""
+    for part in model.split("+"):
+        if part not in installed_models():
+            raise OcrError(f"tesseract lacks the trained data {part}: install {DEBIAN_PACKAGES.get(part, part)}")
+    read = _words_in_process if engine == "tesserocr" else _words_by_program
+    return parse_words(read(picture, model, layout, resolution, seconds))
+
+
+def read_script(engine: str, picture, resolution: int, seconds: float) -> Script:
+    """The script and orientation of a grey PIL picture; UNKNOWN_SCRIPT where there is too little text to tell."""
+    read = _script_in_process if engine == "tesserocr" else _script_by_program
+    found = read(picture, resolution, seconds)
+    if found is None:
+        return UNKNOWN_SCRIPT
+    script, script_confidence, turn, turn_confidence = found
+    name = {"Hiragana": "Japanese", "Katakana": "Japanese", "Fraktur": "Latin"}.get(script, script)
+    return Script(name if script_confidence >= 0.4 else "", turn if turn_confidence >= 2 else 0)
+
+
+@lru_cache(maxsize=12)  # the eight languages', osd, and a few of several languages together: 5 to 60 MB each
+def _loaded(model: str):
+    """tesserocr's engine of one model, kept for all pages that this process reads."""
+    import tesserocr
+
+    tesserocr.set_leptonica_log_level(tesserocr.LeptLogLevel.NONE)
+    engine = tesserocr.PyTessBaseAPI(
+        path=str(data_folder()), lang=model, psm=SCRIPT_ONLY if model == "osd" else AUTOMATIC
+    )
+    engine.SetVariable("debug_file", os.devnull)  # else it writes about every odd picture to the terminal
+    engine.SetVariable("tessedit_enable_doc_dict", "0")  # a page is read alike whatever was read before it
+    return engine
+
+
+def _words_in_process(picture, model: str, layout: int, resolution: int, seconds: float) -> str:
+    try:
+        engine = _loaded(model)
+        engine.SetPageSegMode(layout)
+        engine.SetImage(picture)
+        engine.SetSourceResolution(resolution)
+        if not engine.Recognize(max(1, int(seconds * 1000))):
+            raise OutOfTime("tesseract took too long")
+        return engine.GetTSVText(0)
+    except RuntimeError as error:
+        raise OcrError(f"tesseract: {' '.join(str(error).split())[:200]}") from None
+
+
+def _words_by_program(picture, model: str, layout: int, resolution: int, seconds: float) -> str:
+    import pytesseract
+
+    try:
+        return pytesseract.image_to_data(
+            picture, lang=model, config=f"--psm {layout} --dpi {resolution}", timeout=seconds
+        )
+    except pytesseract.TesseractError as error:
+        raise OcrError(f"tesseract: {' '.join(str(error).split())[:200]}") from None
+    except RuntimeError:
+        raise OutOfTime("tesseract took too long") from None
+
+
+def _script_in_process(picture, resolution: int, seconds: float) -> tuple[str, float, int, float] | None:
+    try:
+        engine = _loaded("osd")
+        engine.SetImage(picture)
+        engine.SetSourceResolution(resolution)
+        found = engine.DetectOrientationScript()
+    except RuntimeError as error:
+        raise OcrError(f"tesseract: {' '.join(str(error).split())[:200]}") from None
+    if not found:
+        return None
+    return found["script_name"], found["script_conf"], (360 - found["orient_deg"]) % 360, found["orient_conf"]
+
+
+def _script_by_program(picture, resolution: int, seconds: float) -> tuple[str, float, int, float] | None:
+    import pytesseract
+
+    try:
+        found = pytesseract.image_to_osd(
+            picture, config=f"--dpi {resolution}", timeout=seconds, output_type=pytesseract.Output.DICT
+        )
+    except pytesseract.TesseractError:
+        return None
+    except RuntimeError:
+        raise OutOfTime("tesseract took too long") from None
+    return found["script"], found["script_conf"], found["rotate"], found["orientation_conf"]
+
+
+def parse_words(table: str) -> Words:
+    """Words of tesseract's table: tab-separated rows of level, page, block, paragraph, line, word, left, top, width,
+    height, confidence, text; level 5 is a word (tesseract's manual, "TSV").
+    """
+    lines: list[str] = []
+    weights: list[tuple[int, float]] = []
+    boxes: list[tuple[int, ...]] = []
+    last_block = last_line = None
+    for row in table.split("\n"):
+        cells = row.split("\t", 11)
+        if len(cells) < 12 or cells[0] != "5":
+            continue
+        word = cells[11].translate(DIRECTION_MARKS).strip()
+        if not word:
+            continue
+        block, line = tuple(cells[2:4]), tuple(cells[2:5])
+        if last_block is not None and block != last_block:
+            lines.append("")
+        if line == last_line:
+            lines[-1] += " " + word
+        else:
+            lines.append(word)
+        last_block, last_line = block, line
+        if float(cells[10]) >= 0:
+            weights.append((len(word), float(cells[10])))
+            boxes.append(tuple(map(int, cells[6:10])))
+    return Words("\n".join(lines), tuple(weights), tuple(boxes))

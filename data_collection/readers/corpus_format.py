@@ -1,0 +1,77 @@
+"""The corpus contract (FORMAT.md) in code: columns, their types, and what a record must satisfy."""
+
+import re
+
+from filtering.keyword_match import LANGUAGES
+from readers.text_identity import SOURCE_ORDER, document_id
+
+FORMAT_VERSION = 1
+SOURCES = SOURCE_ORDER
+COLUMNS = {  # name -> Arrow type, in the order of the file
+    "id": "string",
+    "text": "string",
+    "language": "string",
+    "source": "string",
+    "origin": "string",
+    "licence": "string",
+    "distinct_keywords": "int32",
+    "density": "double",
+}
+LOSS_SPANS = "loss_spans"  # a further column that a corpus may have: [[start, end], ...] of characters, or null
+OPTIONAL = ("distinct_keywords", "density")  # null where a document came past no keyword filter (textbooks)
+SHARD_NAME = re.compile(r"^([a-z]{2})/([a-z]+)/part-(\d{5})\.parquet$")
+
+
+def arrow_schema(spans: bool = False):
+    """The pyarrow.Schema of every shard; spans: of a corpus with loss spans."""
+    import pyarrow
+
+    types = {"string": pyarrow.string(), "int32": pyarrow.int32(), "double": pyarrow.float64()}
+    further = [(LOSS_SPANS, pyarrow.list_(pyarrow.list_(pyarrow.int32())))] if spans else []
+    return pyarrow.schema([(name, types[kind]) for name, kind in COLUMNS.items()] + further)
+
+
+def span_problem(spans, text: str) -> str:
+    """What is wrong with a document's loss spans; "" for none (null) and for [start, end) pairs within its text."""
+    if spans is None:
+        return ""
+    if not isinstance(spans, list):
+        return f"is {spans!r}, not a list of [start, end) pairs"
+    for span in spans:
+        whole = isinstance(span, list) and len(span) == 2 and all(type(place) is int for place in span)
+        if not whole or not 0 <= span[0] < span[1] <= len(text):
+            return f"holds {span!r}, no [start, end) within the {len(text)} characters of the text"
+    return ""
+
+
+def problems_of(record: dict) -> list[tuple[str, str]]:
+    """What is wrong with one record: (field, sentence) pairs; an empty list for a valid one."""
+    problems = []
+    for field in COLUMNS:
+        if field not in record:
+            problems.append((field, "is missing"))
+        elif record[field] is None and field not in OPTIONAL:
+            problems.append((field, "is null"))
+    problems += [(field, "is no field of the corpus") for field in record if field not in (*COLUMNS, LOSS_SPANS)]
+    if problems:
+        return problems
+    strings = [f for f, kind in COLUMNS.items() if kind == "string" and not isinstance(record[f], str)]
+    if strings:
+        return [(field, f"is {type(record[field]).__name__}, not text") for field in strings]
+    if not record["text"].strip():
+        problems.append(("text", "is blank"))
+    elif record["id"] != (right := document_id(record["text"])):
+        problems.append(("id", f"is {record['id']!r}; the text's id is {right!r}"))
+    if record["language"] not in LANGUAGES:
+        problems.append(("language", f"is {record['language']!r}, none of {', '.join(LANGUAGES)}"))
+    if record["source"] not in SOURCES:
+        problems.append(("source", f"is {record['source']!r}, none of {', '.join(SOURCES)}"))
+    problems += [(field, "is blank") for field in ("origin", "licence") if not record[field].strip()]
+    if wrong := span_problem(record.get(LOSS_SPANS), record["text"]):
+        problems.append((LOSS_SPANS, wrong))
+    distinct, density = record["distinct_keywords"], record["density"]
+    if distinct is not None and not (isinstance(distinct, int) and distinct >= 0):
+        problems.append(("distinct_keywords", f"is {distinct!r}, not a count"))
+    if density is not None and not (isinstance(density, int | float) and 0 <= density <= 1):
+        problems.append(("density", f"is {density!r}, not a share between 0 and 1"))
+    return problems

@@ -1,0 +1,4 @@
+"""Supervised fine-tuning: model, adapter, Trainer, checkpoints, validation, card.
+
+Imported by train.py and merge.py.
+"""

@@ -1,0 +1,127 @@
+"""The output folder of a fine-tuning: held by one run at a time, and filled with what evaluation needs."""
+
+import fcntl
+import os
+import shutil
+import time
+from pathlib import Path
+
+from prompt_folder import FILES, Prompt
+from run_record import InputError, describe_files, finished_record, read_json, write_json
+
+
+def lock_run(out: Path, patience_seconds: float = 1200):
+    """Hold <out>/training/.lock: a second run would clear this one's unfinished checkpoint. Errors: InputError.
+
+    A job that Slurm has queued again waits so long for its own earlier start, which may go on for a while, or to its
+    end, on a node that was cut off.
+    """
+    (out / "training").mkdir(parents=True, exist_ok=True)
+    file = open(out / "training" / ".lock", "w")  # noqa: SIM115 (held open for the run's life)
+    deadline = time.monotonic() + (patience_seconds if int(os.environ.get("SLURM_RESTART_COUNT") or 0) else 0)
+    told = False
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                file.close()
+                raise InputError(
+                    f"another run is writing to {out}; wait for it, stop it, or give another --out"
+                ) from None
+        if not told:
+            print(f"another run is writing to {out}; this start of the job waits until it has ended", flush=True)
+        told = True
+        time.sleep(1)
+
+
+def begin_run(out: Path, arguments: dict, inputs: dict):
+    """Hold the folder, and note what it is going to be made of, so that no other run goes on from its checkpoints.
+
+    A note without a checkpoint beside it binds nobody: a run that failed at its start can be tried otherwise.
+    Returns the lock. Errors: InputError.
+    """
+    lock = lock_run(out)
+    making = out / "training/making.json"
+    if not any(out.glob("training/checkpoint-*/complete.json")):
+        making.unlink(missing_ok=True)
+        for old in out.glob("training/best-*"):
+            shutil.rmtree(old)
+    if not finished_record(making, arguments, inputs):
+        write_json(making, {"arguments": arguments, "inputs": inputs})
+    return lock
+
+
+def write_model(trainer, folder: Path) -> None:
+    """The weights as safetensors: the adapter, or the whole model in its base's precision.
+
+    All ranks call it together (under ZeRO 3 each holds a part); the first one writes.
+    """
+    state = gathered_weights(trainer)
+    if not trainer.is_world_process_zero():
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    adapter = hasattr(model, "peft_config")
+    stored = None if adapter else getattr(model, "stored_dtype", None)
+    if stored is not None:
+        state = cast_weights(state if state is not None else model.state_dict(), stored)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.use_cache = True
+    model.save_pretrained(folder, state_dict=state)
+    model.config.use_cache = False
+    if stored is not None:
+        config = read_json(folder / "config.json")
+        write_json(folder / "config.json", config | {"dtype": str(stored).removeprefix("torch.")})
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes them readable by the owner alone
+
+
+def gathered_weights(trainer) -> dict | None:
+    """The whole weights on the first rank where DeepSpeed holds them; None where the model has them itself."""
+    if not trainer.is_deepspeed_enabled:
+        return None
+    engine = trainer.model_wrapped
+    if engine.zero_optimization_stage() == 3 and hasattr(trainer.model, "peft_config"):
+        # The library's public way would gather the frozen model too.
+        return engine._zero3_consolidated_16bit_state_dict(exclude_frozen_parameters=True)
+    return trainer.accelerator.get_state_dict(engine)
+
+
+def cast_weights(state: dict, dtype) -> dict:
+    """Floating-point weights in another precision, on the CPU; tensors that share memory still do."""
+    done: dict[int, object] = {}
+    return {
+        name: done.setdefault(tensor.data_ptr(), tensor.to("cpu", dtype)) if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+
+
+def finish_model(trainer, tokenizer, prompt: Prompt, best: Path | None, out: Path) -> None:
+    """The finished folder, but for run.json: the best weights or else the last, tokenizer, prompt. All ranks."""
+    if best is None:
+        write_model(trainer, out)
+    if not trainer.is_world_process_zero():
+        return
+    if best is not None:
+        for path in best.iterdir():
+            if path.name != "validation.json":
+                shutil.copyfile(path, out / path.name)
+    tokenizer.save_pretrained(out)
+    copy_prompt(prompt, out / "prompt")
+
+
+def copy_prompt(prompt: Prompt, folder: Path) -> None:
+    """The prompt folder as it was used: evaluation knows of nothing else."""
+    folder.mkdir(exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(prompt.folder / name, folder / name)
+    if prompt.chat_template != prompt.settings.get("chat_template", False):
+        write_json(folder / "prompt.json", prompt.settings | {"chat_template": prompt.chat_template})
+
+
+def finished_files(out: Path) -> dict[str, dict]:
+    """What run.json says of the folder's files; the card is left out, because scores are put into it later."""
+    aside = (out / "training", out / "merged", out / "run.json", out / "README.md")
+    files = [p for p in out.rglob("*") if p.is_file() and not any(p.is_relative_to(other) for other in aside)]
+    return describe_files(out, files)

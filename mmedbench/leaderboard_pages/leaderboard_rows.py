@@ -1,0 +1,249 @@
+"""Rows of the leaderboard: reported and reproduced accuracies in one form, for tables, pictures and the HTML page.
+
+for row in accuracy_rows(read_results(Path("mmedbench/results"))):
+    print(row.rank, row.model, row.average.accuracy, row.average.low, row.average.high)
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+
+from leaderboard_pages.page_text import with_interval
+from leaderboard_pages.reported_figures import LANGUAGES, README, billions, number, read_reported, test_sizes
+from leaderboard_pages.row_ranks import rank_rows
+from leaderboard_pages.score_intervals import is_share, macro_percent, wilson_percent
+from leaderboard_pages.submitted_results import file_name, is_benchmark, is_newest
+from mmedbench_questions import LANGUAGE_FILES
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An accuracy with its 95 % interval, all in per cent and unrounded, out of n questions.
+
+    exact: some k of n gives it; comparable: measured on the released test split.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    exact: bool = True
+    comparable: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model in a setting. `average` is the plain mean over its languages (the six released ones where it has all).
+
+    key: stable, of letters, digits, dots and dashes; kind: "reported" or "reproduced"; setting: "fine-tuned" or
+    "zero-shot"; rank: among rows of the same setting and questions, None for a check of the machinery and where no
+    other row is of these questions; rank_how: "paired", "unpaired", "partly paired", or "" without a rank; ties: models
+    that are not told apart from this one.
+    """
+
+    key: str
+    kind: str
+    model: str
+    size_billion: float | None
+    base: str | None
+    training: str
+    setting: str
+    mmedc: bool | None
+    cells: dict[str, Cell]
+    average: Cell | None
+    rank: int | None = None
+    rank_how: str = ""
+    printed_average: float | None = None
+    is_check: bool = False
+    source: str = ""
+    details: dict[str, str] = field(default_factory=dict)
+    ties: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The model and, where known, its size: two rows may have one name."""
+        return self.model if self.size_billion is None else f"{self.model} ({size_text(self.size_billion)})"
+
+
+def size_text(billion: float | None) -> str:
+    """Parameters for a reader: 7B, 1.8B, 2.3M; a dash where nobody says."""
+    if billion is None:
+        return "-"
+    return f"{billion:.3g}B" if billion >= 0.1 else f"{billion * 1000:.3g}M"
+
+
+def share_cell(right: int, n: int, comparable: bool = True) -> Cell:
+    """The cell of so many right out of n, with Wilson's interval."""
+    accuracy = 100 * right / n
+    return Cell(accuracy, *wilson_percent(accuracy, n), n, True, comparable)
+
+
+def mean_cell(cells: list[Cell]) -> Cell | None:
+    """The plain mean with its interval; n is the questions of all. None of nothing."""
+    if not cells:
+        return None
+    return Cell(
+        *macro_percent([(cell.accuracy, cell.n) for cell in cells]),
+        sum(cell.n for cell in cells),
+        all(cell.exact for cell in cells),
+        all(cell.comparable for cell in cells),
+    )
+
+
+def reported_rows() -> list[Row]:
+    """The published rows, in the file's order, without ranks."""
+    sizes, rows = test_sizes(), []
+    for line in read_reported("accuracy_reported"):
+        cells = {}
+        for code in LANGUAGES:
+            accuracy, n = float(line[code]), sizes[code]
+            cells[code] = Cell(accuracy, *wilson_percent(accuracy, n), n, is_share(accuracy, n))
+        setting = {"trainset": "fine-tuned"}.get(line["setting"], line["setting"])
+        slug = re.sub(r"[^a-z0-9.]+", "-", f"{line['model']} {line['size']}".lower()).strip("-")
+        rows.append(
+            Row(
+                f"reported-{slug}-{setting}",
+                "reported",
+                line["model"],
+                billions(line["size"]),
+                None,
+                "not stated" if setting == "fine-tuned" else "none",
+                setting,
+                line["pretrained_on_mmedc"] == "yes",
+                cells,
+                mean_cell(list(cells.values())),
+                printed_average=number(line["avg_as_printed"]),
+                source=README,
+                details={"year": line["year"]} if line["year"] else {},
+            )
+        )
+    return rows
+
+
+def is_comparable(key: str, result: dict) -> bool:
+    """True when a score is on the released test split of its language: said by the benchmark, and of its size."""
+    return result["data"]["released_split"].get(key) is True and result["scores"][key]["n"] == test_sizes().get(key)
+
+
+def reproduced_row(result: dict) -> Row:
+    """The row of one checked result of ours, without rank. Scores in the order of LANGUAGE_FILES."""
+    scores, model = result["scores"], result["model"]
+    cells = {
+        code: share_cell(scores[code]["right"], scores[code]["n"], is_comparable(code, result))
+        for code in LANGUAGE_FILES
+        if code in scores
+    }
+    six = [cells[code] for code in LANGUAGES if code in cells and cells[code].comparable]
+    parameters = model["parameters"]
+    return Row(
+        file_name(result).removesuffix(".json"),
+        "reproduced",
+        model["name"],
+        None if parameters is None else parameters / 1e9,
+        model.get("base"),
+        model["training"],
+        result["setting"],
+        None,
+        cells,
+        mean_cell(six if len(six) == len(LANGUAGES) else list(cells.values())),
+        is_check=result["leaderboard"]["machinery_check"],
+        source="inference/eval.py",
+        details=details_of(result),
+    )
+
+
+def details_of(result: dict) -> dict[str, str]:
+    """What a reader needs to judge and repeat a row, as texts by their names, in the order in which they are shown."""
+    prompt, made = result["prompt"], result["provenance"]
+    asked, unanswered = result.get("asked"), (result.get("endpoint") or {}).get("unanswered")
+    scores = result["scores"].values()
+    return {
+        "parameters": "not told" if result["model"]["parameters"] is None else f"{result['model']['parameters']:,}",
+        "base": result["model"].get("base") or "-",
+        "training": result["model"]["training"],
+        "training data": result["leaderboard"]["training_data"],
+        "setting": result["setting"],
+        "mode": result["mode"],
+        "prompt": f"{prompt['name']} {prompt['version']}, {prompt['form']}, {prompt['sha256'][:12]}",
+        "metric version": str(result["metric_version"]),
+        "n": str(sum(score["n"] for score in scores)),
+        "unparsed": str(sum(score["unparsed"] for score in scores))
+        + (f" ({unanswered} never answered)" if unanswered else ""),
+        "clean accuracy": clean_text(result),
+        "commit": short_commit(made["commit"]),
+        "date": made["finished_at"][:10],
+        "machine": made["machine"],
+        "command": made["command"],
+    } | (
+        {
+            "asked by": asked["command"],
+            "asked at": asked["finished_at"][:10],
+            "asked with": short_commit(asked["commit"]),
+        }
+        if asked
+        else {}
+    )
+
+
+def short_commit(commit: str) -> str:
+    """Twelve digits, and whether files were changed."""
+    return commit.removesuffix("+changes")[:12] + ("+changes" if commit.endswith("+changes") else "")
+
+
+def clean_text(result: dict) -> str:
+    """The mean accuracy over questions that were not found in the training corpus; "not known" without a report."""
+    clean = result.get("clean")
+    if not clean:
+        return "not known"
+    shares = [(100 * s["right"] / s["n"], s["n"]) for s in clean["scores"].values() if s["n"]]
+    if not shares:
+        return "no question is clean"
+    mean, low, high = macro_percent(shares)
+    return f"{with_interval(mean, low, high)}, n={sum(n for _, n in shares)}, coverage under {clean['coverage']:g}"
+
+
+def accuracy_rows(results: list[dict]) -> list[Row]:
+    """Every row over MMedBench's languages, reported and ours, with ranks: the best mean first in each setting.
+
+    results: what submitted_results.read_results gives. Of several metric versions of one row the newest counts.
+    """
+    mine = [result for result in results if not is_benchmark(result) and is_newest(result, results)]
+    rows = [(row, None, None) for row in reported_rows()]
+    rows += [(reproduced_row(result), result, result.get("predictions")) for result in mine]
+    pools: dict[tuple, list[int]] = {}
+    for place, (row, result, _) in enumerate(rows):
+        if not row.is_check:
+            pools.setdefault(_questions_of(row, result), []).append(place)
+    ranked = {}
+    for places in pools.values():
+        if len(places) == 1:  # nobody else answered these questions
+            continue
+        used = [_used_cells(rows[place][0]) for place in places]
+        right = [
+            rows[place][2] and {q: hit for q, hit in rows[place][2].items() if q[0] in cells}
+            for place, cells in zip(places, used, strict=True)
+        ]
+        for place, (rank, how, ties) in zip(places, rank_rows(list(zip(used, right, strict=True))), strict=True):
+            names = tuple(rows[places[other]][0].label for other in ties)
+            ranked[place] = replace(rows[place][0], rank=rank, rank_how=how, ties=names)
+    found = [ranked.get(place, row) for place, (row, _, _) in enumerate(rows)]
+    return sorted(found, key=lambda row: (row.setting, row.is_check, -row.average.accuracy, row.key))
+
+
+def _used_cells(row: Row) -> dict[str, tuple[float, int]]:
+    """The cells that the row's average is made of: the six released ones where it has all, else all."""
+    six = {code: row.cells[code] for code in LANGUAGES if code in row.cells and row.cells[code].comparable}
+    used = six if len(six) == len(LANGUAGES) else row.cells
+    return {code: (cell.accuracy, cell.n) for code, cell in used.items()}
+
+
+def _questions_of(row: Row, result: dict | None) -> tuple:
+    """Equal for rows that may be ranked together: setting, languages, and of each the released split or one file."""
+    files = result["data"].get("files", {}) if result else {}
+
+    def which(code: str) -> str:
+        if row.cells[code].comparable:
+            return "released"
+        facts = files.get(LANGUAGE_FILES[code])
+        return str(facts.get("sha256", row.key)) if isinstance(facts, dict) else row.key
+
+    return row.setting, *((code, which(code)) for code in _used_cells(row))

@@ -1,0 +1,4 @@
+"""InternLM checkpoints in the Llama layout: configuration, tensors, tokenizer.
+
+Imported by convert_internlm.py.
+"""

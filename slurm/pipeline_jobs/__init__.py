@@ -1,0 +1,4 @@
+"""The whole run as Slurm jobs: recipe, steps, what is missing, submission, status.
+
+Imported by pipeline.py.
+"""
