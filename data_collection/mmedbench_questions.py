@@ -1,4 +1,4 @@
-"""Reading MMedBench folders: the record, its checks, its ids. The contract is mmedbench/FORMAT.md.
+"""Read MMedBench folders: the record, its validation, its ids. The format is documented in mmedbench/FORMAT.md.
 
 This file is carried by several stages, byte-identical; edit one copy and run `bash slurm/sync_copies.sh PATH`.
 """
@@ -24,19 +24,19 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class RecordError(ValueError):
-    """A record that breaks the contract; the message names the field and what was expected."""
+    """An invalid record. The message names the field and what was expected."""
 
 
 def normalise(text: str) -> str:
-    """One form for texts that read the same: NFKC (width, composition), case folded, white space single."""
+    """Normalised text for comparison: NFKC, case-folded, runs of white space as one space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def question_id(record: dict) -> str:
-    """16 hex digits that any reader computes alike, so that released files without ids join with ours.
+    """The id of a question: 16 hex digits computed from its text, so released files without ids join with ours.
 
     The first 16 hex digits of the SHA-256 of the compact JSON list
-    [question, [[letter, option], ...] by letter, context], every text normalised (see `normalise`).
+    [question, [[letter, option], ...] sorted by letter, context], all texts normalised (see `normalise`).
     """
     options = [[letter, normalise(text)] for letter, text in sorted(record["options"].items())]
     value = [normalise(record["question"]), options, normalise(record.get("context") or "")]
@@ -45,9 +45,9 @@ def question_id(record: dict) -> str:
 
 
 def content_key(record: dict) -> str:
-    """Equal for two questions that ask the same thing: punctuation, spaces and the options' order left out.
+    """A key that is equal for two copies of a question, ignoring punctuation, spaces and the order of options.
 
-    Used to find a question of one split in another; ids are stricter.
+    Used to find questions of one split in another; ids are stricter.
     """
 
     def words(text: str) -> str:
@@ -59,12 +59,12 @@ def content_key(record: dict) -> str:
 
 
 def answer_letters(record: dict) -> list[str]:
-    """The right letters in order: "A,C" -> ["A", "C"]."""
+    """The letters of the right answer, sorted: "A,C" -> ["A", "C"]."""
     return record["answer_idx"].split(",")
 
 
 def check_record(record: object) -> dict:
-    """Return the record if it keeps the contract. Errors: RecordError naming the field."""
+    """Return the record if it is valid. Errors: RecordError naming the field."""
     if not isinstance(record, dict):
         raise RecordError("expected a JSON object")
     for field in ("question", "options", "answer_idx"):
@@ -72,14 +72,14 @@ def check_record(record: object) -> dict:
             raise RecordError(f"{field}: missing")
     question, options, answer = record["question"], record["options"], record["answer_idx"]
     if not isinstance(question, str) or not question.strip():
-        raise RecordError("question: expected a text that is not empty")
+        raise RecordError("question: expected a non-empty string")
     if not isinstance(options, dict) or len(options) < 2:
         raise RecordError("options: expected an object with at least two letters")
     if list(options) != list(LETTERS[: len(options)]):
         raise RecordError(f"options: expected the letters A, B, ... in order, found {', '.join(map(str, options))}")
     for letter, text in options.items():
         if not isinstance(text, str) or not text.strip():
-            raise RecordError(f"options.{letter}: expected a text that is not empty")
+            raise RecordError(f"options.{letter}: expected a non-empty string")
     if not isinstance(answer, str) or not answer:
         raise RecordError('answer_idx: expected letters such as "A" or "A,C"')
     letters = answer.split(",")
@@ -87,35 +87,35 @@ def check_record(record: object) -> dict:
         raise RecordError(f"answer_idx: {answer!r} is not a comma-joined, sorted choice of {', '.join(options)}")
     for field in ("rationale", "context", "source", "language", "id"):
         if record.get(field) is not None and not isinstance(record[field], str):
-            raise RecordError(f"{field}: expected a text")
+            raise RecordError(f"{field}: expected a string")
     texts = {"question": question, **{f"options.{letter}": text for letter, text in options.items()}}
     texts |= {field: record.get(field) or "" for field in ("rationale", "context")}
     for field, text in texts.items():
-        # A lone surrogate is half of a character: it cannot be written as UTF-8, nor hashed.
+        # A lone surrogate can be neither written as UTF-8 nor hashed.
         if "\x00" in text or re.search("[\ud800-\udfff]", text):
-            raise RecordError(f"{field}: a NUL character or half a character (a lone surrogate) stands in it")
+            raise RecordError(f"{field}: contains a NUL character or a lone surrogate")
     return record
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict:
-    """For json.loads: an object whose keys are all different. Errors: RecordError naming the key."""
+    """object_pairs_hook of json.loads that rejects duplicate keys. Errors: RecordError naming the key."""
     record = dict(pairs)
     if len(record) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise RecordError(f"{next(key for key in keys if keys.count(key) > 1)}: the key stands twice")
+        raise RecordError(f"{next(key for key in keys if keys.count(key) > 1)}: duplicate key")
     return record
 
 
 def read_questions(path: Path) -> list[dict]:
-    """Every record of one JSONL file, checked, with `id` and `language` filled in.
+    """Read and validate one JSONL file; fills in `id`, `language` and `line` (from 1).
 
-    The language is the record's own, or what the released file name says.
-    Errors: RecordError with path:line:field; nothing is skipped.
+    The language is the record's own, or else that of the released file name.
+    Errors: RecordError with path:line:field. No record is skipped.
     """
     by_file = {name: code for code, name in LANGUAGE_FILES.items()}
     records = []
     with open(path, encoding="utf-8-sig", newline="") as file:
-        # Split at line feeds alone: U+2028 and its like are ordinary characters in exam texts.
+        # Split at line feeds only: U+2028 and similar are ordinary characters in exam texts.
         try:
             lines = file.read().split("\n")
         except UnicodeDecodeError as error:
@@ -139,8 +139,8 @@ def read_questions(path: Path) -> list[dict]:
         record["language"] = record.get("language") or by_file.get(path.name)
         if record["language"] not in LANGUAGE_FILES:
             raise RecordError(
-                f"{path}:{number}: language: {record['language']!r} is none of {', '.join(LANGUAGE_FILES)}, "
-                "and the file's name does not tell it either; see mmedbench/FORMAT.md"
+                f"{path}:{number}: language: {record['language']!r} is not one of {', '.join(LANGUAGE_FILES)}, "
+                "and the file name does not give a language either; see mmedbench/FORMAT.md"
             )
         record["line"] = number
         records.append(record)
@@ -148,17 +148,17 @@ def read_questions(path: Path) -> list[dict]:
 
 
 def read_split(folder: Path) -> dict[str, list[dict]]:
-    """{file stem: records} for every *.jsonl of a split folder such as MMedBench/Test, in name order.
+    """{file stem: records} of all *.jsonl files in a split folder such as MMedBench/Test, in name order.
 
-    Errors: RecordError when the folder is missing, has no *.jsonl, or holds an empty file.
+    Errors: RecordError if the folder is missing, has no *.jsonl file, or contains an empty one.
     """
     if not folder.is_dir():
-        raise RecordError(f"{folder} is no folder")
+        raise RecordError(f"{folder} is not a folder")
     files = sorted(path for path in folder.glob("*.jsonl") if not path.name.startswith("."))
     if not files:
-        raise RecordError(f"{folder} holds no *.jsonl file")
+        raise RecordError(f"{folder} contains no *.jsonl file")
     split = {path.stem: read_questions(path) for path in files}
     for path in files:
         if not split[path.stem]:
-            raise RecordError(f"{path} holds no question; remove the file or fill it")
+            raise RecordError(f"{path} contains no questions; remove the file or add some")
     return split

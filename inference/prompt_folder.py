@@ -2,10 +2,10 @@
 
 This file is carried by several stages, byte-identical; edit one copy and run `bash slurm/sync_copies.sh PATH`.
 
-prompt.jinja   record and form -> the text a model is given
-target.jinja   record and form -> the completion it should write
+prompt.jinja   record and form -> the prompt
+target.jinja   record and form -> the expected completion
 prompt.json    name, version, answer_pattern, stop strings, worked examples with their rendered texts; optional
-               chat_template: true where the text goes through the tokenizer's own chat template
+               chat_template: true if the prompt is wrapped in the tokenizer's chat template
 
 Forms: "answer" (the letters alone), "rationale" (reasons first). Fine-tuning copies the folder into the checkpoint and
 evaluation reads it from there, so both use one prompt.
@@ -21,18 +21,18 @@ FILES = ("prompt.jinja", "target.jinja", "prompt.json")
 
 
 class PromptError(ValueError):
-    """A prompt folder that cannot be trusted; the message names the file and what is wrong."""
+    """An invalid prompt folder. The message names the file and what is wrong."""
 
 
 class Prompt:
-    """A prompt folder, read and proved: its worked examples render byte for byte and parse to their own answers."""
+    """A validated prompt folder: its worked examples render byte for byte and parse to their own answers."""
 
     def __init__(self, folder: Path):
-        """Errors: PromptError for a missing or broken file, or a worked example that does not hold."""
+        """Errors: PromptError for a missing or invalid file, or a worked example that does not render or parse."""
         from jinja2 import StrictUndefined, TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-        # A sandbox without undefined names: a prompt comes with a checkpoint, perhaps from a stranger.
+        # Sandboxed, undefined names are errors: a prompt comes with a checkpoint, which may be untrusted.
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
         self.folder = folder
         try:
@@ -57,15 +57,15 @@ class Prompt:
         self._prove()
 
     def render(self, record: dict, form: str) -> str:
-        """The text a model is given. Errors: PromptError when the template does not fit the record."""
+        """The prompt of a record. Errors: PromptError if the template cannot render the record."""
         return self._fill(self._prompt, record, form)
 
     def target(self, record: dict, form: str) -> str:
-        """The completion that answers the record in this form."""
+        """The expected completion of a record in this form."""
         return self._fill(self._target, record, form)
 
     def parse(self, text: str) -> list[str] | None:
-        """The letters of a completion, sorted; None where it does not keep answer_pattern. Strict on purpose."""
+        """The letters of a completion, sorted; None if answer_pattern does not match. Strict on purpose."""
         match = self.pattern.search(text)
         return sorted({letter.strip() for letter in match.group(1).split(",")}) if match and match.group(1) else None
 
@@ -77,7 +77,7 @@ class Prompt:
             return template.render(form=form, **fields)
         except TemplateError as error:
             raise PromptError(
-                f"{self.folder}: the prompt does not fit question {record.get('id', '')} ({error})"
+                f"{self.folder}: the template cannot render question {record.get('id', '')} ({error})"
             ) from None
 
     def _prove(self) -> None:
@@ -90,7 +90,7 @@ class Prompt:
             if not isinstance(record, dict) or not isinstance(record.get("answer_idx"), str):
                 raise PromptError(
                     f"{self.folder}/prompt.json: worked example {number} needs form, prompt, target and a record with "
-                    "its answer_idx"
+                    "answer_idx"
                 )
         if {example["form"] for example in examples} != set(FORMS):
             raise PromptError(f"{self.folder}/prompt.json: worked_examples must show each form ({', '.join(FORMS)})")
@@ -108,10 +108,10 @@ class Prompt:
 
 
 def encode_prompt(tokenizer, text: str, chat_template: bool = False) -> list[int]:
-    """Token ids of a prompt as the model is to see it: with its opening token, if it has one, and no closing one.
+    """Token ids of a prompt as the model sees it: with the tokenizer's opening token, if any, and no end token.
 
-    chat_template: the text is the user's turn in the tokenizer's own template, up to where the assistant's begins.
-    Errors: PromptError when the tokenizer has no template, or the template refuses such a chat.
+    chat_template: wrap the text as a user turn, up to the start of the assistant turn.
+    Errors: PromptError if the tokenizer has no chat template or the template rejects the chat.
     """
     if chat_template:
         return tokenizer(render_chat(tokenizer, text), add_special_tokens=False)["input_ids"]
@@ -122,7 +122,7 @@ def encode_prompt(tokenizer, text: str, chat_template: bool = False) -> list[int
 
 
 def render_chat(tokenizer, text: str, answer: str | None = None) -> str:
-    """One user turn in the tokenizer's chat template, up to where the answer begins, or with the answer as a turn."""
+    """A user turn in the tokenizer's chat template, up to the start of the answer, or with the answer as a turn."""
     chat = [{"role": "user", "content": text}]
     if answer is not None:
         chat.append({"role": "assistant", "content": answer})
@@ -130,16 +130,16 @@ def render_chat(tokenizer, text: str, answer: str | None = None) -> str:
 
 
 def render_turns(tokenizer, chat: list[dict], open_answer: bool) -> str:
-    """Turns {role, content} in the tokenizer's chat template, with or without the beginning of an answer after them.
+    """Turns {role, content} in the tokenizer's chat template; open_answer appends the start of an assistant turn.
 
-    Templates may write today's date or open a train of thought; both are held fixed, so that training and evaluation
-    months later see the same ids. Errors: PromptError.
+    Templates may insert today's date or start a reasoning block. The date is fixed and reasoning is off, so training
+    and an evaluation months later see the same ids. Errors: PromptError.
     """
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
         raise PromptError(
-            f"the tokenizer of {tokenizer.name_or_path} has no chat template; leave out --chat-template, or name the "
+            f"the tokenizer of {tokenizer.name_or_path} has no chat template; omit --chat-template, or use the "
             "chat or instruct version of the model"
         )
     try:
@@ -149,16 +149,16 @@ def render_turns(tokenizer, chat: list[dict], open_answer: bool) -> str:
             add_generation_prompt=open_answer,
             enable_thinking=False,
             date_string="01 Jan 2024",
-            # A template's own macro hides the clock that the library lends it.
+            # A macro in the template overrides the clock that the library provides.
             chat_template="{% macro strftime_now(_) %}01 Jan 2024{% endmacro %}" + tokenizer.get_chat_template(),
         )
     except TemplateError as error:
         roles = ", ".join(turn["role"] for turn in chat)
-        raise PromptError(f"the chat template of {tokenizer.name_or_path} refuses turns of {roles} ({error})") from None
+        raise PromptError(f"the chat template of {tokenizer.name_or_path} rejects turns of {roles} ({error})") from None
 
 
 def end_token(tokenizer, chat_template: bool = False) -> int:
-    """The id that ends an answer: the tokenizer's end token, or the one that closes the assistant's turn."""
+    """The id that ends an answer: the tokenizer's end token, or with a chat template the one that ends a turn."""
     if not chat_template:
         return tokenizer.eos_token_id
     mark = "ANSWER"
@@ -169,13 +169,13 @@ def end_token(tokenizer, chat_template: bool = False) -> int:
 
 
 def encode_completion(tokenizer, text: str) -> list[int]:
-    """Token ids of a completion. It is encoded apart from its prompt, in training and in evaluation alike."""
+    """Token ids of a completion, encoded separately from its prompt, both in training and in evaluation."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def shorten_prompt(ids: list[int], longest: int) -> list[int]:
-    """At most `longest` ids: what is over is cut left of the middle, so that the instruction before and the options
-    after the question stay. Where more goes than stands there, a quarter of what remains is the beginning."""
+    """At most `longest` ids. The excess is cut left of the middle, which keeps the instruction at the start and the
+    options at the end. If more must go than lies left of the middle, a quarter of the result is from the start."""
     over = len(ids) - longest
     if over <= 0:
         return ids

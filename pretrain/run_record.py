@@ -23,11 +23,11 @@ VERSIONS_RECORDED = ("torch", "transformers", "tokenizers", "peft", "accelerate"
 
 
 class InputError(Exception):
-    """A bad input or setting. The message says what is wrong, where (path:line) and what to do."""
+    """Invalid input or settings. The message says what is wrong, where (path:line) and how to fix it."""
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run an entry script's `main` and exit. Bad input exits 2 and a full disk 1, each with one sentence."""
+    """Run an entry script's `main` and exit: 2 for invalid input and 1 for a full disk, each with one message."""
     name = Path(sys.argv[0]).name
     try:
         sys.exit(main() or 0)
@@ -35,26 +35,25 @@ def run_command(main: Callable[[], int | None]) -> None:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on from what is finished", file=sys.stderr)
+        print(f"{name}: interrupted; run the same command again to resume", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does; nothing more can be said
+    except BrokenPipeError:  # whoever reads our output has stopped, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         if not is_disk_full(error):
             raise
         print(
-            f"{name}: no room left on the disk ({error}); free some space and run the same command again: "
-            "nothing half-written is taken for whole",
+            f"{name}: no space left on the disk ({error}); free some and run the same command again to resume",
             file=sys.stderr,
         )
         sys.exit(1)
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one behind it, says that the disk or the quota is full.
+    """Whether an error, or one of its causes, means that the disk or the quota is full.
 
-    Libraries wrap the operating system's error in types of their own; torch's writer says only that it failed.
+    Libraries wrap the operating system's error in their own types; torch's writer reports only that it failed.
     """
     signs = ("No space left on device", "Disk quota exceeded", "os error 28", "enforce fail at inline_container")
     while error is not None:
@@ -68,7 +67,7 @@ def parse_arguments(parser: argparse.ArgumentParser, argv: list[str] | None = No
     """Parse a command line with `--recipe FILE`: defaults < recipe < command line.
 
     A recipe is a flat YAML file whose keys are the parser's long options (`learning_rate` or `learning-rate`).
-    Errors: InputError for a recipe that is missing, not flat, or has an unknown key or a bad value.
+    Errors: InputError if the recipe is missing or not flat, or has an unknown key or an invalid value.
     """
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--recipe", type=Path)
@@ -81,7 +80,7 @@ def parse_arguments(parser: argparse.ArgumentParser, argv: list[str] | None = No
         except (OSError, yaml.YAMLError) as error:
             raise InputError(f"cannot read the recipe {recipe}: {error}") from None
         if not isinstance(values, dict):
-            raise InputError(f"{recipe}: a recipe is a flat list of `flag: value` lines")
+            raise InputError(f"{recipe}: expected a flat list of `flag: value` lines")
         actions = {a.dest: a for a in parser._actions if a.option_strings and a.dest not in ("help", "recipe")}
         for key, value in values.items():
             action = actions.get(str(key).replace("-", "_"))
@@ -93,10 +92,10 @@ def parse_arguments(parser: argparse.ArgumentParser, argv: list[str] | None = No
 
 
 def _recipe_value(recipe: Path, action: argparse.Action, value):
-    """One recipe value, converted and checked as the command line would."""
+    """One recipe value, converted and validated as on the command line."""
     if action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction):
         if not isinstance(value, bool):
-            raise InputError(f"{recipe}: {action.dest} is true or false, not {value!r}")
+            raise InputError(f"{recipe}: {action.dest} must be true or false, not {value!r}")
         return value
     if value is None:
         return None
@@ -104,9 +103,9 @@ def _recipe_value(recipe: Path, action: argparse.Action, value):
     try:
         items = [action.type(str(item)) if action.type else item for item in items]
     except (ValueError, argparse.ArgumentTypeError):
-        raise InputError(f"{recipe}: {value!r} is no valid value of {action.dest}") from None
+        raise InputError(f"{recipe}: invalid value {value!r} for {action.dest}") from None
     if action.choices is not None and any(item not in action.choices for item in items):
-        raise InputError(f"{recipe}: {action.dest} is one of {', '.join(map(str, action.choices))}, not {value!r}")
+        raise InputError(f"{recipe}: {action.dest} must be one of {', '.join(map(str, action.choices))}, not {value!r}")
     takes_list = action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction)
     if takes_list != isinstance(value, list):
         raise InputError(f"{recipe}: {action.dest} takes {'a list' if takes_list else 'one value'}, not {value!r}")
@@ -114,7 +113,7 @@ def _recipe_value(recipe: Path, action: argparse.Action, value):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole: aside first, flushed to the disk, renamed last."""
+    """Write a UTF-8 file atomically: to a temporary file, flushed to the disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -128,7 +127,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value) -> None:
-    """Write `value` as indented JSON, whole (see `write_text`)."""
+    """Write `value` as indented JSON, atomically (see `write_text`)."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
@@ -155,7 +154,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def describe_files(root: Path, paths: Iterable[Path]) -> dict[str, dict]:
-    """{path relative to root: {"bytes", "sha256"}}, in sorted order: what a record says of inputs and outputs."""
+    """{path relative to root: {"bytes", "sha256"}}, sorted by path; recorded for inputs and outputs."""
     return {
         path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
         for path in sorted(paths)
@@ -163,7 +162,7 @@ def describe_files(root: Path, paths: Iterable[Path]) -> dict[str, dict]:
 
 
 def provenance(argv: list[str] | None = None) -> dict:
-    """Who made an artefact: command, commit (with "+changes" on a dirty tree), versions, machine, time (UTC)."""
+    """How an artefact was made: command, commit ("+changes" on a dirty tree), versions, machine, time (UTC)."""
     versions = {"python": platform.python_version()}
     for name in VERSIONS_RECORDED:
         try:
@@ -193,17 +192,16 @@ def provenance(argv: list[str] | None = None) -> dict:
 
 
 def _shown_script(here: Path) -> str:
-    """The entry script as a reader types it from the project's root, such as finetune/train.py."""
+    """The entry script relative to the project's root, such as finetune/train.py."""
     script = Path(sys.argv[0]).resolve()
     return f"{here.name}/{script.name}" if script.parent == here else script.name
 
 
 def finished_record(path: Path, arguments: dict, inputs: dict) -> dict | None:
-    """The record at `path` if the artefact is complete and was made from the same arguments and inputs.
+    """The record at `path` if the artefact is complete and was made from the same arguments and inputs, else None.
 
-    arguments, inputs: JSON values that decide the output (no paths of outputs, no worker counts).
-    Returns None when there is no record yet. Errors: InputError when there is one of another making, because
-    going on would mix two runs.
+    arguments, inputs: JSON values that determine the output (no output paths, no worker counts).
+    Errors: InputError if the existing record has different arguments or inputs, because resuming would mix two runs.
     """
     if not path.exists():
         return None
@@ -213,7 +211,7 @@ def finished_record(path: Path, arguments: dict, inputs: dict) -> dict | None:
         if had != wanted:
             keys = sorted(k for k in {*(had or {}), *wanted} if (had or {}).get(k) != wanted.get(k))
             raise InputError(
-                f"{path.parent} holds a run made from other {name} ({', '.join(keys)}); "
-                "give another --out, or delete that folder to make it again"
+                f"{path.parent} contains a run with different {name} ({', '.join(keys)}); "
+                "use another --out, or delete that folder to start again"
             )
     return record

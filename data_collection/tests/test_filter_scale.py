@@ -220,7 +220,7 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on(many, whole, run, made, t
 
     monkeypatch.setattr(pyarrow.parquet.ParquetWriter, "write_table", full)
     done = run("filter.py", *arguments)
-    assert (done.returncode, "no room left on the disk" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "no space left on the disk" in done.stderr) == (1, True), done.stderr
     monkeypatch.undo()
     assert run("filter.py", *arguments).returncode == 0
     assert_same(made, tmp_path / "out", whole[0])

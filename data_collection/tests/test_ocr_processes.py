@@ -239,7 +239,7 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_it_goes_on_later(run, ma
     with monkeypatch.context() as patch:
         patch.setattr(pdf_journal.Journal, "add", full)
         done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
-    assert (done.returncode, "no room left on the disk" in done.stderr) == (1, True)
+    assert (done.returncode, "no space left on the disk" in done.stderr) == (1, True)
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
     assert (done.returncode, "1 pages of the others were done before" in done.stdout) == (0, True)
 

@@ -88,7 +88,7 @@ def test_evaluation_reads_the_same_ids_from_the_checkpoint_alone(trained, chat_m
 
 def test_a_tokenizer_without_a_template_is_refused_with_a_sentence(model_of, benchmark, tmp_path):
     command = ["--model", str(model_of()), "--data", str(benchmark / "Train"), "--out", str(tmp_path / "out")]
-    with pytest.raises(InputError, match=r"has no chat template; leave out --chat-template"):
+    with pytest.raises(InputError, match=r"has no chat template; omit --chat-template"):
         train.main([*command, "--chat-template", "--batch-size", "8"])
 
 

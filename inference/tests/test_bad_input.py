@@ -54,7 +54,7 @@ def test_a_broken_line_is_named_by_file_and_number(checkpoint, tmp_path, line, m
 def test_a_language_without_questions_is_named(checkpoint, test_folder, tmp_path):
     data = shutil.copytree(test_folder, tmp_path / "Test")
     (data / "German.jsonl").write_text("")
-    refused(checkpoint, data, tmp_path / "out", r"German\.jsonl holds no question; remove the file or fill it")
+    refused(checkpoint, data, tmp_path / "out", r"German\.jsonl contains no questions; remove the file or add some")
     (data / "German.jsonl").unlink()
     refused(checkpoint, data, tmp_path / "out", "no question in ar", "--languages", "ar")
 

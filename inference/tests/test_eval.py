@@ -242,7 +242,7 @@ def test_a_broken_or_empty_test_file_is_named(checkpoint, test_folder, tmp_path)
     with pytest.raises(InputError, match=r"Russian\.jsonl:8: answer_idx"):
         evaluation.main(["--model", str(checkpoint), "--data", str(data), "--out", str(tmp_path / "out")])
     (data / "Russian.jsonl").write_text("\n")
-    with pytest.raises(InputError, match=r"Russian\.jsonl holds no question"):
+    with pytest.raises(InputError, match=r"Russian\.jsonl contains no questions"):
         evaluation.main(["--model", str(checkpoint), "--data", str(data), "--out", str(tmp_path / "out")])
 
 
