@@ -23,8 +23,8 @@ READ_AS_EVALUATION = """
 import json, sys
 from pathlib import Path
 from transformers import AutoTokenizer
-from exam_questions import read_questions
-from prompt_reader import Prompt, encode_prompt, end_token
+from mmedbench_questions import read_questions
+from prompt_folder import Prompt, encode_prompt, end_token
 folder, questions = map(Path, sys.argv[1:])
 tokenizer, prompt = AutoTokenizer.from_pretrained(folder), Prompt(folder / "prompt")
 ids = [encode_prompt(tokenizer, prompt.render(q, "answer"), prompt.chat_template) for q in read_questions(questions)]

@@ -132,7 +132,7 @@ def test_a_prompt_whose_pattern_misses_its_own_answers_is_refused(copy):
 
 
 def test_a_language_without_instruction_is_an_error_not_an_english_prompt(prompt):
-    with pytest.raises(PromptError, match="does not fit"):
+    with pytest.raises(PromptError, match="cannot render question"):
         prompt.render(
             {"language": "it", "question": "Q?", "options": {"A": "1", "B": "2"}, "answer_idx": "A"}, "answer"
         )

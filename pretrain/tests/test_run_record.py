@@ -51,9 +51,9 @@ def test_the_recipe_beats_defaults_and_the_command_line_beats_the_recipe(tmp_pat
     [
         ("step: 5", "unknown key 'step'"),
         ("help: true", "unknown key 'help'"),
-        ("steps: five", "no valid value of steps"),
-        ("lora: 1", "lora is true or false"),
-        ("forms: [answer, letters]", "forms is one of answer, rationale"),
+        ("steps: five", "invalid value .five. for steps"),
+        ("lora: 1", "lora must be true or false"),
+        ("forms: [answer, letters]", "forms must be one of answer, rationale"),
         ("forms: answer", "forms takes a list"),
         ("steps: [1]", "steps takes one value"),
         ("- steps", "flat list"),
@@ -91,7 +91,7 @@ def test_a_finished_run_is_known_by_its_arguments_and_inputs(tmp_path):
     assert record.finished_record(path, {"seed": 1}, {}) is None
     record.write_json(path, {"arguments": {"seed": 1}, "inputs": {"data": "x"}})
     assert record.finished_record(path, {"seed": 1}, {"data": "x"})
-    with pytest.raises(record.InputError, match=r"other arguments \(limit, seed\)"):
+    with pytest.raises(record.InputError, match=r"different arguments \(limit, seed\)"):
         record.finished_record(path, {"seed": 2, "limit": 3}, {"data": "x"})
     with pytest.raises(record.InputError, match=r"other inputs \(data\)"):
         record.finished_record(path, {"seed": 1}, {"data": "y"})
@@ -118,21 +118,21 @@ def test_a_full_disk_is_known_through_the_libraries_own_errors(error, full):
     ("body", "code", "said"),
     [
         ("raise InputError('x.jsonl:3: bad')", 2, "x.jsonl:3: bad"),
-        ("raise OSError(28, 'No space left on device')", 1, "no room left on the disk"),
-        ("raise KeyboardInterrupt", 130, "goes on from what is finished"),
+        ("raise OSError(28, 'No space left on device')", 1, "no space left on the disk"),
+        ("raise KeyboardInterrupt", 130, "run the same command again to resume"),
         ("return 3", 3, ""),
         ("return None", 0, ""),
     ],
 )
 def test_commands_end_with_their_code_and_one_sentence(body, code, said):
-    program = f"from pretrain_record import *\ndef main():\n    {body}\nrun_command(main)"
+    program = f"from run_record import *\ndef main():\n    {body}\nrun_command(main)"
     done = subprocess.run([sys.executable, "-c", program], cwd=STAGE, capture_output=True, text=True, check=False)
     assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == (1 if said else 0)
 
 
 def test_an_error_of_ours_keeps_its_traceback():
-    program = "from pretrain_record import *\ndef main():\n    return {}['key']\nrun_command(main)"
+    program = "from run_record import *\ndef main():\n    return {}['key']\nrun_command(main)"
     done = subprocess.run([sys.executable, "-c", program], cwd=STAGE, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "KeyError" in done.stderr
 
@@ -168,7 +168,7 @@ def test_a_stage_on_a_full_disk_says_so_and_finishes_when_there_is_room(small_di
     ]
     (small_disk / "filler").write_bytes(bytes(4 * 1024 * 1024 - 3 * 4096))
     full = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert full.returncode == 1 and "no room left on the disk" in full.stderr and "Traceback" not in full.stderr
+    assert full.returncode == 1 and "no space left on the disk" in full.stderr and "Traceback" not in full.stderr
     assert not (small_disk / "bench/manifest.json").exists()
     (small_disk / "filler").unlink()
     assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0
