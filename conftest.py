@@ -1,7 +1,7 @@
-"""For all tests: Ctrl-C works in the commands that they start.
+"""For all tests: SIGINT works in the commands that they start.
 
-A shell that starts a job with "&" has it ignore SIGINT, and what the job starts inherits that: tests which interrupt a
-command would wait for ever.
+A shell starts background jobs ("&") with SIGINT ignored, and their children inherit that: tests that interrupt a command
+would hang.
 """
 
 import signal

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The whole main job at tiny size on a CPU: PDFs and web text -> corpus -> tokens -> pretraining -> benchmark ->
+# The complete pipeline at tiny size on a CPU: PDFs and web text -> corpus -> tokens -> pretraining -> benchmark ->
 # fine-tuning -> evaluation -> leaderboard row.
 #
-#   bash demo.sh                                  over the repository's own sample, about 6 minutes after set-up
-#   bash demo.sh --exams DIR --web DIR --pdfs DIR [--test DIR]    over your own input, about 20 minutes
+#   bash demo.sh                                  on the sample in this repository, about 6 minutes after set-up
+#   bash demo.sh --exams DIR --web DIR --pdfs DIR [--test DIR]    on your own input, about 20 minutes
 #
 # --exams DIR  source exams as mmedbench/README.md lists them     --web DIR   parquet or JSONL with a text column
 # --pdfs DIR   a folder of PDFs                                   --test DIR  questions to answer, never trained on
@@ -11,7 +11,7 @@
 # --name NAME  names data/NAME, checkpoints/NAME, results/NAME (default: demo, or demo-own-input)
 # --fresh      delete those three folders first
 #
-# What is complete is reused, what was cut off goes on. No tracked file is changed.
+# Finished steps are skipped, interrupted ones are resumed. No tracked file is changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -42,12 +42,12 @@ while (($#)); do
 done
 for folder in "$exams" "$web" "$pdfs" "$questions"; do
   if [[ -n $folder && ! -d $folder ]]; then
-    echo "demo.sh: $folder is no folder" >&2
+    echo "demo.sh: $folder is not a folder" >&2
     exit 2
   fi
 done
 
-# The sample needs few steps; real input is worth more of them.
+# The sample needs few training steps, real input more.
 if [[ -z $exams$web$pdfs$questions ]]; then
   name=${name:-demo}
   pretrain_flags=() finetune_flags=(--option-orders 12 --epochs 6) prepare_flags=(--rationales mmedbench/sample/rationales.jsonl)
@@ -56,7 +56,7 @@ else
   pretrain_flags=(--steps 400) finetune_flags=(--epochs 1) prepare_flags=()
 fi
 if [[ ! $name =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]]; then
-  echo "demo.sh: --name $name is no folder name (letters, digits, '.', '_', '-')" >&2
+  echo "demo.sh: --name $name is not a valid folder name (letters, digits, '.', '_', '-')" >&2
   exit 2
 fi
 exams=${exams:-mmedbench/sample/exams} web=${web:-data_collection/sample/web} pdfs=${pdfs:-data_collection/sample/pdfs}
@@ -71,7 +71,7 @@ mkdir -p "$results"
 rm -f "$results/stages.jsonl"
 began=$SECONDS
 
-# stage NAME READS RECORD COMMAND...: RECORD is the file that the stage writes last.
+# stage NAME INPUTS RECORD COMMAND...: RECORD is the file that the stage writes last.
 number=0
 stage() {
   local title=$1 reads=$2 record=$3 start=$SECONDS code=0
@@ -81,11 +81,11 @@ stage() {
   "$@" || code=$?
   # 3: finished, but some inputs failed and are listed in failures.jsonl.
   if ((code != 0 && code != 3)); then
-    echo "demo.sh: '$title' stopped with exit code $code; what it says above names the remedy, and bash demo.sh goes on from here" >&2
+    echo "demo.sh: '$title' stopped with exit code $code; fix the error above and run bash demo.sh again to resume" >&2
     exit "$code"
   fi
   if [[ ! -s $record ]]; then
-    echo "demo.sh: '$title' was stopped before its end; bash demo.sh goes on from here" >&2
+    echo "demo.sh: '$title' was interrupted; run bash demo.sh again to resume" >&2
     exit 1
   fi
   printf '{"stage": "%s", "reads": "%s", "record": "%s", "seconds": %d, "failures": %s}\n' \
@@ -112,7 +112,7 @@ stage pretraining "$data/tokens" "$checkpoints/pretrained/run.json" \
   --out "$checkpoints/pretrained" "${pretrain_flags[@]}"
 stage benchmark "$exams" "$data/MMedBench/manifest.json" \
   python mmedbench/prepare.py "$exams" --out "$data/MMedBench" "${prepare_flags[@]}"
-# One thread: the tiny model's matrices are too small to share, and a busy machine would thrash.
+# One thread: the tiny model's matrices are too small to split.
 stage fine-tuning "$checkpoints/pretrained, $data/MMedBench/Train" "$checkpoints/finetuned/run.json" \
   env OMP_NUM_THREADS=1 python finetune/train.py --recipe finetune/recipes/tiny.yaml --lora --model "$checkpoints/pretrained" \
   --data "$data/MMedBench/Train" --exclude "$tests" --out "$checkpoints/finetuned" "${finetune_flags[@]}"

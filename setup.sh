@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# What demo.sh and test.sh need: a .venv with the pinned requirements, and a few Debian packages.
-# Run it alone (bash setup.sh), or let the two commands call it. Once complete it costs under a second.
-# bash setup.sh --tests  also shellcheck, a headless Chromium, fonts and, for root, Slurm, where apt may: without them some
-#                        tests are skipped
+# Install what demo.sh and test.sh need: a .venv with the pinned requirements, and a few Debian packages.
+# Both call it; it can also be run alone. Once everything is installed it takes under a second.
+# bash setup.sh --tests  also installs shellcheck, a headless Chromium, fonts and, for root, Slurm, if apt can be used;
+#                        without them some tests are skipped
 #
-# TORCH_INDEX_URL  where the CPU build of torch comes from on a machine without a GPU: set it to the PyTorch project's
-#                  own CPU index, as its "Get started" page gives it for pip, CPU (not needed with a GPU)
-# PYTHON           the Python to build the .venv with (default: the first of python3.13 ... python3.11, python3 that fits)
+# TORCH_INDEX_URL  pip index for torch on a machine without a GPU: PyTorch's own CPU index, see README.md
+# PYTHON           the Python of the .venv (default: python3, or the first of python3.13 ... python3.11 that exists)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if (($# > 1)) || [[ ${1:---tests} != --tests ]]; then
@@ -30,7 +29,7 @@ find_python() {
   fail "no Python 3.11 or newer found (tried ${PYTHON:-python3 and python3.11 to 3.13}); install one, or set PYTHON to it"
 }
 
-# Debian packages: $1 says what they are for, the rest are the packages.
+# install_debian PURPOSE PACKAGE...
 install_debian() {
   local purpose=$1 sudo=()
   shift
@@ -39,7 +38,7 @@ install_debian() {
     fail "$purpose needed: install these Debian packages, or what your system calls them, and run this again: $*"
   fi
   echo "setup.sh: installing $* ($purpose)"
-  # A package list that was never fetched, or is old, knows nothing: try as it is, then fetch it.
+  # The package list may be missing or old: if the first try fails, update it.
   local install=(apt-get install -y -qq --no-install-recommends "$@")
   if ! "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive "${install[@]}" > /dev/null 2>&1; then
     "${sudo[@]}" apt-get update -qq || true
@@ -57,11 +56,11 @@ install_torch() {
   elif [[ -n ${TORCH_INDEX_URL:-} ]]; then
     "${pip[@]}" "$version" --index-url "$TORCH_INDEX_URL"
   else
-    # Ask first what would come: the ordinary build brings gigabytes of CUDA that this machine cannot use.
+    # Check first what pip would install: the default build brings several GB of CUDA packages.
     if "${pip[@]}" --dry-run --report .venv/torch.json "$version" > /dev/null &&
       grep -qiE '"name": *"(nvidia-|cuda-|triton)' .venv/torch.json; then
-      fail "no GPU here, and the torch that pip would take brings gigabytes of CUDA. Set TORCH_INDEX_URL to the PyTorch" \
-        "project's own CPU index (its \"Get started\" page, pip, CPU) and run this again"
+      fail "no GPU found, and pip would install the CUDA build of torch (several GB). Set TORCH_INDEX_URL to PyTorch's" \
+        "CPU index (see README.md) and run this again"
     fi
     "${pip[@]}" "$version"
   fi
@@ -91,18 +90,18 @@ if [[ ${1:-} == --tests ]]; then
   for font in DejaVuSans.ttf=fonts-dejavu-core wqy-zenhei.ttc=fonts-wqy-zenhei ipam.ttf=fonts-ipafont-mincho; do
     [[ $fonts == *"/${font%=*}"* ]] || packages+=("${font#*=}")
   done
-  # The job scripts are tried on a real Slurm, whose nodes take root. A machine that has Slurm's commands keeps its own.
+  # The job scripts are tested on a real Slurm, whose daemons need root. An installed Slurm is kept.
   if ((EUID == 0)) && ! command -v sbatch > /dev/null; then packages+=(slurm-wlm munge); fi
-  # In a shell of its own: a machine without these can still run the other tests.
+  # In a subshell: without these packages the other tests still run.
   ((${#packages[@]} == 0)) || (install_debian "tools that some tests use are" "${packages[@]}") ||
-    echo "setup.sh: going on without ${packages[*]}; the tests that use them are skipped"
+    echo "setup.sh: continuing without ${packages[*]}; the tests that need them are skipped"
 fi
 
-# The mark carries the requirements it was made from: changed requirements are installed, a killed install is finished.
+# The marker is named after the hash of requirements.txt: a change or an interrupted installation is installed again.
 mark=.venv/complete-$(sha256sum requirements.txt | cut -c1-16)
 if [[ ! -e $mark ]]; then
   python=$(find_python)
-  echo "setup.sh: making .venv with $("$python" --version) and the packages of requirements.txt (minutes, once)"
+  echo "setup.sh: creating .venv with $("$python" --version) and the packages of requirements.txt (minutes, once)"
   if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
     rm -rf .venv
     if ! "$python" -m venv .venv 2> /dev/null; then

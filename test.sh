@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# The tests. bash test.sh: the quick set (about 5 minutes on 2 cores after set-up). bash test.sh --all: everything,
-# the slow ones too, which is what CI runs. More arguments go to pytest: bash test.sh finetune -k prompt
+# Run the tests. bash test.sh: the quick set. bash test.sh --all: the slow tests too, as in CI.
+# Further arguments are passed to pytest: bash test.sh finetune -k prompt
 #
-# MMED_TEST_DATA  folder of real data for the tests that want it (default ../shared/data); without it they are skipped
+# MMED_TEST_DATA  folder with real data (default ../shared/data); tests that need it are skipped without it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-which=(-m "not slow")
+selection=(-m "not slow")
 if [[ ${1:-} == --all ]]; then
-  which=()
+  selection=()
   shift
 fi
 bash setup.sh --tests
 .venv/bin/ruff check .
-exec .venv/bin/python -m pytest --durations=15 "${which[@]}" "$@"
+.venv/bin/ruff format --check .
+# Two processes, each takes whole test files: many tests wait for other processes and servers.
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 "${selection[@]}" "$@"

@@ -55,10 +55,10 @@ def demo(copy: Path, *arguments: str, code: int = 0, seconds: int = 1500) -> str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--exams", "nowhere"], "nowhere is no folder"),
+        (["--exams", "nowhere"], "nowhere is not a folder"),
         (["--exams"], "--exams needs a value"),
         (["--exam", "x"], "unknown argument --exam"),
-        (["--name", "../up"], "is no folder name"),
+        (["--name", "../up"], "is not a valid folder name"),
     ],
 )
 def test_demo_refuses_what_it_cannot_use_before_it_does_anything(arguments, message):
