@@ -1,4 +1,4 @@
-"""The whole run from a fresh copy of the project: killed, run again, reused; and every command of the READMEs.
+"""demo.sh in a fresh copy of the project: killed, resumed, reused; and every command in the READMEs.
 
 These take minutes, so all but the first few are marked slow.
 """
@@ -15,9 +15,9 @@ import pytest
 from slurm_cluster import copy_of_the_project
 
 ROOT = Path(__file__).resolve().parents[2]
-# Documents whose commands are run here, in this order; the other stages' own tests run theirs.
+# Documents whose commands are run here, in this order; the other stages' tests run those of their own documents.
 DOCUMENTS = ["README.md", "pretrain/README.md", "finetune/README.md", "inference/README.md"]
-# Run by tests of their own (demo.sh, the copy below), or the tests themselves.
+# Run by other tests, or the test runner itself.
 ELSEWHERE = re.compile(r"^(git clone|cd |bash (demo|test|setup)\.sh|bash slurm/|sbatch |export )|\bDIR\b")
 
 
@@ -29,7 +29,7 @@ def commands(document: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """The project's files, as a fresh clone would have them, with this environment's .venv."""
+    """The project's files as in a fresh clone, with this environment's .venv."""
     target = copy_of_the_project(tmp_path_factory.mktemp("clone") / "project")
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     subprocess.run([*git, "init", "-q"], cwd=target, check=True)
@@ -77,20 +77,23 @@ def test_demo_stops_with_the_stages_own_sentence_on_an_empty_folder(copy, tmp_pa
 
 
 def test_every_documented_command_names_a_script_and_flags_that_exist():
-    for document in DOCUMENTS:
+    results = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/RESULTS.md"))
+    for document in DOCUMENTS + results:
         for command in commands(document):
             for script in re.findall(r"\b[\w/]+\.(?:py|sh)\b", command):
                 assert (ROOT / script).exists(), f"{document}: {command}"
             words = command.split()
             if words[0] in ("python", "torchrun") and "/" in command:
                 script = next(word for word in words if word.endswith(".py"))
-                text = "\n".join(p.read_text("utf-8") for p in (ROOT / script).parent.glob("*.py"))
+                text = "\n".join(
+                    p.read_text("utf-8") for p in (ROOT / script).parent.rglob("*.py") if "tests" not in p.parts
+                )
                 for flag in re.findall(r"(?<= )--([a-z-]+)", command.split(script)[1]):
                     assert f'"--{flag}"' in text, f"{document}: {command}: --{flag}"
 
 
 def kill_everything(process: subprocess.Popen, marker: str) -> None:
-    """SIGKILL to the run and to all that it started, found by the folder they work in."""
+    """SIGKILL to the run and to all processes that it started, found by their working directory."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for path in Path("/proc").glob("[0-9]*"):
@@ -104,7 +107,7 @@ def kill_everything(process: subprocess.Popen, marker: str) -> None:
 @pytest.mark.slow
 def test_demo_killed_at_several_stages_finishes_reuses_and_leaves_the_tree_clean(copy):
     results = copy / "results/demo"
-    # Each file appears while its stage is at work; the run is killed there, and started again.
+    # Each file appears while its stage is running; the run is killed then and started again.
     moments = [
         "data/demo/books/parts",
         "data/demo/tokens/making.json",
@@ -130,7 +133,7 @@ def test_demo_killed_at_several_stages_finishes_reuses_and_leaves_the_tree_clean
     stages = [json.loads(line) for line in (results / "stages.jsonl").read_text().splitlines()]
     names = "books filter corpus tokenizer tokens pretraining benchmark fine-tuning evaluation leaderboard"
     assert [stage["stage"] for stage in stages] == names.split()
-    assert stages[0]["failures"] is True, "the sample's broken PDF must be told"
+    assert stages[0]["failures"] is True, "the broken PDF of the sample must be reported"
     result = json.loads((results / "evaluation/result.json").read_text())
     assert set(result["scores"]) == {"en", "zh", "ja", "fr", "ru", "es"}
     n, unparsed = result["micro"]["n"], sum(score["unparsed"] for score in result["scores"].values())
