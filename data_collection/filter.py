@@ -35,7 +35,8 @@ from executor.units import parse_shard, plan_units
 from filtering.filter_document import THRESHOLDS_FILE, load_thresholds
 from filtering.filter_summary import add_cleaning, add_counts, count_repeated_ids, report
 from filtering.filter_unit import Unit, declared_language
-from filtering.keyword_match import KEYWORD_FOLDER, LANGUAGES, RULES, load_keywords
+from filtering.keyword_lists import KEYWORD_FOLDER, RULES, load_keywords
+from filtering.keyword_match import LANGUAGES
 from filtering.language import DETECTORS
 from filtering.scored_input import FORMAT_VERSION, STAGE, scored_files
 from readers.document_files import InputFile, fingerprint, input_files

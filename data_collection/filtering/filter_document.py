@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cleaning.clean_text import CLEANING_REASONS, clean
-from filtering.keyword_match import KEYWORD_FOLDER, LANGUAGES, NOT_TEXT, load_matcher
+from filtering.keyword_lists import KEYWORD_FOLDER, NOT_TEXT
+from filtering.keyword_match import LANGUAGES, load_matcher
 from filtering.language import DETECTORS, UNDETERMINED, Detected, detect_language
 from run_record import InputError, read_json, sha256_of_file
 

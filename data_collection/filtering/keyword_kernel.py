@@ -1,4 +1,4 @@
-"""The compiled matcher: one pass over the UTF-8 bytes of many documents, by the tables of `keyword_automaton.py`.
+"""The compiled matcher: one pass over the UTF-8 bytes of many documents, by the tables of `keyword_column.py`.
 
 Gives exactly the numbers of the plain definition in `keyword_match.py`; works on Arrow's buffers, makes no strings.
 numba compiles it at the first use (cached beside this file, or in the user's cache where that is not writable).
@@ -10,8 +10,8 @@ second is 0 but for such as sharp s (ss). The bytes must be valid UTF-8: nothing
 import numba
 import numpy
 
-# Numbers stand here and not in keyword_automaton.py, because a change of this file is what renews numba's cache.
-# Symbols, which `keyword_automaton.py` explains.
+# Numbers stand here and not in keyword_column.py, because a change of this file is what renews numba's cache.
+# Symbols, which `keyword_column.py` explains.
 SKIP, BOUNDARY, OTHER, FIRST_LETTER = 0, 1, 2, 3
 LATIN = "abcdefghijklmnopqrstuvwxyz0123456789"  # in zh and ja the first letters: FIRST_LETTER and on, in this order
 SPACE = FIRST_LETTER  # rule `published`: the plain space, which long keywords hold; other white space is a BOUNDARY

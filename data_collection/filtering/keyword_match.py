@@ -1,32 +1,43 @@
 """Count a language's medical keywords in a text, by the published rule or by ours.
 
-Reads `keywords/<iso>.txt`: one keyword a line, `#` begins a comment. How a keyword is written says where it may stand
-(rule `bounded`; the rule `published` sees the bare letters):
+How a keyword is written in `keywords/<iso>.txt` says where it matches (rule `bounded`; the rule `published` ignores the
+marks):
 
     cardio      begins a word, any ending: cardiology, cardiovascular
     blood press the same for several words; any spaces, hyphens or line ends between them
     =flu        the whole word (or words)
     -itis       ends a word: arthritis
     *krankheit  anywhere inside a word: Herzkrankheiten
-    (zh, ja)    any place in the text; Latin letters or digits at its ends touch no further Latin letter
+    (zh, ja)    anywhere in the text; Latin letters or digits at its ends do not touch another Latin letter
 
 Rule `bounded` works on the folded text (`text_folding.fold`). Languages with spaces: a word is a run of letters,
-digits and underscores. At each word the keyword of most words, then of most characters, then first in the list counts
-once; it covers its words whole, inflection included, and what it covers is not looked at again. Chinese and Japanese:
-the same at each character, and a keyword covers its own characters. Density: characters covered by all characters.
+digits and underscores. At each word one keyword counts: the one with most words, then most characters, then the first
+in the list. It covers complete words, inflection included; matching resumes after them. Chinese and Japanese: the same
+at each character, and a keyword covers its own characters. Density: covered characters / all characters.
 
 This module is the plain definition; `score_column` gives the same numbers from the compiled matcher
-(`keyword_kernel.py`), a hundred times faster. Example:
-
-    python -c "import keyword_match as k; print(k.load_matcher('en', 'bounded').score('Chronic arthritis'))"
+(`keyword_column.py`, `keyword_kernel.py`), a hundred times faster.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from filtering.keyword_lists import (
+    KEYWORD_FOLDER,
+    LATIN_END,
+    LATIN_START,
+    NOT_TEXT,
+    PROCLITICS,
+    RULES,
+    UNSPACED,
+    Keyword,
+    Score,
+    is_long,
+    load_keywords,
+)
 from filtering.text_folding import fold, lower
 from run_record import InputError
 
@@ -34,65 +45,8 @@ if TYPE_CHECKING:
     import numpy
 
 LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
-RULES = ("bounded", "published")
-KEYWORD_FOLDER = Path(__file__).parents[1] / "keywords"
-UNSPACED = ("zh", "ja")  # written without spaces between words
-MARKS = {"=": "whole", "-": "ending", "*": "inside"}
 CACHED_WORDS = 400_000  # words remembered per matcher: about 60 MB; emptied when full
-
-# Arabic writes conjunctions, prepositions and the article as part of the word: w-b-al-marad "and with the illness".
-PROCLITICS = tuple(
-    sorted({a + b for a in ("", "و", "ف") for b in ("", "ب", "ك", "ل", "ال", "بال", "كال", "لل")}, key=len)
-)
-
 WORD = re.compile(r"\w+")
-LATIN_START, LATIN_END = re.compile("[a-z0-9]"), re.compile(".*[a-z0-9]$")
-
-
-class Keyword(NamedTuple):
-    text: str  # folded, for the rule `bounded`
-    place: str  # start, whole, ending or inside
-    bare: str  # lower case, without its mark, for the rule `published`: there, other accents are another keyword
-
-
-class Score(NamedTuple):
-    distinct: int  # different keywords found; -1: the text is not valid Unicode (half a surrogate pair, broken UTF-8)
-    density: float  # share of the text's characters inside keywords (or, spaced languages, inside their words)
-
-
-NOT_TEXT = Score(-1, 0.0)
-
-
-def load_keywords(language: str, folder: Path = KEYWORD_FOLDER) -> list[Keyword]:
-    """The keywords of `folder/<language>.txt`. Errors: InputError with path:line for a blank or repeated keyword."""
-    path = Path(folder) / f"{language}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"no keyword list {path}; add one, or choose among {', '.join(LANGUAGES)}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error})") from None
-    seen: dict[str, int] = {}
-    keywords = []
-    for number, line in enumerate(lines, 1):
-        if line.lstrip().startswith("#"):
-            continue
-        written = line.split("#", 1)[0].strip()
-        bare = written[1:].strip() if written[:1] in MARKS else written
-        text = " ".join(fold(bare).split())
-        if not text:
-            raise InputError(f"{path}:{number}: a blank keyword; it would match everywhere: remove the line")
-        spelling = " ".join(lower(bare).split())
-        if spelling in seen:
-            raise InputError(f"{path}:{number}: {bare!r} repeats line {seen[spelling]}; each keyword counts once")
-        place = MARKS.get(written[0], "start")
-        if " " in text and place in ("ending", "inside"):
-            raise InputError(f"{path}:{number}: {written!r}: a keyword of several words takes no mark but =")
-        seen[spelling] = number
-        keywords.append(Keyword(text, place, spelling))
-    if not keywords:
-        raise InputError(f"{path}: no keywords in this file")
-    return keywords
 
 
 def load_matcher(language: str, rule: str, folder: Path = KEYWORD_FOLDER) -> "Matcher":
@@ -110,13 +64,8 @@ def load_matcher(language: str, rule: str, folder: Path = KEYWORD_FOLDER) -> "Ma
     raise InputError(f"unknown rule {rule!r}; choose one of {', '.join(RULES)}")
 
 
-def is_long(keyword: str, language: str) -> bool:
-    """Whether the published rule looks for a keyword (lower case) as a substring, not as a token."""
-    return language in UNSPACED or len(keyword) > 10 or (len(keyword) > 5 and " " in keyword)
-
-
 class Matcher:
-    """What the rules share: refusing what is no text, and the compiled way through a whole column."""
+    """Shared by the rules: rejecting invalid Unicode, and scoring a column with the compiled matcher."""
 
     rule = ""
 
@@ -125,7 +74,7 @@ class Matcher:
         self._compiled = None
 
     def score(self, text: str) -> Score:
-        """One text. Plain Python: for tests and single documents."""
+        """Score one text in plain Python; for tests and single documents."""
         if not text.isascii() and re.search("[\ud800-\udfff]", text):
             return NOT_TEXT
         return self._score(text)
@@ -168,7 +117,7 @@ class PublishedMatcher(Matcher):
 
 
 class BoundedMatcher(Matcher):
-    """Our rule for languages with spaces, word by word; remembers each word's answer.
+    """Our rule for languages with spaces, word by word; caches the result per word.
 
     A matched word counts with its whole length in the density, so that an inflected form weighs as much as the base.
     """
@@ -189,19 +138,18 @@ class BoundedMatcher(Matcher):
             if " " in keyword.text:
                 words = keyword.text.split(" ")
                 self.phrases.setdefault(words[0], []).append((words, keyword.place))
-        self.cache = _Remembered(self._look_up)
+        self.look_up = lru_cache(CACHED_WORDS)(self._look_up)
 
     def _score(self, text: str) -> Score:
         folded = fold(text)
         words = WORD.findall(folded)
-        answers = self.cache
-        hits = [i for i, answer in enumerate(map(answers.__getitem__, words)) if answer]
+        answers = list(map(self.look_up, words))
         distinct: set[str] = set()
         covered = end = 0
-        for i in hits:
-            if i < end:
-                continue  # inside the phrase before: counted once
-            keyword, length = self._match_at(words, i, answers[words[i]])
+        for i, answer in enumerate(answers):
+            if not answer or i < end:  # no keyword, or inside the previous phrase
+                continue
+            keyword, length = self._match_at(words, i, answer)
             if keyword:
                 distinct.add(keyword)
                 end = i + length
@@ -209,7 +157,7 @@ class BoundedMatcher(Matcher):
         return Score(len(distinct), covered / len(folded) if folded else 0.0)
 
     def _match_at(self, words: list[str], i: int, answer: tuple[str, list]) -> tuple[str, int]:
-        """The keyword that begins at word i, and how many words it spans; ("", 0) for none."""
+        """(keyword that begins at word i, number of its words); ("", 0) for none."""
         single, phrases = answer
         for phrase, place in phrases:
             *middle, last = words[i + 1 : i + len(phrase)] or [""]
@@ -231,7 +179,7 @@ class BoundedMatcher(Matcher):
         return (single, phrases) if single or phrases else None
 
     def _rank(self, keyword: str) -> tuple[int, int, int]:
-        """The higher one counts: more words, more characters, earlier in the list."""
+        """The highest counts: most words, then most characters, then first in the list."""
         return keyword.count(" "), len(keyword), self.order[keyword]
 
 
@@ -253,21 +201,6 @@ class UnspacedMatcher(Matcher):
 
     @staticmethod
     def _expression(keyword: str) -> str:
-        """ "ct" must not be found in "doctor", nor "x線" in "max線"."""
         left = r"(?<![a-z0-9])" if LATIN_START.match(keyword) else ""
         right = r"(?![a-z])" if LATIN_END.match(keyword) else ""
         return left + re.escape(keyword).replace(r"\ ", " +") + right
-
-
-class _Remembered(dict):
-    """A dictionary that works out what it does not know yet, and starts afresh when it has grown too large."""
-
-    def __init__(self, work_out: Callable):
-        super().__init__()
-        self.work_out = work_out
-
-    def __missing__(self, word: str):
-        if len(self) >= CACHED_WORDS:
-            self.clear()
-        answer = self[word] = self.work_out(word)
-        return answer

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 import bench_filter
-from filtering.keyword_match import load_keywords, load_matcher
+from filtering.keyword_lists import load_keywords
+from filtering.keyword_match import load_matcher
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filtering import keyword_automaton
-from filtering.keyword_match import LANGUAGES, RULES, load_keywords, load_matcher
+from filtering import keyword_column
+from filtering.keyword_lists import RULES, load_keywords
+from filtering.keyword_match import LANGUAGES, load_matcher
 from run_record import InputError
 
 STAGE = Path(__file__).resolve().parents[1]
@@ -252,11 +253,11 @@ def test_composed_and_decomposed_texts_score_the_same(matchers, language):
     check()
 
 
-@pytest.mark.parametrize("table_bytes", [0, keyword_automaton.TABLE_BYTES])
+@pytest.mark.parametrize("table_bytes", [0, keyword_column.TABLE_BYTES])
 @pytest.mark.parametrize("language", KEYWORDS)
 def test_generated_lists_count_as_defined_with_a_table_and_without(tmp_path, monkeypatch, language, table_bytes):
     """table_bytes 0 is the way that very large lists take."""
-    monkeypatch.setattr(keyword_automaton, "TABLE_BYTES", table_bytes)
+    monkeypatch.setattr(keyword_column, "TABLE_BYTES", table_bytes)
     terms = st.lists(st.sampled_from(LETTERS[language] + [" "]), min_size=1, max_size=5).map("".join)
     written = st.builds(str.__add__, st.sampled_from(["", "", "=", "-", "*"]), terms)
 
@@ -433,11 +434,12 @@ def test_the_first_run_says_that_it_compiles_and_works_where_the_code_cannot_be_
     stage.mkdir()
     for path in STAGE.glob("*.py"):
         shutil.copy(path, stage)
-    shutil.copytree(STAGE / "keywords", stage / "keywords")
-    (stage / "__pycache__").write_text("in the way")
+    for folder in ("filtering", "keywords"):
+        shutil.copytree(STAGE / folder, stage / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (stage / "filtering" / "__pycache__").write_text("in the way")
     code = (
-        "import keyword_match, pyarrow; "
-        "print(keyword_match.load_matcher('en', 'bounded').score_column(pyarrow.array(['fever'])))"
+        "from filtering.keyword_match import load_matcher; import pyarrow; "
+        "print(load_matcher('en', 'bounded').score_column(pyarrow.array(['fever'])))"
     )
     home = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "NUMBA_CACHE_DIR": ""}
     runs = [
@@ -453,5 +455,5 @@ def test_the_first_run_says_that_it_compiles_and_works_where_the_code_cannot_be_
 
 def test_the_projects_own_lists_build_a_table(tmp_path):
     for language in LANGUAGES:
-        automaton = keyword_automaton.build_automaton(language, "bounded", load_keywords(language))
+        automaton = keyword_column.build_automaton(language, "bounded", load_keywords(language))
         assert automaton.dense

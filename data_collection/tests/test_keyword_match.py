@@ -2,7 +2,8 @@
 
 import pytest
 
-from filtering.keyword_match import LANGUAGES, RULES, load_keywords, load_matcher
+from filtering.keyword_lists import RULES, load_keywords
+from filtering.keyword_match import LANGUAGES, load_matcher
 from run_record import InputError
 
 
