@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from filtering.language import SCRIPTS_OF, count_scripts, detect_language
 from pdf.chinese_engine import CHINESE_ENGINES, require_chinese_engine
-from pdf.line_joining import CJK
 from pdf.page_readings import RESOLUTION, PageReadings, Reading, Settings, read_together
 from pdf.tesseract_engine import (
     ENGINES,
@@ -25,6 +24,7 @@ from pdf.tesseract_engine import (
     installed_models,
     require_tesseract,
 )
+from pdf.text_repair import CJK
 
 __all__ = [
     "CHINESE_ENGINES",
