@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from benchmark_helpers.synthetic_scans import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
 from pdf.ocr_document import read_page
-from pdf.tesseract_engine import TRAINED_DATA
+from pdf.recognition_engines import TRAINED_DATA
 from pdf.text_layer import open_pdf
 from run_record import InputError, parse_arguments, provenance, run_command, write_json
 

@@ -11,7 +11,7 @@ import argparse
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from pdf.tesseract_engine import TRAINED_DATA
+from pdf.recognition_engines import TRAINED_DATA
 from run_record import InputError, parse_arguments, run_command
 
 

@@ -24,17 +24,17 @@ from executor.run_folder import close_run, one_at_a_time, only_run, open_run, re
 from executor.units import parse_shard
 from pdf.ocr_output import FILES, assemble
 from pdf.ocr_processes import Book, read_all
-from pdf.page_ocr import (
+from pdf.page_ocr import RESOLUTION
+from pdf.pdf_inputs import AUTO, Passwords, choose_languages, describe_pdfs, find_pdfs
+from pdf.pdf_journal import Journal, read_journal
+from pdf.recognition_engines import (
     CHINESE_ENGINES,
     ENGINES,
-    RESOLUTION,
     engine_name,
     installed_models,
     require_chinese_engine,
     require_tesseract,
 )
-from pdf.pdf_inputs import AUTO, Passwords, choose_languages, describe_pdfs, find_pdfs
-from pdf.pdf_journal import Journal, read_journal
 from run_record import (
     InputError,
     describe_files,

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language, language_by_script
-from pdf.page_ocr import OcrError, PageReader
+from pdf.page_ocr import PageReader
 from pdf.pdf_journal import Unit
+from pdf.recognition_engines import OcrError
 from pdf.text_layer import (
     MIN_ALPHANUMERIC_CHARACTERS,
     EncryptedPdf,

@@ -21,8 +21,8 @@ from executor.run_folder import die_with_parent
 from filtering.language import detect_language
 from pdf.ocr_display import Display
 from pdf.ocr_document import PdfReader
-from pdf.page_ocr import engine_name
 from pdf.pdf_journal import PAGES_A_UNIT, Journal, Unit
+from pdf.recognition_engines import engine_name
 from run_record import is_disk_full
 
 GRACE = 5.0  # seconds over a page's time limit before its process is ended: the engine may tell of it by itself

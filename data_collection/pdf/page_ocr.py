@@ -1,80 +1,235 @@
-"""Recognise the text of one page picture: in which script and language it is, which way up, and what it says.
+"""Recognise the text of one page picture: find its script, language and orientation, then read it.
 
-Latin print is told at a glance: a band of the page read with the English model shows the language, and no other script
-reads well with it. Other scripts, and pages that lie on their side, are told by tesseract's own detection, which takes
-as long as reading a page; later pages of a document are tried with the model that served before. `page_readings.py`
-chooses resolution and layout. Used by `ocr_document.py`.
+Latin script is detected from one band of the page: read with the English model, the band shows the language, and no
+other script gives readable text with it. Other scripts and rotated pages are detected by tesseract, which takes as long
+as reading a page. So later pages of a document are first tried with the model that served before.
 """
 
+import contextlib
 import os
 import re
 import time
 from typing import NamedTuple
 
 from filtering.language import SCRIPTS_OF, count_scripts, detect_language
-from pdf.chinese_engine import CHINESE_ENGINES, require_chinese_engine
-from pdf.page_readings import RESOLUTION, PageReadings, Reading, Settings, read_together
-from pdf.tesseract_engine import (
-    ENGINES,
+from pdf.page_layout import ink_of, is_one_column, missed_ink, set_upright, whitest_row
+from pdf.recognition_engines import (
+    AUTOMATIC,
+    CHINESE_ENGINES,
     LANGUAGE_OF,
+    ONE_BLOCK,
     TRAINED_DATA,
     OcrError,
     OutOfTime,
+    Script,
+    Words,
     engine_name,
     installed_models,
-    require_tesseract,
+    read_chinese,
+    read_script,
+    read_words,
 )
 from pdf.text_repair import CJK
 
-__all__ = [
-    "CHINESE_ENGINES",
-    "ENGINES",
-    "RESOLUTION",
-    "OcrError",
-    "PageReader",
-    "Recognised",
-    "engine_name",
-    "installed_models",
-    "require_chinese_engine",
-    "require_tesseract",
-]
+RESOLUTION = 200  # dots per inch: 25 to 41 % cheaper than 300 at equal character errors on 11 point print
+# Pixels to either side over which a picture is averaged before it is read: tesseract takes a scanner's grain for
+# strokes. On scans with light noise that takes 10 % off the errors in zh, ja and fr, more in ar, adds none in others.
+SMOOTHING = 0.8
+# Below this median height of words (pixels at 200 dots per inch; 11 point print: 20 to 30) the page is drawn finer.
+SMALL_PRINT, SMALL_PRINT_RESOLUTION = 15.0, 300
+# Below this mean confidence a page is read again in other ways and the best reading is kept. Clean print of seven
+# languages has 84 to 97. Arabic has 70 to 90 and now and then loses a line at one resolution and not at another.
+GOOD_CONFIDENCE = 87.0
+OTHER_RESOLUTIONS = {"ara": (150, 300)}  # tried in this order until the page is good
+LOST_LINE_RESOLUTIONS = (150, 300)
+MAX_MISSED = 0.02  # a larger share of ink without a word means a lost line or more: the page is read again as well
+LAYOUT_DOUBT = 75.0  # below this confidence the other layout is tried as well
+PROBE_BAND = (0.2, 0.32)  # the part of the page's height that is read to detect the language: 5 to 8 lines of a book
+WORTHLESS = 30.0  # confidence of words that are not there; only words above it count for a reading
+# Russian medical texts contain abbreviations in Latin letters; the Russian model alone reads FGFR as ЕСЕК.
+READ_TOGETHER = {"rus": "rus+eng"}
 
-WRONG_MODEL = 70.0  # a page read with another script's model, or lying on its side, comes at 30 to 59
-LATIN_PROBE = 75.0  # French, Spanish and German read with the English model come at 81 to 95, other scripts under 55
-PROBE_LETTERS = 80  # fewer letters do not tell the language
-ENOUGH_LETTERS = 200  # from so many letters on, a page settles which language model the document's later pages take
-MIN_CJK_KANA_SHARE = 0.1  # of the characters read with the Japanese model; under it the page is Chinese
+WRONG_MODEL = 70.0  # a page read with another script's model, or rotated, has a confidence of 30 to 59
+LATIN_PROBE = 75.0  # French, Spanish and German read with the English model have 81 to 95, other scripts under 55
+PROBE_LETTERS = 80  # fewer letters do not show the language
+ENOUGH_LETTERS = 200  # a page with this many letters settles the language model for the document's later pages
+MIN_KANA_SHARE = 0.1  # of the characters read with the Japanese model; below it the page is Chinese
 MODELS_OF_SCRIPT = {"Cyrillic": ("rus",), "Arabic": ("ara",), "Han": ("chi_sim", "jpn"), "Japanese": ("jpn", "chi_sim")}
-# Read with both models, a few Russian words come out in Latin letters of the same shape: these are written back.
+# Read with both models, a few Russian words come out in Latin letters of the same shape; these are converted back.
 LOOKALIKE_WORD = re.compile(r"(?<![A-Za-z0-9])[ABCEHKMOPTXaceopxy]+(?![A-Za-z0-9])")
-# tesseract writes every change between Japanese letters and figures or Latin ones as a space; print has none there.
-JAPANESE_GAP = re.compile(f"(?<=[{CJK}]) (?=[A-Za-z0-9])|(?<=[A-Za-z0-9%]) (?=[{CJK}])")
 LOOKALIKES = str.maketrans("ABCEHKMOPTXaceopxy", "АВСЕНКМОРТХасеорху")
+# tesseract writes a space at every change between Japanese letters and figures or Latin letters; print has none there.
+JAPANESE_GAP = re.compile(f"(?<=[{CJK}]) (?=[A-Za-z0-9])|(?<=[A-Za-z0-9%]) (?=[{CJK}])")
+
+
+class Settings(NamedTuple):
+    """How pages are read."""
+
+    resolution: int  # dots per inch
+    timeout: float  # seconds per page
+    engine: str  # tesserocr or pytesseract
+    chinese_engine: str  # tesseract or rapidocr
+
+
+class Reading(NamedTuple):
+    """One attempt to read a page."""
+
+    words: Words
+    model: str
+    resolution: int
+    layout: int  # tesseract's page segmentation mode
+    rotation: int  # degrees clockwise by which the page was rotated: 0, 90, 180, 270
+    engine: str
+
+    @property
+    def score(self) -> float:
+        """Amount of text weighted by confidence, for choosing between readings of the same page."""
+        return sum(length * max(0.0, confidence - WORTHLESS) for length, confidence in self.words.weights)
 
 
 class Recognised(NamedTuple):
-    text: str  # lines as they stand on the page, an empty line between blocks
+    text: str  # the page's lines, with an empty line between blocks
     confidence: float  # mean over words, 0 to 100
     model: str  # trained data used, such as rus+eng
     engine: str = ""  # tesserocr, pytesseract or rapidocr
     resolution: int = 0  # dots per inch
     layout: int = 0  # tesseract's page segmentation mode: 6 one block, 3 automatic
-    turned: float = 0.0  # degrees clockwise by which the picture was turned upright
+    turned: float = 0.0  # degrees clockwise by which the picture was rotated to be upright
     seconds: float = 0.0  # wall time
 
 
+class PageReadings:
+    """The pictures of one page and the readings made from them. draw(dots per inch) returns the page's grey picture.
+
+    `rotation`: degrees clockwise by which the page is rotated before skew is corrected and it is read. Methods raise
+    OcrError, and OutOfTime when `settings.timeout` seconds have passed since the page was begun.
+    """
+
+    def __init__(self, draw, settings: Settings):
+        self.draw, self.settings = draw, settings
+        self.deadline = time.monotonic() + settings.timeout
+        self.rotation = 0
+        self._pictures: dict[tuple[int, int], object] = {}  # by (dots per inch, rotation)
+        self._skew: dict[tuple[int, int], float] = {}  # degrees counterclockwise, in addition to the rotation
+        self._ink: dict[int, object] = {}  # by rotation
+        self._readings: dict[tuple, Reading] = {}
+
+    def words(self, model: str, resolution: int = 0, layout: int | None = None) -> Reading:
+        """One reading of the page; repeated calls return the same one.
+
+        layout: by default one block if the page has one column. There tesseract's own analysis loses lines and takes
+        Japanese for vertical writing; on other pages it keeps columns apart.
+        """
+        resolution = resolution or self.settings.resolution
+        picture = self._picture(resolution)
+        if layout is None:
+            layout = ONE_BLOCK if self._is_one_column() else AUTOMATIC
+        key = (model, resolution, layout, self.rotation, self.settings.engine)
+        if key not in self._readings:
+            joined = read_together(model)
+            words = read_words(self.settings.engine, picture, joined, layout, resolution, self._time_left())
+            self._readings[key] = Reading(words, *key)
+        return self._readings[key]
+
+    def probe(self, model: str) -> Words:
+        """A band of the page, to detect the language; cut between lines, because halved lines give nonsense."""
+        resolution = self.settings.resolution
+        picture = self._picture(resolution)
+        top, bottom = (int(whitest_row(self._page_ink(), share) * picture.height) for share in PROBE_BAND)
+        band = picture.crop((0, top, picture.width, bottom))
+        return read_words(self.settings.engine, band, model, ONE_BLOCK, resolution, self._time_left())
+
+    def script(self) -> Script:
+        """The page's script and orientation, detected by tesseract."""
+        resolution = self.settings.resolution
+        return read_script(self.settings.engine, self._picture(resolution), resolution, self._time_left())
+
+    def in_chinese(self) -> Reading:
+        """The page in Chinese by `settings.chinese_engine`; by tesseract if it has columns, which RapidOCR ignores."""
+        picture = self._picture(self.settings.resolution)
+        if self.settings.chinese_engine != "rapidocr" or not self._is_one_column():
+            return self.words("chi_sim")
+        key = ("chi_sim", self.settings.resolution, ONE_BLOCK, self.rotation, "rapidocr")
+        if key not in self._readings:
+            self._readings[key] = Reading(read_chinese(picture), *key)
+        return self._readings[key]
+
+    def best(self, first: Reading) -> Reading:
+        """The best of `first` and readings by the same model at other resolutions and in the other layout."""
+        self.rotation = first.rotation
+        if first.model == "chi_sim":
+            first = self.in_chinese()
+        if first.engine == "rapidocr":
+            return first
+        readings = [first]
+        with contextlib.suppress(OutOfTime):  # then the best so far is used
+            self._read_again(readings)
+        return max(readings, key=lambda r: r.score)
+
+    def _read_again(self, readings: list[Reading]) -> None:
+        """Add readings in other ways until one is good."""
+        first = readings[0]
+        if 0 < first.words.height < SMALL_PRINT * first.resolution / RESOLUTION:
+            readings.append(self.words(first.model, max(SMALL_PRINT_RESOLUTION, first.resolution)))
+        ways = [(resolution, None) for resolution in OTHER_RESOLUTIONS.get(first.model, ())]
+        if first.words.confidence < LAYOUT_DOUBT or self.missed(first) > MAX_MISSED:
+            ways.append((readings[-1].resolution, AUTOMATIC if first.layout == ONE_BLOCK else ONE_BLOCK))
+        if self.missed(first) > MAX_MISSED:
+            ways += [(resolution, None) for resolution in LOST_LINE_RESOLUTIONS if (resolution, None) not in ways]
+        for resolution, layout in ways:
+            best = max(readings, key=lambda r: r.score)
+            if best.words.confidence >= GOOD_CONFIDENCE and self.missed(best) <= MAX_MISSED:
+                break
+            readings.append(self.words(first.model, resolution, layout))
+
+    def missed(self, reading: Reading) -> float:
+        """The share of the page's ink for which a reading has no word."""
+        return missed_ink(self._page_ink(), reading.words.boxes, reading.resolution)
+
+    def degrees(self, reading: Reading) -> float:
+        """Degrees clockwise, 0 to 360, by which the reading's picture was rotated, skew included."""
+        return round((reading.rotation - self._skew[reading.resolution, reading.rotation]) % 360, 2)
+
+    def _picture(self, resolution: int):
+        from PIL import ImageFilter
+
+        key = (resolution, self.rotation)
+        if key not in self._pictures:
+            picture = self.draw(resolution)
+            picture = picture.rotate(-self.rotation, expand=True) if self.rotation else picture
+            picture, self._skew[key] = set_upright(picture)
+            self._pictures[key] = picture.filter(ImageFilter.BoxBlur(SMOOTHING))
+        return self._pictures[key]
+
+    def _is_one_column(self) -> bool:
+        return is_one_column(self._page_ink())
+
+    def _page_ink(self):
+        """Where the page has ink (`page_layout.ink_of`), from the coarsest picture drawn so far."""
+        if self.rotation not in self._ink:
+            resolution = min(r for r, rotation in self._pictures if rotation == self.rotation)
+            self._ink[self.rotation] = ink_of(self._pictures[resolution, self.rotation], resolution)
+        return self._ink[self.rotation]
+
+    def _time_left(self) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise OutOfTime("no time is left")
+        return left
+
+
 class PageReader:
-    """Reads the pages of one document; remembers in `settled` which model served, so that later pages are cheaper.
+    """Reads the pages of one document; `settled` is the model that served so far, so that later pages are cheaper.
 
     languages: an ISO code, several of them, or "auto" for all eight. resolution: dots per inch. timeout: seconds for
-    one page. engine: one of ENGINES ("": the faster one that is there). chinese_engine: one of CHINESE_ENGINES.
-    What is read depends on the page and `settled` alone.
+    one page. engine: one of ENGINES ("": the faster available one). chinese_engine: one of CHINESE_ENGINES.
+    The result depends on the page and `settled` only.
     """
 
     def __init__(
         self, languages, resolution: int, timeout: float, engine: str = "", chinese_engine: str = CHINESE_ENGINES[0]
     ):
-        # One thread a process: tesseract's own threads cost 2.8 times the CPU time of one (measured), and pages run
+        # One thread per process: tesseract's own threads cost 2.8 times the CPU time of one (measured), and pages run
         # in parallel anyway.
         os.environ["OMP_THREAD_LIMIT"] = "1"
         languages = (languages,) if isinstance(languages, str) else tuple(languages)
@@ -85,26 +240,24 @@ class PageReader:
         self.settled = self.models[0] if len(self.models) == 1 else ""
 
     def read(self, draw) -> Recognised:
-        """draw: function of dots per inch that returns the page's grey picture. Errors: OcrError."""
+        """draw(dots per inch) returns the page's grey picture. Errors: OcrError."""
         begun = time.monotonic()
         page = PageReadings(draw, self.settings)
         try:
-            reading = page.surest(self._in_its_language(page))
+            reading = page.best(self._in_its_language(page))
         except OutOfTime:
             raise OcrError(f"tesseract took longer than {self.settings.timeout:g} s") from None
-        words = reading.words
-        if len(self.models) > 1 and words.confidence >= WRONG_MODEL and letters(words.text) >= ENOUGH_LETTERS:
-            self.settled = reading.model if reading.model in self.models else ""
-        text = words.text
-        if reading.model == "rus":
+        words, model, text = reading.words, reading.model, reading.words.text
+        if len(self.models) > 1 and words.confidence >= WRONG_MODEL and letters(text) >= ENOUGH_LETTERS:
+            self.settled = model if model in self.models else ""
+        if model == "rus":
             text = LOOKALIKE_WORD.sub(_in_cyrillic, text)
-        elif reading.model == "jpn":
+        elif model == "jpn":
             text = JAPANESE_GAP.sub("", text)
-        model = reading.model if reading.engine == "rapidocr" else read_together(reading.model)
         return Recognised(
             text,
             words.confidence,
-            model,
+            model if reading.engine == "rapidocr" else read_together(model),
             reading.engine,
             reading.resolution,
             reading.layout,
@@ -114,30 +267,30 @@ class PageReader:
 
     def _in_its_language(self, page: PageReadings) -> Reading:
         if not self.settled:
-            return self._told_by_page(page)
+            return self._detect_and_read(page)
         first = page.in_chinese() if self.settled == "chi_sim" else page.words(self.settled)
         if first.words.confidence >= WRONG_MODEL and self._is_language_of(first):
             return first
-        return max(first, self._told_by_page(page), key=lambda reading: reading.worth)
+        return max(first, self._detect_and_read(page), key=lambda reading: reading.score)
 
     def _is_language_of(self, reading: Reading) -> bool:
-        """Whether the text is in the language of the model that read it, or too short to tell."""
+        """Whether the text is in the language of the model that read it, or too short to show another one."""
         if len(self.models) == 1 or letters(reading.words.text) < PROBE_LETTERS:
             return True
         code = detect_language(reading.words.text).code
         return code == LANGUAGE_OF[reading.model] or TRAINED_DATA.get(code) not in self.models
 
-    def _told_by_page(self, page: PageReadings) -> Reading:
-        """Read with the model that the page itself shows."""
+    def _detect_and_read(self, page: PageReadings) -> Reading:
+        """Read with the model of the script and language that the page shows."""
         if self.latin and len(self.models) > 1:
             probe = page.probe(self._latin_probe())
             if probe.confidence >= LATIN_PROBE and letters(probe.text) >= PROBE_LETTERS:
                 return self._read_latin(page, probe.text)
         script = page.script()
-        page.turn = script.turn
+        page.rotation = script.turn
         models = [model for model in MODELS_OF_SCRIPT.get(script.name, ()) if model in self.models]
         if models:
-            reading = self._first_that_serves(page, models)
+            reading = self._first_plausible(page, models)
         elif self.latin:
             reading = self._read_latin(page)
         else:
@@ -150,7 +303,7 @@ class PageReader:
         return "eng" if "eng" in self.latin else self.latin[0]
 
     def _read_latin(self, page: PageReadings, seen: str = "") -> Reading:
-        """seen: what is known of the page's text. A page too short to tell its language is read with all models."""
+        """seen: text of the page known so far. A page too short to show its language is read with all models."""
         if len(self.latin) == 1:
             return page.words(self.latin[0])
         seen = seen or page.words(self._latin_probe()).words.text
@@ -159,26 +312,31 @@ class PageReader:
             model = self._latin_probe() if letters(seen) >= ENOUGH_LETTERS else "+".join(self.latin)
         return page.words(model)
 
-    def _first_that_serves(self, page: PageReadings, models: list[str]) -> Reading:
-        """Of a script's models: Japanese comes at confidences of 50 to 60 with the Chinese model, and the other way."""
+    def _first_plausible(self, page: PageReadings, models: list[str]) -> Reading:
+        """With a script's models. Japanese read with the Chinese model has a confidence of 50 to 60, and vice versa."""
         readings = []
         for model in models:
             readings.append(page.words(model))
             scripts = count_scripts(readings[-1].words.text)
-            kana_missing = scripts["Kana"] < MIN_CJK_KANA_SHARE * (scripts["Kana"] + scripts["Han"])
+            kana_missing = scripts["Kana"] < MIN_KANA_SHARE * (scripts["Kana"] + scripts["Han"])
             if readings[-1].words.confidence >= WRONG_MODEL and not (model == "jpn" and kana_missing):
                 break
         return max(readings, key=lambda reading: reading.words.confidence)
 
     def _by_trial(self, page: PageReadings) -> Reading:
-        """With the model that is surest of a band of the page; for pages whose script tesseract tells wrongly."""
+        """By the model with the highest confidence on a band of the page; for pages whose script is misdetected."""
         trials = [model for model in self.models if model not in self.latin] + [self._latin_probe()] * bool(self.latin)
-        surest = max(trials, key=lambda model: page.probe(model).confidence)
-        return self._read_latin(page) if surest in self.latin else page.words(surest)
+        best = max(trials, key=lambda model: page.probe(model).confidence)
+        return self._read_latin(page) if best in self.latin else page.words(best)
+
+
+def read_together(model: str) -> str:
+    """The trained data with which a model's pages are read, if it is installed."""
+    joined = READ_TOGETHER.get(model, model)
+    return joined if all(part in installed_models() for part in joined.split("+")) else model
 
 
 def letters(text: str) -> int:
-    """How many letters the text has."""
     return sum(map(str.isalpha, text))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark_helpers.synthetic_scans import edit_distance
-from pdf import tesseract_engine
+from pdf import recognition_engines
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 
@@ -66,7 +66,7 @@ def test_the_language_asked_for_is_taken_and_its_trained_data_required(run, made
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [made.long])
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--language", "fr").returncode == 0
     assert made.books(tmp_path / "out")[0]["a.pdf"]["language"] == "fr"
-    monkeypatch.setattr(tesseract_engine, "installed_models", lambda: frozenset({"eng", "osd"}))
+    monkeypatch.setattr(recognition_engines, "installed_models", lambda: frozenset({"eng", "osd"}))
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out2", "--language", "zh")
     assert done.returncode == 2
     assert "install the Debian package tesseract-ocr-chi-sim" in done.stderr

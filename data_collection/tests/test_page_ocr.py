@@ -16,9 +16,9 @@ from benchmark_helpers.synthetic_scans import (
     save_pages,
 )
 from filtering.language import SCRIPTS_OF
-from pdf import chinese_engine, page_readings, tesseract_engine
+from pdf import page_ocr, recognition_engines
 from pdf.page_ocr import LOOKALIKE_WORD, OcrError, PageReader, _in_cyrillic
-from pdf.tesseract_engine import TRAINED_DATA, Script, Words
+from pdf.recognition_engines import TRAINED_DATA, Script, Words
 from pdf.text_repair import repair_page
 from run_record import InputError
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("tesseract")
 
 @pytest.fixture
 def font():
-    """Function of a language: its first font; skips where there is none."""
+    """Function of a language that returns its first font; skips if there is none."""
 
     def first(language: str):
         try:
@@ -49,7 +49,7 @@ def drawer(picture: Image.Image, dots_per_inch: int = 200):
 
 
 def paragraphs(text: str, count: int) -> str:
-    """The text several times, begun elsewhere each time: lines that are alike would look like a table."""
+    """The text several times, each from another word on: equal lines would look like a table."""
     words = text.split() if " " in text else list(text)
     glue = " " if " " in text else ""
     return "\n".join(glue.join(words[5 * i % len(words) :] + words[: 5 * i % len(words)]) for i in range(count))
@@ -61,7 +61,7 @@ def errors(read: str, truth: str, language: str) -> float:
 
 
 @pytest.mark.parametrize(("language", "limit"), [("en", 0.005), ("ru", 0.01), ("zh", 0.05), ("ja", 0.06), ("ar", 0.08)])
-def test_a_page_of_each_script_is_told_and_read(language, limit, made, font):
+def test_a_page_of_each_script_is_detected_and_read(language, limit, made, font):
     picture, truth = draw_page(paragraphs(made.medical[language], 4), language, font(language), 200, 1)
     found = PageReader("auto", 200, 60).read(drawer(picture))
     assert found.model.split("+")[0] == TRAINED_DATA[language]
@@ -71,7 +71,7 @@ def test_a_page_of_each_script_is_told_and_read(language, limit, made, font):
     assert found.confidence > 75 and found.seconds > 0
 
 
-def test_the_page_decides_among_the_languages_given_and_later_pages_are_not_asked_again(made, font, monkeypatch):
+def test_the_page_decides_among_the_given_languages_and_later_pages_skip_detection(made, font, monkeypatch):
     reader = PageReader(("fr", "de"), 200, 60)
 
     def page(code: str, seed: int):
@@ -79,13 +79,13 @@ def test_the_page_decides_among_the_languages_given_and_later_pages_are_not_aske
 
     assert reader.read(page("fr", 1)).model == "fra"
     assert reader.settled == "fra"
-    monkeypatch.setattr(page_readings.PageReadings, "probe", None)  # would be called to tell the language
+    monkeypatch.setattr(page_ocr.PageReadings, "probe", None)  # would be called to detect the language
     assert reader.read(page("fr", 2)).model == "fra"
     monkeypatch.undo()
     assert reader.read(page("de", 3)).model == "deu"
 
 
-def test_a_page_on_its_side_is_turned_and_a_leaning_one_set_upright(made, font):
+def test_a_rotated_page_is_rotated_back_and_a_skewed_one_is_levelled(made, font):
     picture, truth = draw_page(paragraphs(made.medical["en"], 4), "en", font("en"), 200, 1, skew=0)
     for languages in ("auto", "en"):
         found = PageReader(languages, 200, 60).read(drawer(picture.rotate(90, expand=True)))
@@ -123,15 +123,15 @@ def test_latin_abbreviations_in_russian_are_read_and_russian_words_stay_russian(
 
 
 class Fake:
-    """Words of each (model, resolution, layout), in place of tesseract."""
+    """Replaces tesseract: words of each (model, resolution, layout)."""
 
     def __init__(self, monkeypatch, answers: dict, script: str = ""):
-        self.asked, self.answers = [], answers
-        monkeypatch.setattr(page_readings, "read_words", self.words)
-        monkeypatch.setattr(page_readings, "read_script", lambda *rest: Script(script, 0))
+        self.calls, self.answers = [], answers
+        monkeypatch.setattr(page_ocr, "read_words", self.words)
+        monkeypatch.setattr(page_ocr, "read_script", lambda *rest: Script(script, 0))
 
     def words(self, engine, picture, model, layout, resolution, seconds):
-        self.asked.append((model, resolution, layout))
+        self.calls.append((model, resolution, layout))
         text, confidence = self.answers.get((model, resolution, layout), self.answers.get(model, ("x", 30.0)))
         weights = tuple((len(word), confidence) for word in text.split())
         return Words(text, weights, ((0, 0, picture.width, picture.height),) * len(weights))
@@ -141,26 +141,26 @@ def blank(dots_per_inch: int) -> Image.Image:
     return Image.new("L", (8 * dots_per_inch, 11 * dots_per_inch), 245)
 
 
-def test_figures_in_japanese_stand_without_the_spaces_that_tesseract_puts_round_them(monkeypatch):
+def test_spaces_that_tesseract_puts_around_figures_in_japanese_are_removed(monkeypatch):
     Fake(monkeypatch, {"jpn": ("18 歳の男性、体温 38.5 ℃、Hb 13 g/dL、HIV 感染", 90.0)})
     found = PageReader("ja", 200, 60, "pytesseract").read(blank)
     assert found.text == "18歳の男性、体温38.5 ℃、Hb 13 g/dL、HIV感染"
 
 
-def test_unsure_arabic_is_read_at_other_sizes_and_the_surest_kept(monkeypatch):
+def test_uncertain_arabic_is_read_at_other_resolutions_and_the_best_kept(monkeypatch):
     long, short = "حمى وسعال شديد " * 9, "حمى " * 9
     answers = {("ara", 200, 6): (short, 85.0), ("ara", 150, 6): (long, 84.0), ("ara", 300, 6): (short, 86.0)}
     fake = Fake(monkeypatch, answers)
     found = PageReader("ar", 200, 60, "pytesseract").read(blank)
-    assert fake.asked == [("ara", 200, 6), ("ara", 150, 6), ("ara", 300, 6)]
+    assert fake.calls == [("ara", 200, 6), ("ara", 150, 6), ("ara", 300, 6)]
     assert (found.text, found.resolution) == (long, 150)
 
 
-def test_a_page_whose_script_is_told_wrongly_is_tried_with_every_model(monkeypatch):
+def test_a_page_whose_script_is_misdetected_is_tried_with_every_model(monkeypatch):
     fake = Fake(monkeypatch, {"rus+eng": ("Пациент " * 30, 92.0), "rus": ("Пациент " * 30, 92.0)}, "Arabic")
     found = PageReader("auto", 200, 60, "pytesseract").read(blank)
     assert (found.text.strip(), found.model) == (("Пациент " * 30).strip(), "rus+eng")
-    assert {model for model, _, _ in fake.asked} >= {"eng", "ara", "chi_sim", "jpn", "rus"}
+    assert {model for model, _, _ in fake.calls} >= {"eng", "ara", "chi_sim", "jpn", "rus"}
 
 
 def test_a_page_that_takes_too_long_fails_and_one_retry_too_long_does_not(monkeypatch):
@@ -169,7 +169,7 @@ def test_a_page_that_takes_too_long_fails_and_one_retry_too_long_does_not(monkey
         return fake.words(*rest)
 
     fake = Fake(monkeypatch, {"ara": ("حمى " * 30, 80.0)})
-    monkeypatch.setattr(page_readings, "read_words", slow)
+    monkeypatch.setattr(page_ocr, "read_words", slow)
     assert PageReader("ar", 200, 0.6, "pytesseract").read(blank).text
     with pytest.raises(OcrError, match="took longer than"):
         PageReader("auto", 200, 0.2, "pytesseract").read(blank)
@@ -181,12 +181,12 @@ def test_pieces_of_chinese_are_put_in_lines(monkeypatch):
         ((10.0, 12.0), (50.0, 32.0), "发热", 0.99),
         ((10.0, 40.0), (50.0, 60.0), "胸痛", 1.0),
     ]
-    words = chinese_engine.in_lines(pieces)
+    words = recognition_engines.in_lines(pieces)
     assert (words.text, words.confidence) == ("发热 咳嗽\n胸痛", 96.3)
     assert words.boxes[0] == (10, 12, 40, 20)
-    monkeypatch.setattr(chinese_engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(recognition_engines, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install rapidocr-onnxruntime"):
-        chinese_engine.require_chinese_engine("rapidocr")
+        recognition_engines.require_chinese_engine("rapidocr")
 
 
 @pytest.mark.slow
@@ -202,7 +202,7 @@ LIMITS = {"en": 0.005, "fr": 0.01, "es": 0.01, "ru": 0.01, "de": 0.01, "zh": 0.0
 
 @pytest.mark.slow
 def test_real_texts_in_eight_languages_are_read_by_the_command(run, made, real_data, font, tmp_path):
-    """Two pages a language, in Arabic three: fewer than bench_ocr.py draws, so half as much again is allowed."""
+    """Two pages per language, in Arabic three: fewer than bench_ocr.py draws, so 1.5 times its errors are allowed."""
     import pyarrow.parquet
 
     truths = {}
@@ -229,8 +229,8 @@ def test_real_texts_in_eight_languages_are_read_by_the_command(run, made, real_d
     assert {language: rate for language, rate in rates.items() if rate > 1.5 * LIMITS[language]} == {}
 
 
-def test_every_language_has_a_model_and_fonts_are_looked_for():
+def test_every_language_has_a_model_and_fonts_are_searched():
     assert set(LIMITS) == set(TRAINED_DATA)
-    assert {tesseract_engine.LANGUAGE_OF[model] for model in TRAINED_DATA.values()} == set(LIMITS)
+    assert {recognition_engines.LANGUAGE_OF[model] for model in TRAINED_DATA.values()} == set(LIMITS)
     assert all(code in TRAINED_DATA for codes in SCRIPTS_OF.values() for code in codes)
     assert isinstance(font_files(), dict)

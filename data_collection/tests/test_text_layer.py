@@ -1,8 +1,19 @@
-"""When a page's text layer is good enough, how large a page is drawn, what opens and what does not."""
+"""text_layer.py: when a text layer is good enough, how large a page is drawn, which files open."""
+
+from collections import Counter
 
 import pytest
 
-from pdf.text_layer import MAX_PIXELS, Page, PdfError, is_blank, is_readable, open_pdf
+from pdf.text_layer import (
+    MAX_PIXELS,
+    Page,
+    PdfError,
+    has_usual_letters,
+    is_blank,
+    is_readable,
+    open_pdf,
+    reads_as_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +54,12 @@ def test_a_page_with_one_small_word_is_not_blank(tmp_path, made):
     assert [is_blank(Page(document, i).picture(72)) for i in range(2)] == [False, True]
 
 
-def test_drawings_and_pictures_are_seen(tmp_path, made):
+def test_drawings_and_pictures_are_detected(tmp_path, made):
     assert not Page(open_pdf(made.text_pdf(tmp_path / "a.pdf", ["Words"])), 0).has_pictures_or_drawings()
     assert Page(open_pdf(made.scanned_pdf(tmp_path / "b.pdf", ["Words"])), 0).has_pictures_or_drawings()
 
 
-def test_what_cannot_be_opened_says_why(tmp_path, made):
+def test_a_file_that_cannot_be_opened_gives_the_reason(tmp_path, made):
     whole = made.text_pdf(tmp_path / "whole.pdf", ["Text"]).read_bytes()
     for name, content, reason in (
         ("empty.pdf", b"", "the file is empty"),
@@ -73,3 +84,47 @@ def test_real_pages_read_in_order(real_data):
     assert three_columns.index("1Preliminary KNKT") > three_columns.index("In addition to these four design")
     assert layer("docling__invisible_text_layer.pdf", 0) == "Visible heading line"
     assert "click track. When the sequence loops back" in " ".join(layer("pikepdf__sandwich.pdf", 0).split())
+
+
+@pytest.mark.parametrize("language", ["en", "fr", "es", "de", "ru", "ar", "zh", "ja"])
+def test_texts_of_the_eight_languages_have_their_letters(made, language):
+    assert has_usual_letters(Counter(made.medical[language] * 5))
+
+
+@pytest.mark.parametrize(
+    ("language", "first", "count"),
+    [
+        ("en", "a", 26),
+        ("de", "a", 26),
+        ("ru", "а", 32),
+        ("zh", "\u4e00", 20000),
+    ],
+)
+def test_letters_that_stand_for_others_are_detected(made, language, first, count):
+    start = ord(first)
+    moved = "".join(
+        chr(start + (ord(c) - start + 7) % count) if 0 <= ord(c) - start < count else c
+        for c in (made.medical[language] * 5).lower()
+    )
+    assert not has_usual_letters(Counter(moved))
+
+
+def test_a_short_text_a_table_of_figures_and_codes_in_another_script_show_nothing(made):
+    assert has_usual_letters(Counter("xyz zxy"))
+    assert has_usual_letters(Counter("12 34 5.6\n" * 100))
+    assert has_usual_letters(Counter())
+    assert has_usual_letters(Counter(made.medical["ru"] * 5 + " QXZ-WKJ" * 20))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The patient (aged 54) had a fever of 38.5, a cough and chest pain.", True),
+        ("«Болит голова», сказал пациент, 25-30 дней.", True),
+        ("患者因发热、咳嗽和胸痛来医院就诊。", True),
+        ("l1| .~ i;J tbe ,,~ 'rn a~d _- |l !i ~~ e* pa|ient", False),
+        ("", True),
+    ],
+)
+def test_bad_recognition_is_detected_by_its_words(text, words):
+    assert reads_as_words(text) == words

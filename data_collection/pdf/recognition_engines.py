@@ -1,9 +1,12 @@
-"""Ask tesseract for the words of a picture, or for its script and which way up it is.
+"""The recognition engines: tesseract for words, script and orientation; optionally RapidOCR for Chinese.
 
-Two ways with the same answers: `tesserocr` (MIT; brings tesseract 5.5 in its wheel) keeps each model loaded in this
-process; `pytesseract` starts the `tesseract` program for each call, and serves where tesserocr cannot be imported.
-Both need trained data (Debian: tesseract-ocr-<code>, tesseract-ocr-osd), found through TESSDATA_PREFIX or the program.
-Used by `page_ocr.py`.
+Tesseract is called in two ways with the same results: `tesserocr` (MIT; its wheel contains tesseract 5.5) keeps each
+model loaded in this process; `pytesseract` starts the `tesseract` program for each call and is used where tesserocr
+cannot be imported. Both need trained data (Debian: tesseract-ocr-<code>, tesseract-ocr-osd), found through
+TESSDATA_PREFIX or the program.
+
+RapidOCR makes an eighth of tesseract's errors on Chinese and is five times slower. It is not among the requirements:
+`pip install rapidocr-onnxruntime==1.4.4` (Apache-2.0; the wheel contains the PP-OCRv4 models, so it works offline).
 """
 
 import os
@@ -11,39 +14,34 @@ import re
 import shutil
 import subprocess
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from run_record import InputError
 
-TRAINED_DATA = {
-    "en": "eng",
-    "zh": "chi_sim",
-    "ja": "jpn",
-    "fr": "fra",
-    "ru": "rus",
-    "es": "spa",
-    "de": "deu",
-    "ar": "ara",
-}
+TRAINED_DATA = {"en": "eng", "zh": "chi_sim", "ja": "jpn", "fr": "fra"}  # tesseract's names
+TRAINED_DATA |= {"ru": "rus", "es": "spa", "de": "deu", "ar": "ara"}
 LANGUAGE_OF = {model: language for language, model in TRAINED_DATA.items()}
 DEBIAN_PACKAGES = {model: f"tesseract-ocr-{model.replace('_', '-')}" for model in (*TRAINED_DATA.values(), "osd")}
 ENGINES = ("tesserocr", "pytesseract")
+CHINESE_ENGINES = ("tesseract", "rapidocr")
+SAME_LINE = 0.5  # RapidOCR's pieces are on one line if their middles are closer than this share of their height
 ONE_BLOCK, AUTOMATIC, SCRIPT_ONLY = 6, 3, 0  # tesseract's page segmentation modes (--psm)
-# tesseract writes these about right-to-left words; they are no part of the text.
+# tesseract puts these around right-to-left words; they are not part of the text.
 DIRECTION_MARKS = str.maketrans("", "", "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2069")
 
 
 class OcrError(Exception):
-    """A page that could not be recognised; the message is the reason for failures.jsonl."""
+    """A page could not be recognised; the message is the reason in failures.jsonl."""
 
 
 class OutOfTime(OcrError):
-    """The time for a page is over."""
+    """The time limit of a page has passed."""
 
 
 class Words(NamedTuple):
-    """What tesseract read: lines of words, an empty line between blocks, and how sure it was."""
+    """Recognised text: lines of words with an empty line between blocks, and confidences."""
 
     text: str
     weights: tuple[tuple[int, float], ...]  # (characters, confidence 0 to 100) of each word
@@ -61,8 +59,8 @@ class Words(NamedTuple):
 
 
 class Script(NamedTuple):
-    name: str  # Latin, Cyrillic, Arabic, Han, Japanese, ...; "" where tesseract cannot tell
-    turn: int  # degrees to turn the picture clockwise so that it stands upright: 0, 90, 180, 270
+    name: str  # Latin, Cyrillic, Arabic, Han, Japanese, ...; "" if tesseract cannot tell
+    turn: int  # degrees to rotate the picture clockwise so that it is upright: 0, 90, 180, 270
 
 
 UNKNOWN_SCRIPT = Script("", 0)
@@ -70,7 +68,7 @@ UNKNOWN_SCRIPT = Script("", 0)
 
 @lru_cache(maxsize=1)
 def data_folder() -> Path | None:
-    """Where the trained data lies: $TESSDATA_PREFIX, else where the tesseract program has its own."""
+    """Folder of the trained data: $TESSDATA_PREFIX, else the tesseract program's own."""
     if given := os.environ.get("TESSDATA_PREFIX"):
         return Path(given)
     if shutil.which("tesseract") is None:
@@ -82,15 +80,17 @@ def data_folder() -> Path | None:
 
 @lru_cache(maxsize=1)
 def installed_models() -> frozenset[str]:
-    """Names of the trained data that is there."""
+    """Names of the installed trained data."""
     folder = data_folder()
     return frozenset(path.stem for path in folder.glob("*.traineddata")) if folder else frozenset()
 
 
 def require_tesseract(languages: tuple[str, ...]) -> None:
-    """InputError, naming the Debian package to install, unless tesseract and the languages' data are there."""
+    """Errors: InputError, naming the Debian package to install, if tesseract or the languages' data are missing."""
     if shutil.which("tesseract") is None and not (has_tesserocr() and os.environ.get("TESSDATA_PREFIX")):
-        raise InputError("tesseract is not installed; it reads scanned pages: install the Debian package tesseract-ocr")
+        raise InputError(
+            "tesseract, which reads scanned pages, is not installed; install the Debian package tesseract-ocr"
+        )
     needed = (*(TRAINED_DATA[language] for language in languages), "osd")
     missing = [model for model in needed if model not in installed_models()]
     if missing:
@@ -100,9 +100,15 @@ def require_tesseract(languages: tuple[str, ...]) -> None:
         )
 
 
+def require_chinese_engine(name: str) -> None:
+    """Errors: InputError, naming the package to install, if the engine is missing."""
+    if name == "rapidocr" and find_spec("rapidocr_onnxruntime") is None:
+        raise InputError("RapidOCR is not installed: pip install rapidocr-onnxruntime, or --chinese-engine tesseract")
+
+
 @lru_cache(maxsize=1)
 def has_tesserocr() -> bool:
-    """Whether tesserocr can be imported here (there are wheels for the usual systems)."""
+    """Whether tesserocr can be imported."""
     try:
         import tesserocr  # noqa: F401
     except ImportError:
@@ -111,7 +117,7 @@ def has_tesserocr() -> bool:
 
 
 def engine_name(wanted: str = "") -> str:
-    """`wanted`, or the faster of the two that is there. Errors: InputError where `wanted` is tesserocr and absent."""
+    """`wanted`, or the faster available one. Errors: InputError if `wanted` is tesserocr and it cannot be imported."""
     if wanted == "tesserocr" and not has_tesserocr():
         raise InputError("tesserocr cannot be imported; pip install tesserocr, or use --engine pytesseract")
     return wanted or ENGINES[not has_tesserocr()]
@@ -127,7 +133,7 @@ def read_words(engine: str, picture, model: str, layout: int, resolution: int, s
 
 
 def read_script(engine: str, picture, resolution: int, seconds: float) -> Script:
-    """The script and orientation of a grey PIL picture; UNKNOWN_SCRIPT where there is too little text to tell."""
+    """The script and orientation of a grey PIL picture; UNKNOWN_SCRIPT if there is too little text."""
     read = _script_in_process if engine == "tesserocr" else _script_by_program
     found = read(picture, resolution, seconds)
     if found is None:
@@ -137,8 +143,8 @@ def read_script(engine: str, picture, resolution: int, seconds: float) -> Script
     return Script(name if script_confidence >= 0.4 else "", turn if turn_confidence >= 2 else 0)
 
 
-@lru_cache(maxsize=12)  # the eight languages', osd, and a few of several languages together: 5 to 60 MB each
-def _loaded(model: str):
+@lru_cache(maxsize=12)  # eight languages, osd, and a few combinations: 5 to 60 MB each
+def _tesserocr_engine(model: str):
     """tesserocr's engine of one model, kept for all pages that this process reads."""
     import tesserocr
 
@@ -146,14 +152,14 @@ def _loaded(model: str):
     engine = tesserocr.PyTessBaseAPI(
         path=str(data_folder()), lang=model, psm=SCRIPT_ONLY if model == "osd" else AUTOMATIC
     )
-    engine.SetVariable("debug_file", os.devnull)  # else it writes about every odd picture to the terminal
-    engine.SetVariable("tessedit_enable_doc_dict", "0")  # a page is read alike whatever was read before it
+    engine.SetVariable("debug_file", os.devnull)  # otherwise it writes warnings to the terminal
+    engine.SetVariable("tessedit_enable_doc_dict", "0")  # a page's result does not depend on earlier pages
     return engine
 
 
 def _words_in_process(picture, model: str, layout: int, resolution: int, seconds: float) -> str:
     try:
-        engine = _loaded(model)
+        engine = _tesserocr_engine(model)
         engine.SetPageSegMode(layout)
         engine.SetImage(picture)
         engine.SetSourceResolution(resolution)
@@ -179,7 +185,7 @@ def _words_by_program(picture, model: str, layout: int, resolution: int, seconds
 
 def _script_in_process(picture, resolution: int, seconds: float) -> tuple[str, float, int, float] | None:
     try:
-        engine = _loaded("osd")
+        engine = _tesserocr_engine("osd")
         engine.SetImage(picture)
         engine.SetSourceResolution(resolution)
         found = engine.DetectOrientationScript()
@@ -231,3 +237,48 @@ def parse_words(table: str) -> Words:
             weights.append((len(word), float(cells[10])))
             boxes.append(tuple(map(int, cells[6:10])))
     return Words("\n".join(lines), tuple(weights), tuple(boxes))
+
+
+@lru_cache(maxsize=1)
+def _rapidocr_engine():
+    from rapidocr_onnxruntime import RapidOCR
+
+    return RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1, max_side_len=4000)
+
+
+def read_chinese(picture) -> Words:
+    """The words of a grey PIL picture of one column of print, by RapidOCR. Errors: OcrError, MemoryError."""
+    import numpy
+    from rapidocr_onnxruntime.utils.infer_engine import ONNXRuntimeError
+
+    try:
+        found, _ = _rapidocr_engine()(numpy.asarray(picture.convert("RGB")), use_cls=False)
+    except ONNXRuntimeError as error:
+        if "bad_alloc" in str(error):
+            raise MemoryError from None
+        raise OcrError(f"rapidocr: {' '.join(str(error).split())[-200:]}") from None
+    corners = [(numpy.asarray(box), text, float(score)) for box, text, score in found or ()]
+    return in_lines([(tuple(map(float, b.min(0))), tuple(map(float, b.max(0))), *rest) for b, *rest in corners])
+
+
+def in_lines(pieces: list[tuple[tuple[float, float], tuple[float, float], str, float]]) -> Words:
+    """Pieces of text ((left, top), (right, bottom), text, score 0 to 1) as lines from the top down."""
+    lines: list[list] = []
+    for piece in sorted(pieces, key=lambda p: p[0][1] + p[1][1]):
+        (_, top), (_, bottom) = piece[:2]
+        if lines:
+            (_, above_top), (_, above_bottom) = lines[-1][-1][:2]
+            lower = min(bottom - top, above_bottom - above_top)
+            if abs(top + bottom - above_top - above_bottom) / 2 < SAME_LINE * lower:
+                lines[-1].append(piece)
+                continue
+        lines.append([piece])
+    ordered = [sorted(line, key=lambda p: p[0][0]) for line in lines]
+    flat = [piece for line in ordered for piece in line]
+    return Words(
+        "\n".join(" ".join(piece[2] for piece in line) for line in ordered),
+        tuple((len(text), round(100 * score, 1)) for _, _, text, score in flat),
+        tuple(
+            (int(left), int(top), int(right - left), int(bottom - top)) for (left, top), (right, bottom), _, _ in flat
+        ),
+    )

@@ -1,10 +1,10 @@
-"""How a page is laid out is told from its picture, and ink without a word is counted."""
+"""page_layout.py: skew, columns and ink without a word, measured on pictures of pages."""
 
 import numpy
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from pdf.page_columns import ink_of, is_one_column, missed_ink
+from pdf.page_layout import ink_of, is_one_column, missed_ink, set_upright, skew_degrees
 
 TEXT = "the patient was treated with antibiotics and the fever went down within three days after that"
 WORDS = TEXT.split()
@@ -38,7 +38,7 @@ def drawn(columns: int = 1, ragged: bool = False, skew: float = 0.0, lines: int 
     ],
     ids=str,
 )
-def test_columns_are_seen(page, one):
+def test_columns_are_detected(page, one):
     assert is_one_column(ink_of(drawn(**page), 100)) == one
 
 
@@ -62,3 +62,47 @@ def test_a_line_without_words_is_counted():
     assert 0.05 < missed_ink(ink, boxes[:4] + boxes[5:], 100) < 0.12
     assert missed_ink(ink, [], 100) == 1.0
     assert missed_ink(ink & False, [], 100) == 0.0
+
+
+@pytest.fixture(scope="module")
+def page():
+    """A grey page of 40 lines of print, 150 dots per inch."""
+    picture = Image.new("L", (1240, 1754), 240)
+    draw = ImageDraw.Draw(picture)
+    for i in range(40):
+        words = f"Line {i} says that the patient was treated for pneumonia" + " at the clinic" * (i % 3 > 0)
+        draw.text((120, 150 + 35 * i), words, fill=10, font=ImageFont.load_default(size=24))
+    return picture
+
+
+def skewed(picture, degrees: float):
+    return picture.rotate(degrees, resample=Image.Resampling.BICUBIC, fillcolor=240)
+
+
+@pytest.mark.parametrize("degrees", [-10, -5.3, -2, -0.5, 0, 0.5, 1, 3.3, 7.7, 10])
+def test_the_skew_of_a_page_is_measured_to_a_tenth_of_a_degree(page, degrees):
+    assert skew_degrees(skewed(page, degrees)) == pytest.approx(-degrees, abs=0.1)
+
+
+def test_a_skewed_page_is_levelled_with_paper_in_its_corners(page):
+    upright, degrees = set_upright(skewed(page, 4))
+    assert degrees == pytest.approx(-4, abs=0.1)
+    assert abs(skew_degrees(upright)) <= 0.1
+    assert upright.getpixel((0, 0)) == 240 and upright.mode == "L"
+
+
+def test_a_page_that_is_level_or_nearly_so_is_unchanged(page):
+    assert set_upright(page)[1] == 0.0
+    assert set_upright(skewed(page, 0.3))[1] == 0.0
+
+
+def test_blank_pages_dust_and_photographs_are_not_rotated():
+    random = numpy.random.default_rng(1)
+    assert skew_degrees(Image.new("L", (800, 1000), 255)) == 0.0
+    assert skew_degrees(Image.fromarray(random.integers(0, 255, (1000, 800), dtype=numpy.uint8))) == 0.0
+    dust = numpy.full((1000, 800), 250, dtype=numpy.uint8)
+    dust[random.integers(0, 1000, 50), random.integers(0, 800, 50)] = 0
+    assert skew_degrees(Image.fromarray(dust)) == 0.0
+    wide = numpy.tile(numpy.linspace(0, 255, 800).astype(numpy.uint8), (1000, 1))
+    assert skew_degrees(Image.fromarray(wide)) == 0.0
+    assert skew_degrees(Image.new("L", (1, 1), 0)) == 0.0

@@ -1,12 +1,12 @@
-"""tesseract's words and script, by either engine; what is missing is named."""
+"""recognition_engines.py: tesseract's words and script by either engine; missing parts are named in errors."""
 
 import os
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from pdf import tesseract_engine
-from pdf.tesseract_engine import ENGINES, OcrError, OutOfTime, engine_name, parse_words, read_script, read_words
+from pdf import recognition_engines
+from pdf.recognition_engines import ENGINES, OcrError, OutOfTime, engine_name, parse_words, read_script, read_words
 from run_record import InputError
 
 pytestmark = pytest.mark.usefixtures("tesseract")
@@ -32,7 +32,7 @@ def test_words_become_lines_and_blocks():
 @pytest.fixture(scope="module")
 def picture():
     drawn = Image.new("L", (1240, 900), 245)
-    text = "\n".join(f"Sentence number {i} tells that the patient was treated there." for i in range(12))
+    text = "\n".join(f"Sentence number {i} says that the patient was treated there." for i in range(12))
     ImageDraw.Draw(drawn).multiline_text((100, 100), text, fill=20, spacing=14, font=ImageFont.load_default(size=28))
     return drawn
 
@@ -44,16 +44,16 @@ def engine(request):
     return request.param
 
 
-def test_both_engines_read_words_and_tell_script_and_orientation(engine, picture):
+def test_both_engines_read_words_and_detect_script_and_orientation(engine, picture):
     os.environ["OMP_THREAD_LIMIT"] = "1"
     words = read_words(engine, picture, "eng", 6, 150, 60)
-    assert words.text.split("\n")[7] == "Sentence number 7 tells that the patient was treated there."
+    assert words.text.split("\n")[7] == "Sentence number 7 says that the patient was treated there."
     assert words.confidence > 85 and 16 <= words.height < 30
     assert read_script(engine, picture.rotate(90, expand=True), 150, 60).turn == 90
     assert read_script(engine, Image.new("L", (400, 400), 245), 150, 60) == ("", 0)
 
 
-def test_a_page_is_read_alike_whatever_was_read_before_it(picture):
+def test_a_page_does_not_depend_on_earlier_pages(picture):
     pytest.importorskip("tesserocr")
     first = read_words("tesserocr", picture, "eng", 6, 150, 60)
     read_words("tesserocr", picture.resize((620, 450)), "eng", 3, 75, 60)
@@ -66,13 +66,13 @@ def test_a_page_out_of_time_ends_and_the_next_is_read(engine, picture):
     assert read_words(engine, picture, "eng", 6, 150, 60).text
 
 
-def test_what_is_not_installed_is_named(monkeypatch, picture):
-    monkeypatch.setattr(tesseract_engine, "installed_models", lambda: frozenset({"eng", "osd"}))
+def test_errors_name_the_missing_package(monkeypatch, picture):
+    monkeypatch.setattr(recognition_engines, "installed_models", lambda: frozenset({"eng", "osd"}))
     with pytest.raises(OcrError, match="install tesseract-ocr-chi-sim"):
         read_words(ENGINES[1], picture, "eng+chi_sim", 6, 150, 60)
     with pytest.raises(InputError, match="packages tesseract-ocr-fra tesseract-ocr-ara"):
-        tesseract_engine.require_tesseract(("fr", "en", "ar"))
-    monkeypatch.setattr(tesseract_engine, "has_tesserocr", lambda: False)
+        recognition_engines.require_tesseract(("fr", "en", "ar"))
+    monkeypatch.setattr(recognition_engines, "has_tesserocr", lambda: False)
     assert engine_name() == "pytesseract"
     with pytest.raises(InputError, match="tesserocr cannot be imported"):
         engine_name("tesserocr")
