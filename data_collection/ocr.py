@@ -21,11 +21,10 @@ import signal
 from pathlib import Path
 
 from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
-from executor.units import parse_shard
-from pdf.ocr_output import FILES, assemble
+from filtering.filter_plan import parse_shard
+from pdf.ocr_files import AUTO, FILES, Passwords, assemble, choose_languages, describe_pdfs, find_pdfs
 from pdf.ocr_processes import Book, read_all
 from pdf.page_ocr import RESOLUTION
-from pdf.pdf_inputs import AUTO, Passwords, choose_languages, describe_pdfs, find_pdfs
 from pdf.pdf_journal import Journal, read_journal
 from pdf.recognition_engines import (
     CHINESE_ENGINES,

@@ -1,9 +1,4 @@
-"""Read pages of PDFs, each from its text layer or by recognition: the work of one process of `ocr.py`.
-
-`PdfReader` keeps the engine for as long as the process lives, and the last PDF open. Example:
-
-    python -c "import ocr_document as o; print(next(o.PdfReader(o.DEFAULTS).read_unit(o.Path('a.pdf'), 'a.pdf')))"
-"""
+"""Read pages of PDFs, each from its text layer or by recognition: the work of one process of `ocr.py`."""
 
 import hashlib
 import time
@@ -28,14 +23,17 @@ from pdf.text_layer import (
 )
 from pdf.text_repair import repair_page
 
-# Fewer letters than these at a lower confidence are specks of dust taken for letters on an empty page.
+# Fewer letters at a lower confidence are specks of dust on an empty page.
 NOISE_CHARACTERS = 10
 NOISE_CONFIDENCE = 60.0
 XFA_FORMS = (2, 3)  # pdfium's FORMTYPE_XFA_FULL and FORMTYPE_XFA_FOREGROUND
 
 
 class PdfReader:
-    """settings: languages (codes, or one that is "auto"), dpi, timeout (seconds a page)."""
+    """Keeps the recognition engine and the last PDF open.
+
+    settings: languages (codes, or "auto" only), dpi, timeout (seconds per page), engine, chinese_engine.
+    """
 
     def __init__(self, settings: dict):
         self.languages = settings["languages"]
@@ -45,15 +43,15 @@ class PdfReader:
         self.unsettled = self.reader.settled
         self.path, self.document = None, None
 
-    def read_unit(self, path: Path, name: str, passwords: tuple[str, ...], unit: Unit, tell: bool) -> Iterator[dict]:
-        """Yield the records of pdf_journal.py: a PDF's facts first if `tell`, then each page of the unit in order.
+    def read_unit(self, path: Path, name: str, passwords: tuple[str, ...], unit: Unit, facts: bool) -> Iterator[dict]:
+        """Yield the records of pdf_journal.py: the PDF's facts first if `facts`, then each page of the unit in order.
 
-        name: the document's name in the records. passwords: to try in turn where the PDF is encrypted.
+        name: the document's name in the records. passwords: to try in turn if the PDF is encrypted.
         """
         try:
             if path != self.path:
                 self._open(path, passwords)
-            if tell:
+            if facts:
                 yield facts_of(self.document, path)
         except (PdfError, OSError) as error:
             reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
@@ -66,7 +64,7 @@ class PdfReader:
             if "method" in record:
                 record |= {"seconds": round(time.monotonic() - begun, 3), "settled": self.reader.settled}
             else:
-                self.reader.settled = settled  # as a run taken up again behind this page finds it
+                self.reader.settled = settled  # a run that is resumed after this page starts with the same model
             yield record
             if unit.is_opening and self.reader.settled:
                 return
@@ -82,9 +80,7 @@ class PdfReader:
                 continue
             self.path = path
             return
-        raise PdfError(
-            "encrypted: none of the passwords given opens it" if passwords else "encrypted: it needs a password"
-        )
+        raise PdfError("encrypted: none of the passwords opens it" if passwords else "encrypted: it needs a password")
 
 
 def facts_of(document, path: Path) -> dict:
@@ -100,7 +96,7 @@ def facts_of(document, path: Path) -> dict:
 
 
 def read_page(document, number: int, name: str, reader: PageReader, languages: tuple[str, ...]) -> dict:
-    """One page's record: its text with the method used, or the reason why there is none. number: from 0."""
+    """One page's record: its text and method, or the reason why it cannot be read. number: from 0."""
     try:
         page = Page(document, number)
     except PdfError as error:
@@ -118,11 +114,11 @@ def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]
     readable = is_readable(layer) and is_expected_script(layer, languages)
     if readable and (alphanumeric(layer) >= MIN_ALPHANUMERIC_CHARACTERS or not page.has_pictures_or_drawings()):
         return page_record("text_layer", layer, languages)
-    draw = lru_cache(page.picture)  # drawing takes as long as a tenth of recognising
+    draw = lru_cache(page.picture)  # drawing takes a tenth of the time of recognition
     if is_blank(draw(reader.resolution)):
         return page_record("empty", "", languages) | {"reason": "blank"}
     found = reader.read(draw)
-    if readable and alphanumeric(layer) >= alphanumeric(found.text):  # the picture shows no more than the layer says
+    if readable and alphanumeric(layer) >= alphanumeric(found.text):  # the picture contains no more text than the layer
         return page_record("text_layer", layer, languages)
     characters = alphanumeric(found.text)
     if characters < (NOISE_CHARACTERS if found.confidence < NOISE_CONFIDENCE else 1):
@@ -133,9 +129,9 @@ def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]
 
 
 def is_expected_script(text: str, languages: tuple[str, ...]) -> bool:
-    """Whether the text is in a script of the languages (auto: of any of the eight), or too short to tell.
+    """Whether the text is in a script of the languages (auto: of any of the eight), or too short to detect one.
 
-    A layer in another script is mostly a font with a wrong character table: the page looks right and reads as nonsense.
+    A layer in another script usually comes from a font with a wrong character table: the page only looks right.
     """
     script, code = language_by_script(text)
     if code == UNDETERMINED and not script:
@@ -146,7 +142,7 @@ def is_expected_script(text: str, languages: tuple[str, ...]) -> bool:
 
 
 def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
-    """What a page's record says of its text. lines: the text as it was read, a line of the page each."""
+    """A page's record without its number. lines: the text as read, one line per line of the page."""
     text = repair_page(lines)
     return {
         "method": method,
@@ -158,7 +154,7 @@ def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
 
 
 def page_language(text: str, languages: tuple[str, ...]) -> str:
-    """The language given; of several the one detected, or "und" where that is none of them."""
+    """The given language; if several are given the detected one, or "und" if it is not one of them."""
     if len(languages) == 1 and languages != ("auto",):
         return languages[0]
     code = detect_language(text).code
@@ -166,7 +162,7 @@ def page_language(text: str, languages: tuple[str, ...]) -> str:
 
 
 def document_language(pages: list[dict]) -> str:
-    """The language of most characters; where no page tells, that of all pages together, which may be "und"."""
+    """The language of most characters; if no page has one, that of all pages together, which may be "und"."""
     characters: Counter = Counter()
     for page in pages:
         if page["language"] != UNDETERMINED:

@@ -1,4 +1,4 @@
-"""ocr.py: text layer or recognition, languages, what stays out of the documents, bad settings."""
+"""ocr.py: text layer or recognition, languages, pages omitted from the documents, bad settings."""
 
 import pytest
 
@@ -8,10 +8,10 @@ from pdf import recognition_engines
 pytestmark = pytest.mark.usefixtures("tesseract")
 
 
-def test_a_tree_of_pdfs_is_read_each_page_by_the_method_it_needs(run, made, tmp_path):
+def test_a_tree_of_pdfs_is_read_with_the_right_method_per_page(run, made, tmp_path):
     made.text_pdf(tmp_path / "pdfs" / "a" / "text.pdf", [made.long, "", "A last short page about the treatment."])
     made.scanned_pdf(tmp_path / "pdfs" / "b" / "scan.PDF", [made.long])
-    (tmp_path / "pdfs" / "notes.txt").write_text("no PDF", encoding="utf-8")
+    (tmp_path / "pdfs" / "notes.txt").write_text("not a PDF", encoding="utf-8")
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", 2)
     assert done.returncode == 0, (done.stdout, done.stderr)
     documents, pages, failures = made.books(tmp_path / "out")
@@ -36,14 +36,14 @@ def test_a_tree_of_pdfs_is_read_each_page_by_the_method_it_needs(run, made, tmp_
     assert (again.returncode, "reused" in again.stdout) == (0, True)
 
 
-def test_a_scan_lying_on_its_side_is_turned_before_it_is_read(run, made, tmp_path):
+def test_a_rotated_scan_is_rotated_back_before_it_is_read(run, made, tmp_path):
     made.scanned_pdf(tmp_path / "pdfs" / "turned.pdf", [made.long], turned=90)
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out").returncode == 0
     documents, _, _ = made.books(tmp_path / "out")
     assert edit_distance(documents["turned.pdf"]["text"].replace("\n", " "), made.long) <= 3
 
 
-def test_later_scanned_pages_take_the_language_that_the_first_showed(run, made, tmp_path):
+def test_later_scanned_pages_use_the_language_of_the_first(run, made, tmp_path):
     page = made.medical["de"] + " " + made.medical["de"]
     made.scanned_pdf(tmp_path / "pdfs" / "de.pdf", [page, page])
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out").returncode == 0
@@ -52,7 +52,7 @@ def test_later_scanned_pages_take_the_language_that_the_first_showed(run, made, 
     assert documents["de.pdf"]["language"] == "de"
 
 
-def test_an_unsure_page_stays_out_of_the_document_and_is_listed(run, made, tmp_path):
+def test_a_page_of_low_confidence_is_omitted_from_the_document_and_listed(run, made, tmp_path):
     made.scanned_pdf(tmp_path / "pdfs" / "scan.pdf", [made.long])
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--min-confidence", 99.9)
     assert done.returncode == 3
@@ -62,7 +62,7 @@ def test_an_unsure_page_stays_out_of_the_document_and_is_listed(run, made, tmp_p
     assert "under 99.9: kept in pages.jsonl only" in failures[0]["reason"]
 
 
-def test_the_language_asked_for_is_taken_and_its_trained_data_required(run, made, tmp_path, monkeypatch):
+def test_the_given_language_is_used_and_its_trained_data_required(run, made, tmp_path, monkeypatch):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [made.long])
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--language", "fr").returncode == 0
     assert made.books(tmp_path / "out")[0]["a.pdf"]["language"] == "fr"
@@ -79,7 +79,7 @@ def test_a_missing_tesseract_is_one_sentence(run, made, tmp_path, monkeypatch):
     assert (done.returncode, "install the Debian package tesseract-ocr" in done.stderr) == (2, True)
 
 
-def test_a_page_says_how_it_was_recognised(run, made, tmp_path):
+def test_a_page_records_how_it_was_recognised(run, made, tmp_path):
     made.scanned_pdf(tmp_path / "pdfs" / "scan.pdf", [made.long], turned=90)
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--engine", "pytesseract", "--language", "en")
     assert done.returncode == 0, done.stderr
@@ -94,7 +94,7 @@ def test_a_page_says_how_it_was_recognised(run, made, tmp_path):
     assert made.manifest(tmp_path / "out")["arguments"]["engine"] == "pytesseract"
 
 
-def test_bad_folders_and_settings_are_refused(run, made, tmp_path):
+def test_bad_folders_and_settings_are_errors(run, made, tmp_path):
     pdfs = tmp_path / "pdfs"
     made.text_pdf(pdfs / "a.pdf", [made.long])
     (tmp_path / "none").mkdir()
@@ -102,7 +102,7 @@ def test_bad_folders_and_settings_are_refused(run, made, tmp_path):
     wrong.write_text("a.pdf\tsecret\nb.pdf secret\n", encoding="utf-8")
     for arguments, message in (
         ([tmp_path / "gone", "--out", tmp_path / "o"], "does not exist"),
-        ([tmp_path / "none", "--out", tmp_path / "o"], "holds no file ending in .pdf"),
+        ([tmp_path / "none", "--out", tmp_path / "o"], "contains no file ending in .pdf"),
         ([pdfs, "--out", tmp_path / "o", "--language", "en,it"], "--language it: give auto"),
         ([pdfs, "--out", tmp_path / "o", "--shard", "3/2"], "expected i/n"),
         ([pdfs, "--out", tmp_path / "o", "--passwords", tmp_path / "no"], "cannot read the passwords"),
@@ -128,7 +128,7 @@ def test_a_dry_run_and_a_limit(run, made, tmp_path):
     assert list(made.books(tmp_path / "out")[0]) == ["a.pdf"]
 
 
-def test_one_pdf_is_read_as_well_as_a_folder(run, made, tmp_path):
+def test_a_single_pdf_is_read(run, made, tmp_path):
     pdf = made.text_pdf(tmp_path / "a.pdf", [made.long])
     made.text_pdf(tmp_path / "b.pdf", [made.long])
     assert run("ocr.py", pdf, "--out", tmp_path / "out").returncode == 0
@@ -156,7 +156,7 @@ def test_running_heads_and_page_numbers_are_not_in_the_document_and_are_counted(
     assert made.manifest(tmp_path / "out")["lines_removed"] == book["lines_removed"]
 
 
-def test_of_several_languages_the_page_shows_which(run, made, tmp_path):
+def test_the_page_decides_among_several_languages(run, made, tmp_path):
     made.text_pdf(tmp_path / "pdfs" / "en.pdf", [made.medical["en"] * 2])
     made.text_pdf(tmp_path / "pdfs" / "es.pdf", [made.medical["es"] * 2])
     made.scanned_pdf(tmp_path / "pdfs" / "scan.pdf", [made.medical["es"] * 2])
@@ -166,7 +166,7 @@ def test_of_several_languages_the_page_shows_which(run, made, tmp_path):
     assert made.manifest(tmp_path / "out")["arguments"]["language"] == "fr,es"
 
 
-def test_front_and_back_matter_of_long_books_is_left_out_and_counted(run, made, tmp_path):
+def test_front_and_back_matter_of_long_books_is_omitted_and_counted(run, made, tmp_path):
     made.text_pdf(tmp_path / "pdfs" / "book.pdf", [f"This is page {i} of the book." for i in range(1, 101)])
     made.text_pdf(tmp_path / "pdfs" / "short.pdf", [f"This is page {i} of it." for i in range(1, 100)])
     run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""ocr.py's run: crashes, hangs, kills, interruptions, shards, a full disk, and what a person sees of it."""
+"""ocr_processes.py: crashes, hangs, kills, interruptions, shards, a full disk, and the progress display."""
 
 import contextlib
 import errno
@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from executor.run_folder import only_run
-from pdf import ocr_display, ocr_document, ocr_processes, pdf_journal
+from pdf import ocr_document, ocr_processes, pdf_journal
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 
 
 def misbehave(monkeypatch, document: str, page: int, deed) -> None:
-    """Make the reading process do something when it comes to one page (the forked process inherits this)."""
+    """Make the reading process call `deed` at one page (the forked process inherits this)."""
     read_page = ocr_document.read_page
 
     def bad(pdf, number, name, *rest):
@@ -52,7 +52,7 @@ def hang():
         (hang, "took longer than 1 s"),
     ],
 )
-def test_a_page_that_ends_its_process_costs_that_page_alone(run, made, tmp_path, monkeypatch, deed, reason):
+def test_only_the_page_that_kills_its_process_is_lost(run, made, tmp_path, monkeypatch, deed, reason):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"{made.long} one", f"{made.long} two", f"{made.long} three"])
     made.text_pdf(tmp_path / "pdfs" / "b.pdf", [made.long])
     misbehave(monkeypatch, "a.pdf", 2, deed)
@@ -76,7 +76,9 @@ def test_a_pdf_that_crashes_when_it_is_opened_is_listed(run, made, tmp_path, mon
     assert failures == [{"document": "a.pdf", "page": None, "reason": "the reading process ended (signal SIGTRAP)"}]
 
 
-def test_a_pdf_whose_pages_crash_is_given_up_at_the_same_page_whatever_the_workers(run, made, tmp_path, monkeypatch):
+def test_a_pdf_whose_pages_crash_is_given_up_at_the_same_page_with_any_number_of_workers(
+    run, made, tmp_path, monkeypatch
+):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"{made.long} {i}" for i in range(40)])
     read_page = ocr_document.read_page
     monkeypatch.setattr(
@@ -84,7 +86,7 @@ def test_a_pdf_whose_pages_crash_is_given_up_at_the_same_page_whatever_the_worke
         "read_page",
         lambda pdf, number, *rest: crash() if number in (2, 17, 18, 33) else read_page(pdf, number, *rest),
     )
-    monkeypatch.setattr(pdf_journal, "MOST_LOST", 3)
+    monkeypatch.setattr(pdf_journal, "MAX_LOST", 3)
     for workers in (1, 3):
         out = tmp_path / f"out{workers}"
         assert run("ocr.py", tmp_path / "pdfs", "--out", out, "--workers", workers).returncode == 3
@@ -92,12 +94,12 @@ def test_a_pdf_whose_pages_crash_is_given_up_at_the_same_page_whatever_the_worke
         assert failures[-1] == {
             "document": "a.pdf",
             "page": None,
-            "reason": "given up behind page 19 of 40: 3 pages crashed or hung",
+            "reason": "given up after page 19 of 40: 3 pages crashed or hung",
         }
         assert [page for _, page in pages] == [i for i in range(1, 19) if i not in (3, 18)]
 
 
-def test_pages_that_come_after_their_pdf_was_given_up_are_let_go(run, made, tmp_path, monkeypatch):
+def test_pages_that_arrive_after_their_pdf_was_given_up_are_ignored(run, made, tmp_path, monkeypatch):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"Here is page {i}." for i in range(120)])
     made.text_pdf(tmp_path / "pdfs" / "b.pdf", [made.long])
     read_page = ocr_document.read_page
@@ -114,10 +116,10 @@ def test_pages_that_come_after_their_pdf_was_given_up_are_let_go(run, made, tmp_
     monkeypatch.setattr(ocr_document, "read_page", slow_behind)
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", 3)
     assert done.returncode == 3, done.stderr
-    assert made.books(tmp_path / "out")[2][-1]["reason"] == ("given up behind page 50 of 120: 50 pages in a row failed")
+    assert made.books(tmp_path / "out")[2][-1]["reason"] == ("given up after page 50 of 120: 50 pages in a row failed")
 
 
-def test_a_process_that_is_killed_from_outside_costs_no_page(run, made, tmp_path, monkeypatch):
+def test_no_page_is_lost_if_a_process_is_killed_from_outside(run, made, tmp_path, monkeypatch):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"{made.long} one", f"{made.long} two", f"{made.long} three"])
     once = tmp_path / "once"
 
@@ -151,7 +153,7 @@ def test_a_page_that_takes_tesseract_too_long_fails_alone(run, made, tmp_path, m
     assert failures[0] == {"document": "scan.pdf", "page": 1, "reason": "tesseract took longer than 1 s"}
 
 
-def test_a_killed_run_goes_on_at_the_page_and_ends_as_an_unbroken_one(run, made, tmp_path):
+def test_a_killed_run_resumes_at_the_page_and_ends_with_the_same_files(run, made, tmp_path):
     for i, pages in enumerate((2, 600, 2)):
         made.text_pdf(tmp_path / "pdfs" / f"{i}.pdf", [f"Here is page {j} of {i}." for j in range(pages)])
     out = tmp_path / "out"
@@ -170,7 +172,7 @@ def test_a_killed_run_goes_on_at_the_page_and_ends_as_an_unbroken_one(run, made,
     assert [page["page"] for page in made.lines(out / "pages.jsonl") if page["document"] == "1.pdf"] == [*range(1, 601)]
 
 
-def test_an_interrupted_run_says_that_it_goes_on_and_leaves_no_process(made, tmp_path):
+def test_an_interrupted_run_says_how_to_resume_and_leaves_no_process(made, tmp_path):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"Here is page {j}." for j in range(2000)])
     command = [sys.executable, made.stage / "ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", "2"]
     for sent, code, said in ((signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")):
@@ -202,7 +204,7 @@ def processes_with(argument) -> list[Path]:
     return found
 
 
-def test_shards_read_a_share_each_and_the_last_puts_them_together(run, made, tmp_path):
+def test_each_shard_reads_a_share_and_the_last_writes_the_output(run, made, tmp_path):
     for i in range(3):
         made.text_pdf(tmp_path / "pdfs" / f"{i}.pdf", [f"{made.long} {i}"])
     out = tmp_path / "out"
@@ -215,7 +217,7 @@ def test_shards_read_a_share_each_and_the_last_puts_them_together(run, made, tmp
     assert list(made.books(out)[0]) == ["0.pdf", "1.pdf", "2.pdf"]
 
 
-def test_a_second_run_on_the_same_output_is_refused(run, made, tmp_path):
+def test_a_second_run_on_the_same_output_is_an_error(run, made, tmp_path):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [made.long])
     out = tmp_path / "out"
     assert made.start_and_kill("ocr.py", [tmp_path / "pdfs", "--out", out], (out / "parts" / "run.lock").exists)
@@ -227,7 +229,7 @@ def test_a_second_run_on_the_same_output_is_refused(run, made, tmp_path):
     assert run("ocr.py", tmp_path / "pdfs", "--out", out).returncode == 0
 
 
-def test_a_full_disk_ends_the_run_with_one_sentence_and_it_goes_on_later(run, made, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run_with_one_sentence_and_it_can_be_resumed(run, made, tmp_path, monkeypatch):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [f"{made.long} {i}" for i in range(3)])
     add = pdf_journal.Journal.add
 
@@ -244,16 +246,16 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_it_goes_on_later(run, ma
     assert (done.returncode, "1 pages of the others were done before" in done.stdout) == (0, True)
 
 
-def test_a_person_sees_a_bar_and_a_log_gets_lines(monkeypatch, capsys, tmp_path):
+def test_a_terminal_shows_a_bar_and_a_log_gets_lines(monkeypatch, capsys, tmp_path):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
     def show(stream):
         monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(ocr_display, "LINE_EVERY_SECONDS", -1.0)
+        monkeypatch.setattr(ocr_processes, "LOG_EVERY_SECONDS", -1.0)
         journals = [pdf_journal.Journal(name, tmp_path / name) for name in ("a.pdf", "b.pdf")]
-        display = ocr_display.Display(journals, 0, 2)
+        display = ocr_processes.Display(journals, 0, 2)
         display.count(0, {"opened": 2})
         display.count(0, {"page": 1, "method": "ocr"})
         display.count(0, {"page": 2, "reason": "broken"})

@@ -1,4 +1,4 @@
-"""Broken, locked, empty, fuzzed, cyclic, huge and lying PDFs: each ends as text or with a reason."""
+"""Broken, encrypted, empty, fuzzed, cyclic, huge and wrong PDFs: each gives text or a reason."""
 
 import csv
 import os
@@ -36,7 +36,7 @@ def test_broken_locked_empty_and_textless_pdfs_are_listed_with_reasons(run, made
     assert (again.returncode, "reused" in again.stdout) == (3, True)
 
 
-def test_passwords_open_what_they_fit_and_are_told_to_nobody(run, made, tmp_path):
+def test_passwords_open_their_pdfs_and_are_never_printed(run, made, tmp_path):
     pdfs = tmp_path / "pdfs"
     for name, password in (("own", "sesame"), ("any", "library"), ("other", "unknown")):
         made.text_pdf(pdfs / "locked" / f"{name}.pdf", [f"{made.long} {name}"], password=password)
@@ -47,7 +47,7 @@ def test_passwords_open_what_they_fit_and_are_told_to_nobody(run, made, tmp_path
     documents, _, failures = made.books(tmp_path / "out")
     assert set(documents) == {"locked/own.pdf", "locked/any.pdf"}
     assert failures == [
-        {"document": "locked/other.pdf", "page": None, "reason": "encrypted: none of the passwords given opens it"}
+        {"document": "locked/other.pdf", "page": None, "reason": "encrypted: none of the passwords opens it"}
     ]
     written = (
         done.stdout
@@ -66,7 +66,7 @@ def test_a_file_name_that_is_not_utf8_is_read(run, made, tmp_path):
     assert list(made.books(tmp_path / "out")[0]) == ["caf\ufffd.pdf"]
 
 
-def test_odd_pdfs_each_end_as_text_or_with_a_reason(run, made, tmp_path):
+def test_odd_pdfs_give_text_or_a_reason(run, made, tmp_path):
     pdfs = tmp_path / "pdfs"
     text = made.page_content(made.long[:60])
     page = (
@@ -112,7 +112,7 @@ def test_odd_pdfs_each_end_as_text_or_with_a_reason(run, made, tmp_path):
     of_whole = {f["document"]: f["reason"] for f in failures if f["page"] is None}
     assert documents["fine.pdf"]["text"] == made.long[:60]
     assert documents["claims.pdf"]["text"] == made.long[:60]
-    assert "given up behind page 51 of 100000: 50 pages in a row failed" in of_whole["claims.pdf"]
+    assert "given up after page 51 of 100000: 50 pages in a row failed" in of_whole["claims.pdf"]
     assert of_whole["attached.pdf"] == "no usable text on any of its 1 pages; 1 attached files are not read"
     assert read_pages["attached.pdf", 1]["reason"] == "blank"
     assert "a dynamic (XFA) form" in of_whole["form.pdf"]
@@ -140,7 +140,7 @@ def test_fuzzed_and_cut_pdfs_are_all_accounted_for(run, made, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_picture_of_35000_by_35000_pixels_stays_in_its_memory(run, made, tmp_path):
+def test_a_picture_of_35000_by_35000_pixels_is_read_in_bounded_memory(run, made, tmp_path):
     side = 35_000
     packed = zlib.compress(b"\xff" * (side // 8 * side), 1).decode("latin-1")
     picture = (
@@ -168,7 +168,7 @@ def test_a_picture_of_35000_by_35000_pixels_stays_in_its_memory(run, made, tmp_p
 def test_real_pdfs_are_all_accounted_for_in_bounded_memory(made, real_data, tmp_path):
     words = tmp_path / "words"
     words.write_text("pdfplumber__password-example.pdf\ttest\n*\tuser\n", encoding="utf-8")
-    # In a process of its own: a process that is forked from the tests' own begins with all the memory that these hold.
+    # In a process of its own: one forked from the test process would start with all of its memory.
     command = [sys.executable, made.stage / "ocr.py", real_data / "pdfs", "--out", tmp_path / "out", "--workers", 2]
     done = subprocess.run([*map(str, command), "--passwords", words], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr

@@ -1,4 +1,4 @@
-"""Running heads, feet and page numbers go; text never does."""
+"""page_furniture.py: running heads, feet and page numbers are removed; text never is."""
 
 import random
 
@@ -11,7 +11,7 @@ ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii")
 
 
 def body(seed: int, lines: int = 12) -> list[str]:
-    """Lines of text that no other seed gives."""
+    """Lines of text unique to the seed."""
     chosen = random.Random(seed)
     return [" ".join(chosen.choice(WORDS) for _ in range(10)) + f" x{seed}y{i}." for i in range(lines)]
 
@@ -53,7 +53,7 @@ def test_a_chapters_head_is_removed_from_that_chapter_and_the_heading_in_the_tex
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_book_of_distinct_lines_loses_nothing(seed):
+def test_a_book_of_distinct_lines_is_unchanged(seed):
     chosen = random.Random(seed)
     pages = ["\n".join(body(1000 * seed + n, chosen.randint(0, 6))) for n in range(chosen.randint(0, 30))]
     cleaned = remove_furniture(pages)
@@ -75,7 +75,7 @@ def test_a_head_that_recognition_misread_on_a_page_is_removed_there_too():
     assert remove_furniture(pages).pages == plain
 
 
-def test_two_pages_or_lines_far_apart_are_no_furniture():
+def test_two_pages_or_lines_far_apart_are_not_furniture():
     pages, _ = pages_with(lambda n: "Internal Medicine", lambda n: str(n), count=2)
     assert remove_furniture(pages).pages == pages
     pages, _ = pages_with(lambda n: "Questions" if n % 10 == 0 else "", lambda n: "", count=40)
@@ -83,13 +83,13 @@ def test_two_pages_or_lines_far_apart_are_no_furniture():
 
 
 @pytest.mark.parametrize("lines", [1, 3, 4, 12])
-def test_pages_that_say_the_same_keep_their_text(lines):
+def test_equal_pages_keep_their_text(lines):
     pages = ["\n".join(body(1, lines))] * 5
     assert remove_furniture(pages).pages == pages
     numbered = [f"{page}\n{n + 1}" for n, page in enumerate(pages)]
     assert remove_furniture(numbered).pages == pages
 
 
-def test_what_was_removed_is_listed():
+def test_removed_lines_are_listed():
     pages, _ = pages_with(lambda n: "Cardiology", lambda n: f"p. {n + 1}")
     assert remove_furniture(pages).lines == [("cardiology", 8), ("p. #", 8)]

@@ -1,4 +1,4 @@
-"""pdf_journal.py: what is still to be read, in which order, and where a PDF is given up."""
+"""pdf_journal.py: which pages are still to read, in which order, and where a PDF is given up."""
 
 import json
 
@@ -37,15 +37,15 @@ def test_the_opening_is_read_alone_and_settles_the_model_of_the_other_units(jour
     assert journal.units() == [units[0], Unit(11, 13, "fra"), *units[2:]]
     assert journal.rest(Unit(39, 43, None)) == Unit(39, 40, "deu")
     for number in (*range(4, 9), *range(11, 41)):
-        assert not journal.is_whole()
+        assert not journal.is_complete()
         journal.add(page(number))
-    assert (journal.is_whole(), journal.units()) == (True, [])
+    assert (journal.is_complete(), journal.units()) == (True, [])
 
 
 @pytest.mark.parametrize(
     ("pages", "units"),
     [
-        (3, []),  # the opening is all there is
+        (3, []),  # the opening only
         (16, []),
         (20, [Unit(17, 19, ""), Unit(20, 20, "")]),
         (300, [Unit(first, min(300, first + 15), "") for first in range(17, 301, 16)]),
@@ -59,7 +59,7 @@ def test_an_opening_that_settles_nothing_ends_after_sixteen_pages(journal, pages
     assert journal.units() == units
 
 
-def test_a_journal_read_again_stands_where_it_stood_and_loses_half_a_line(journal):
+def test_a_journal_read_again_has_the_same_state_without_the_half_line(journal):
     journal.add({"opened": 20})
     journal.add(page(1, "rus"))
     with open(journal.aside, "a", encoding="utf-8") as file:
@@ -70,9 +70,9 @@ def test_a_journal_read_again_stands_where_it_stood_and_loses_half_a_line(journa
     assert Journal("a.pdf", journal.part).units()[0] == Unit(3, 4, "rus")
 
 
-def test_a_pdf_that_failed_whole_is_done(journal):
+def test_a_pdf_that_cannot_be_opened_is_done(journal):
     journal.add(broken(None))
-    assert (journal.is_whole(), journal.units()) == (True, [])
+    assert (journal.is_complete(), journal.units()) == (True, [])
     journal.close()
     assert read_journal(journal.part, "a.pdf").failed == [broken(None)]
 
@@ -93,11 +93,11 @@ def test_a_pdf_is_given_up_where_too_many_pages_failed(failed, pages, page_and_w
     if page_and_why is None:
         assert found is None
     else:
-        assert found == (page_and_why[0], f"given up behind page {page_and_why[0]} of {pages}: {page_and_why[1]}")
+        assert found == (page_and_why[0], f"given up after page {page_and_why[0]} of {pages}: {page_and_why[1]}")
 
 
-def test_pages_behind_the_one_where_a_pdf_is_given_up_do_not_count_in_any_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(pdf_journal, "MOST_LOST", 2)
+def test_pages_after_the_one_where_a_pdf_is_given_up_do_not_count_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf_journal, "MAX_LOST", 2)
     texts = []
     for order in ((1, 2, 3, 4, 5), (5, 4, 2, 3, 1), (4, 2, 1)):
         journal = Journal("a.pdf", tmp_path / f"{order}.jsonl")
@@ -107,9 +107,9 @@ def test_pages_behind_the_one_where_a_pdf_is_given_up_do_not_count_in_any_order(
             if number == 1 and order[-1] == 1 and len(order) == 3:
                 assert journal.units() == [Unit(3, 4, None, True)]
                 journal.add(page(3))
-        assert journal.is_whole()
+        assert journal.is_complete()
         journal.close()
         texts.append(read_journal(journal.part, "a.pdf"))
     assert texts[0] == texts[1] == texts[2]
     assert [p["page"] for p in texts[0].pages] == [1, 3]
-    assert texts[0].failed[-1]["reason"] == "given up behind page 4 of 5: 2 pages crashed or hung"
+    assert texts[0].failed[-1]["reason"] == "given up after page 4 of 5: 2 pages crashed or hung"

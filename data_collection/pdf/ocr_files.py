@@ -1,32 +1,119 @@
-"""Put the finished journals of `ocr.py` together: pages.jsonl, documents.jsonl, failures.jsonl (see FORMAT.md)."""
+"""The files of `ocr.py`: PDFs and passwords in; pages.jsonl, documents.jsonl, failures.jsonl out (see FORMAT.md).
+
+A password file has one password per line, `relative/path.pdf<TAB>password`, or `*<TAB>password` for every PDF:
+
+    anatomy/atlas.pdf	open sesame
+    *	library2024
+"""
 
 import json
 import os
 from collections import Counter
 from pathlib import Path
 
+from language_codes import LANGUAGES
 from pdf.ocr_document import document_language
 from pdf.page_furniture import remove_furniture
 from pdf.pdf_journal import ReadPdf, read_journal
 from pdf.text_repair import join_pages, repair_page
+from readers.document_files import InputFile, fingerprint
 from readers.text_identity import document_id
+from run_record import InputError
 
+AUTO = "auto"
 FILES = ("pages.jsonl", "documents.jsonl", "failures.jsonl")
 METHODS = ("text_layer", "ocr", "empty")
-INTERNAL = ("text", "lines", "settled")  # what a journal's page has that is not published, or comes last
-PLACEHOLDER = "please wait"  # what Adobe's dynamic forms show to readers that do not run their program
+INTERNAL = ("text", "lines", "settled")  # fields of a journal's page that are not published, or come last
+PLACEHOLDER = "please wait"  # shown by Adobe's dynamic forms in readers that do not run their program
 # Qiu et al. 2024 (MMedLM, data collection): of books of at least 100 pages the first 1.8 % + 3 and the last 5 are
 # title, contents, index and the like.
 LONG_BOOK, FRONT_SHARE, FRONT_PAGES, BACK_PAGES = 100, 0.018, 3, 5
 
 
+def choose_languages(given: list[str]) -> tuple[str, ...]:
+    """Codes, each once and in a fixed order, or ("auto",). given: words of the command line, also comma-separated."""
+    codes = [code for word in given for code in word.split(",") if code]
+    if unknown := [code for code in codes if code not in (AUTO, *LANGUAGES)]:
+        raise InputError(
+            f"--language {unknown[0]}: give auto, or some of {' '.join(LANGUAGES)} (and the PDFs before --language)"
+        )
+    return (AUTO,) if AUTO in codes or not codes else tuple(code for code in LANGUAGES if code in codes)
+
+
+def find_pdfs(source: Path) -> tuple[Path, dict[str, Path]]:
+    """(folder that names are relative to, {name: path} in order of the paths) of a folder or a single PDF.
+
+    Errors: InputError if there is no PDF.
+    """
+    if source.is_file():
+        return source.parent, {printable(source.name): source}
+    if not source.is_dir():
+        raise InputError(f"{source} does not exist; give a PDF or a folder of PDFs")
+    # A broken symlink is a PDF that cannot be read, so that it appears in failures.jsonl.
+    paths = sorted(
+        path
+        for path in source.rglob("*")
+        if path.suffix.lower() == ".pdf" and (path.is_file() or (path.is_symlink() and not path.exists()))
+    )
+    if not paths:
+        raise InputError(f"{source} contains no file ending in .pdf")
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = printable(path.relative_to(source).as_posix())
+        while name in found:  # two names that are not UTF-8 may become equal
+            name += "'"
+        found[name] = path
+    return source, found
+
+
+def printable(name: str) -> str:
+    """A file's name as valid UTF-8; file systems allow any bytes."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def describe_pdfs(pdfs: dict[str, Path]) -> dict[str, dict]:
+    """{name: size and checksum of both ends}: identifies the input without reading complete files."""
+    described = {}
+    for name, path in pdfs.items():
+        try:
+            described[name] = fingerprint(InputFile(name, str(path), path.stat().st_size))
+        except OSError as error:
+            described[name] = {"unreadable": error.strerror}
+    return described
+
+
+class Passwords:
+    """The passwords of a file, never printed or written; `named`: the PDFs that have one."""
+
+    def __init__(self, path: Path | None):
+        self._of: dict[str, list[str]] = {}
+        for number, line in enumerate(_lines(path) if path else (), 1):
+            name, tab, password = line.partition("\t")
+            if not line.strip():
+                continue
+            if not (tab and name and password):
+                raise InputError(f"{path}:{number}: expected a PDF's path (or *), a tab and a password")
+            self._of.setdefault(name, []).append(password)
+        self.named = sorted(self._of)
+
+    def for_pdf(self, name: str) -> tuple[str, ...]:
+        return (*self._of.get(name, ()), *self._of.get("*", ()))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the passwords in {path}: {error}") from None
+
+
 def front_and_back(pages: int) -> tuple[int, int]:
-    """(pages before the text, pages behind it) of a book; (0, 0) for a short one."""
+    """(pages before the text, pages after it) of a book; (0, 0) for a short one."""
     return (int(FRONT_SHARE * pages) + FRONT_PAGES, BACK_PAGES) if pages >= LONG_BOOK else (0, 0)
 
 
 def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matter: bool) -> dict:
-    """Write the three files from {PDF's name: its journal}, in that order; returns the manifest's counts."""
+    """Write FILES from {PDF's name: its journal}; returns the manifest's counts."""
     asides = {name: out / f".{name}.tmp" for name in FILES}
     files = {name: open(path, "w", encoding="utf-8", newline="\n") for name, path in asides.items()}  # noqa: SIM115
     counts: Counter = Counter()
@@ -78,24 +165,21 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
     sure = [page for page in pdf.pages if page not in unsure]
     body = [page for page in sure if front < page["page"] <= total - back]
     failed = pdf.failed + [
-        {
-            "document": name,
-            "page": page["page"],
-            "reason": f"recognised with confidence {page['confidence']}, under "
-            f"{min_confidence:g}: kept in pages.jsonl only",
-        }
+        _failure(
+            name, page["page"], f"confidence {page['confidence']}, under {min_confidence:g}: kept in pages.jsonl only"
+        )
         for page in unsure
     ]
     text, removed = without_furniture(body)
     reason = ""
     if pdf.facts.get("xfa") and total == 1 and PLACEHOLDER in text.lower():
-        text, reason = "", "a dynamic (XFA) form, which a program draws: print it to a plain PDF first"
+        text, reason = "", "a dynamic (XFA) form: print it to a plain PDF first"
     elif not text and not any(failure["page"] is None for failure in pdf.failed):
         attached = pdf.facts.get("attachments", 0)
         reason = f"no usable text on any of its {total} pages"
         reason += f"; {attached} attached files are not read" * (attached > 0)
     if reason:
-        failed.append({"document": name, "page": None, "reason": reason})
+        failed.append(_failure(name, None, reason))
     methods = Counter(page["method"] for page in pdf.pages)
     return {
         "id": document_id(text),
@@ -115,12 +199,18 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
     }, failed
 
 
+def _failure(name: str, page: int | None, reason: str) -> dict:
+    return {"document": name, "page": page, "reason": reason}
+
+
 def without_furniture(pages: list[dict]) -> tuple[str, dict[str, int]]:
-    """(the pages' text without running heads, feet and page numbers, {which: lines taken off})."""
+    """(the pages' text without running heads, feet and page numbers, {kind: lines removed})."""
     if not pages:
         return "", remove_furniture([]).removed
     by_number = {page["page"]: page for page in pages}
-    numbers = range(pages[0]["page"], pages[-1]["page"] + 1)  # pages that failed count too: numbers go on over them
+    numbers = range(
+        pages[0]["page"], pages[-1]["page"] + 1
+    )  # including pages that failed, which are counted in page numbers
     cleaned = remove_furniture([by_number[n]["lines"] if n in by_number else "" for n in numbers])
     texts = []
     for number, lines in zip(numbers, cleaned.pages, strict=True):
@@ -131,7 +221,7 @@ def without_furniture(pages: list[dict]) -> tuple[str, dict[str, int]]:
 
 
 def mean_confidence(pages: list[dict]) -> float | None:
-    """Mean word confidence of the recognised pages, weighted by characters; None where none was recognised."""
+    """Mean word confidence of the recognised pages, weighted by characters; None without recognised pages."""
     recognised = [page for page in pages if page["method"] == "ocr"]
     if not recognised:
         return None
