@@ -1,11 +1,9 @@
 """Mask e-mail addresses and telephone numbers: `<EMAIL>`, `<PHONE>`.
 
-A number is a telephone number by its international form (+49 30 ...), by a word before it (Tel., 电话, هاتف) or by a
-national form that nothing else has (a shape such as 555-123-4567, 01 42 34 56 78, 8 (495) 123-45-67, 03-1234-5678).
-Doses, dates, ICD codes, PMIDs, DOIs, ISSNs, laboratory values and exam numbers stay: where a shape is shared, the
-number stays. Digits may be ASCII, full-width, Arabic or Persian. Example:
-
-    python -c "import mask_contacts as m; print(m.mask_phones('Tel. 030 1234567, PMID 31986264', 'de'))"
+A number is a telephone number if it has the international form (+49 30 ...), a word before it (Tel., 电话, هاتف) or a
+national form that is used for nothing else (555-123-4567, 01 42 34 56 78, 8 (495) 123-45-67, 03-1234-5678). Ambiguous
+numbers stay: doses, dates, ICD codes, PMIDs, DOIs, ISSNs, laboratory values, exam numbers. Digits may be ASCII,
+full-width, Arabic or Persian.
 """
 
 import re
@@ -18,8 +16,8 @@ MAX_LOCAL = 64  # characters before the @ (RFC 5321)
 
 DIGITS = "0-9０-９٠-٩۰-۹"
 DASHES = "\u2010\u2011\u2012\u2013\u2212\uff0dー"
-# The longest row of digits with up to three separators between: at least 7 digits. Whole rows are judged, so that a
-# masked number does not change what its neighbours are.
+# The longest row of at least 7 digits with up to three separators between. Complete rows are classified, so that a
+# masked number does not affect its neighbours.
 ROW = re.compile(rf"[{DIGITS}](?:[ \u00a0.()（）/{DASHES}-]{{0,3}}[{DIGITS}]){{6,}}+")
 PLAIN = str.maketrans(
     {
@@ -33,7 +31,7 @@ PLAIN = str.maketrans(
 DATE = re.compile(r"(?:\d{4}[-./ ]\d\d?[-./ ]\d\d?|\d\d?[-./ ]\d\d?[-./ ]\d{4})(?:[ ./-].*)?")
 
 BEFORE = (
-    # Words that announce a number, in the eight languages; not "cell" and "celular", which medicine has otherwise.
+    # Words before a telephone number, in the eight languages; not "cell" and "celular", which are medical words.
     r"tel|phone|telephone|call|fax|mobile|hotline|whatsapp|tél|téléphone|appelez le|appeler le|"
     r"teléfono|telefono|tfno|móvil|llame al|llamar al|telefon|telefonnummer|rufnummer|mobil|handy|"
     r"тел|телефон|телефону|факс|моб|звоните|"
@@ -46,24 +44,24 @@ ANNOUNCED = re.compile(
     re.IGNORECASE,
 )
 UNITS = ("%", "°", "‰", "*", "=")
-# A number before one of these is a dose or a count, whatever its shape (in Chinese "unit" is a workplace, too).
+# A number before one of these is a dose or a count (but in Chinese "unit" is also a workplace).
 UNIT = re.compile(
     r"[ \u00a0]?(?:(?:mg|[µμ]g|mcg|kg|g|ng|ml|[µμ]l|dl|IU|UI|IE|units|unités|unidades|Einheiten|"
     r"mmol|cells|reads|copies|bp|мг|мкг|кг|мл|ЕД|МЕ|клет\w+|ملغ|مل)(?!\w)|毫克|微克|毫升|単位)",
     re.IGNORECASE,
 )
-LOOK_BACK = 32  # characters before a row in which its announcement may stand
+LOOK_BACK = 32  # characters before a row that are searched for such a word
 
-# Written with ASCII digits and "-" for any dash. Each is a whole row.
+# With ASCII digits and "-" for any dash. Each matches a complete row.
 SHAPES = re.compile(
     r"(?:1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}"  # North America
     r"|0[1-9](?:[ .-]\d\d){4}"  # France
     r"|\(?0[1-9]\d{1,4}\)?(?: / |[ /])\d{3,8}(?: \d{2,5}){0,3}(?:-\d{1,4})?|0[1-9]\d{1,3}-\d{5,8}"  # Germany, Britain
     r"|[78][ -]?\(?[3489]\d\d\)?[ -]?\d{3}[ -]\d\d[ -]\d\d|\([3489]\d\d\) ?\d{3}-\d\d-\d\d"  # Russia
-    r"|8-800-\d{3}-\d{4}|[48]00-\d{3,4}-\d{3,4}"  # free of charge: Russia, China
+    r"|8-800-\d{3}-\d{4}|[48]00-\d{3,4}-\d{3,4}"  # toll-free: Russia, China
     r"|0\d{1,4}(?:-\d{1,4}-|\(\d{1,4}\))\d{3,4}|0\d{2,3}-\d{7,8}"  # Japan, China
 )
-LEADING_ZERO_DIGITS = range(9, 13)  # a shape that begins with 0 has this many digits; 8 are an ISSN or a date
+LEADING_ZERO_DIGITS = range(9, 13)  # of shapes that begin with 0; 8 digits are an ISSN or a date
 SHAPES_OF = {
     "es": re.compile(r"[6-9]\d\d(?: \d\d){3}|9\d \d{3} \d\d \d\d"),
     "zh": re.compile(r"1[3-9]\d[- ]?\d{4}[- ]?\d{4}|0\d{2,3}\d{8}"),
@@ -73,7 +71,7 @@ SHAPES_OF = {
 
 
 def mask_emails(text: str) -> tuple[str, int]:
-    """(text with <EMAIL> for every address, how many)."""
+    """(text with <EMAIL> for every address, number of addresses)."""
     if "@" not in text and "＠" not in text:
         return text, 0
     pieces, done = [], 0
@@ -90,7 +88,7 @@ def mask_emails(text: str) -> tuple[str, int]:
 
 
 def mask_phones(text: str, language: str) -> tuple[str, int]:
-    """(text with <PHONE> for every telephone number, how many); language: ISO 639-1, for the forms of one country."""
+    """(text with <PHONE> for every telephone number, their number). language: ISO 639-1, for national forms."""
     pieces, done = [], 0
     for row in ROW.finditer(text):
         start = _start_of_phone(text, row.start(), row.end(), language)
@@ -101,7 +99,7 @@ def mask_phones(text: str, language: str) -> tuple[str, int]:
 
 
 def _start_of_phone(text: str, start: int, end: int, language: str) -> int:
-    """Where the telephone number of a row of digits begins (its "+" or "(" included); -1 where the row is none."""
+    """Start of the telephone number in a row of digits, "+" or "(" included; -1 if the row is not one."""
     before, after = text[start - 1 : start] if start else "", text[end : end + 1]
     if _joined(after) or after in UNITS or (after in (",", ":", "٫") and text[end + 1 : end + 2].isdigit()):
         return -1
@@ -130,5 +128,5 @@ def _start_of_phone(text: str, start: int, end: int, language: str) -> int:
 
 
 def _joined(character: str) -> bool:
-    """Whether a number beside this character is part of a word or code (A123...); Chinese and kana do not join."""
+    """Whether a number next to this character is part of a word or code (A123...); not next to Chinese or kana."""
     return (character.isalpha() and not "\u3040" <= character <= "\u9fff") or character == "_"

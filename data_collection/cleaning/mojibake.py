@@ -1,26 +1,24 @@
-"""Repair UTF-8 that was read as Latin-1, Windows-1252 or Windows-1251 ("cÅ“ur", "â€™", "РїР°С†"), where certain.
+"""Repair UTF-8 that was read as Latin-1, Windows-1252 or Windows-1251 ("cÅ“ur", "â€™", "РїР°С†"), if it is certain.
 
-What is repaired must be valid UTF-8 when its characters are turned back into bytes, and must be something that nobody
-writes: the French "déjà »" with a no-break space before the quote is also the bytes of a Chinese character. Example:
-
-    python -c "import mojibake; print(mojibake.repair_mojibake('the patientâ€™s cafÃ©'))"
+Characters are repaired if they encode to valid UTF-8 and do not occur in normal text: the French "déjà »" with a
+no-break space before the quote is also the bytes of a Chinese character.
 """
 
 import re
 
-MAX_BROKEN_SHARE = 0.005  # of the characters; more of what looks broken and cannot be repaired drops the document
+MAX_BROKEN_SHARE = 0.005  # of the characters; with more that look broken after repair the document is rejected
 MIN_BROKEN = 3
 
 
 def _byte_table(encoding: str) -> dict[str, int]:
-    """{character: byte 0x80 to 0xBF} of what follows a first byte in UTF-8, in Latin-1 and in the encoding."""
+    """{character: UTF-8 continuation byte (0x80 to 0xBF)} in Latin-1 and in the encoding."""
     table = {}
     for byte in range(0x80, 0xC0):
         table[chr(byte)] = byte
         try:
             table[bytes([byte]).decode(encoding)] = byte
         except UnicodeDecodeError:
-            continue  # a hole of the code page; the C1 control character stands for it
+            continue  # undefined in the code page, which uses the C1 control character
     return table
 
 
@@ -32,14 +30,14 @@ RUN_CYRILLIC = re.compile(f"(?:[РС]{NEXT_CYRILLIC}){{3,}}+")
 PUNCTUATION_CYRILLIC = re.compile(f"вЂ{NEXT_CYRILLIC}|в„[–ў]")
 ANY_CYRILLIC = re.compile(f"(?<![а-яА-Я])(?:[РС]{NEXT_CYRILLIC})++(?![а-яА-Я])")
 LOST_SPACE = re.compile("Ã (?=[ ,.;:!?)»\n]|$)|Ã(?= )")
-# What no language writes, whatever it was: first bytes whose second one was lost or changed on the way.
+# Not used by any language: first bytes whose second byte was lost or changed.
 BROKEN = re.compile("[âïÃÂÐÑв](?:(?<=â)€|(?<=ï)¿½|(?<=[ÃÂ])[?\xa0-\xbf]|(?<=[ÐÑ])[?\x80-\xbf]|(?<=в)Ђ)")
-# Nearly every text is done with after one search for a first byte before a second one. "?" is what a lost byte becomes.
+# Most texts need only this search for a first byte before a second one. A lost byte becomes "?".
 SUSPECT = re.compile(f"[\xc2-\xf4РСв](?:{NEXT}|{NEXT_CYRILLIC}|[?])")
 
 
 def is_suspect(text: str) -> bool:
-    """Whether anything may be wrongly decoded at all; where not, the two functions below find nothing."""
+    """Whether anything may be wrongly decoded; if not, the two functions below find nothing."""
     return not text.isascii() and SUSPECT.search(text) is not None
 
 
@@ -48,7 +46,7 @@ def repair_mojibake(text: str) -> tuple[str, int]:
     if not is_suspect(text):
         return text, 0
     text, count = _replace(RUN, text, _western)
-    if count:  # then also what is not certain alone: short words in other alphabets, "Ã" before a lost space
+    if count:  # then also what is uncertain alone: short words in other alphabets, "Ã" before a lost space
         text, short_words = _replace(RUN, text, _western_letters)
         text, graves = LOST_SPACE.subn("à", text)
         count += short_words + graves
@@ -61,7 +59,7 @@ def repair_mojibake(text: str) -> tuple[str, int]:
 
 
 def is_broken(text: str) -> bool:
-    """Whether so much looks wrongly decoded, and beyond repair, that the document is no use."""
+    """Whether too much of the document looks wrongly decoded and cannot be repaired."""
     if not is_suspect(text):
         return False
     found = len(BROKEN.findall(text))
@@ -69,7 +67,7 @@ def is_broken(text: str) -> bool:
 
 
 def _replace(pattern: re.Pattern, text: str, decode) -> tuple[str, int]:
-    """The text with every match replaced by decode(match), where that is not None; and the characters gained."""
+    """(text with every match replaced by decode(match) if that is not None, number of characters decoded)."""
     repaired = 0
 
     def change(match: re.Match) -> str:
@@ -94,7 +92,7 @@ def _western(match: re.Match) -> str | None:
 
 
 def _western_letters(match: re.Match, any_script: bool = False) -> str | None:
-    """The run decoded; None where it is not UTF-8, or holds other than Greek, Cyrillic, Hebrew, Arabic letters."""
+    """The decoded run; None if it is not UTF-8 or contains other than Greek, Cyrillic, Hebrew, Arabic letters."""
     try:
         decoded = bytes(WESTERN.get(c) or ord(c) for c in match[0]).decode("utf-8")
     except UnicodeDecodeError:
@@ -103,7 +101,7 @@ def _western_letters(match: re.Match, any_script: bool = False) -> str | None:
 
 
 def _certain(character: str, in_word: bool) -> bool:
-    """Whether one or two sequences alone prove wrong decoding, by the character that they stand for."""
+    """Whether one or two sequences that decode to this character alone prove wrong decoding."""
     if character <= "\xff":
         return True  # "Ã" or "Â" before a sign
     if "\u0100" <= character <= "\u017f":

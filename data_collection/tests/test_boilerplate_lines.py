@@ -1,12 +1,13 @@
-"""Menus and notices of web pages go, lines of text stay."""
+"""boilerplate_lines.py: menus and notices of web pages are dropped, lines of text stay."""
 
 import pytest
 
 from cleaning.boilerplate_lines import (
-    REPEATED_LINE_CHARACTERS,
+    MIN_REPEATED_LINE,
     drop_boilerplate,
     drop_repeated_lines,
     fold,
+    has_repeated_lines,
     load_phrases,
 )
 from run_record import InputError
@@ -35,7 +36,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_boilerplate_goes_and_text_stays(language):
+def test_boilerplate_is_dropped_and_text_stays(language):
     mixed = [line for pair in zip(MENUS[language], KEPT[language] * 9, strict=False) for line in pair]
     wanted = "\n".join(line for line in mixed if line in KEPT[language])
     assert drop_boilerplate("\n".join(mixed), language) == (wanted, len(MENUS[language]))
@@ -47,7 +48,7 @@ def test_a_text_without_boilerplate_is_untouched(made, language):
     assert drop_boilerplate(text, language) == (text, 0)
 
 
-def test_a_finding_stays_though_its_line_ends_with_a_copyright():
+def test_a_finding_stays_even_if_its_line_ends_with_a_copyright():
     finding = "Conclusion: the combination lowered blood pressure in both groups, and no serious event was observed."
     for language, claim in (
         ("en", "© 2013 Elsevier Ltd. All rights reserved."),
@@ -58,19 +59,19 @@ def test_a_finding_stays_though_its_line_ends_with_a_copyright():
         assert drop_boilerplate(f"{finding}\n© 2013 Verlag. {claim}", language) == (finding, 1)
 
 
-def test_a_long_line_stays_though_it_speaks_of_cookies():
+def test_a_long_line_about_cookies_stays():
     line = "In this trial, " + "participants were told that " * 12 + "this website uses cookies."
     assert drop_boilerplate(line, "en") == (line, 0)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_lists_are_of_use(language):
+def test_the_lists_have_entries_of_each_kind(language):
     own = load_phrases(language)
-    assert len(own.whole) > 80 and len(own.hold) > 5
+    assert len(own.whole) > 80 and len(own.contain) > 5
     assert all(fold(phrase) == phrase for phrase in own.whole)
 
 
-def test_an_entry_without_words_is_refused(tmp_path):
+def test_an_entry_without_words_is_an_error(tmp_path):
     (tmp_path / "en.txt").write_text("home\n*!*\n")
     with pytest.raises(InputError, match=r"en\.txt:2"):
         load_phrases("en", tmp_path)
@@ -78,7 +79,7 @@ def test_an_entry_without_words_is_refused(tmp_path):
         load_phrases("fr", tmp_path)
 
 
-def test_later_copies_of_long_lines_go():
+def test_later_copies_of_long_lines_are_dropped():
     long = "The leaflet says on every page that the tablets are not for children."
     assert drop_repeated_lines(f"{long}\nNo fever.\n{long}\nNo fever.\n {long} ") == (
         f"{long}\nNo fever.\nNo fever.",
@@ -88,4 +89,11 @@ def test_later_copies_of_long_lines_go():
     assert drop_repeated_lines(short * 2) == (short * 2, 0)
     chinese = "本品说明书每一页都写明儿童禁用，请将药品放在儿童不能接触的地方。"
     assert drop_repeated_lines(f"{chinese}\n{chinese}") == (chinese, 1)
-    assert len(chinese) < REPEATED_LINE_CHARACTERS
+    assert len(chinese) < MIN_REPEATED_LINE
+
+
+def test_repeated_lines_are_counted():
+    assert not has_repeated_lines(["one", "two", "", "", "one"])
+    assert has_repeated_lines(["the same line"] * 3 + ["another"])
+    assert has_repeated_lines(["a long line that comes twice, word by word"] * 2 + list("abcd"))
+    assert not has_repeated_lines([])

@@ -1,4 +1,4 @@
-"""Cleaning as a whole: each step and reason, idempotence, any string, time that grows with the text only."""
+"""clean_text.py: each step and reason, idempotence, any string, linear time."""
 
 import time
 
@@ -12,7 +12,7 @@ LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_good_document_is_left_as_it_is(made, language):
+def test_a_good_document_is_unchanged(made, language):
     text = made.medical[language]
     assert clean(text, language) == (text, "", {})
 
@@ -122,7 +122,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(st.lists(PIECES, max_size=40).map("".join), st.text(max_size=60)), st.sampled_from(LANGUAGES))
-def test_cleaning_twice_is_cleaning_once(text, language):
+def test_cleaning_a_cleaned_text_changes_nothing(text, language):
     judges = set(CLEANING_REASONS) - {"mojibake"}
     once = clean(text, language, skip=judges)
     if not once.reason:
@@ -134,7 +134,7 @@ def test_cleaning_twice_is_cleaning_once(text, language):
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_categories=[]), max_size=80), st.sampled_from(LANGUAGES))
-def test_any_string_is_answered(text, language):
+def test_any_string_is_handled(text, language):
     cleaned = clean(text, language)
     assert cleaned.reason in ("", *CLEANING_REASONS)
     assert set(cleaned.changes) <= set(CHANGES)
@@ -168,7 +168,7 @@ ALSO = [
 
 
 @pytest.mark.parametrize("piece", [*OFTEN_SLOW, *(pytest.param(piece, marks=pytest.mark.slow) for piece in ALSO)])
-def test_a_line_of_a_megabyte_takes_a_moment(piece):
+def test_a_line_of_a_megabyte_is_cleaned_quickly(piece):
     text = piece * (1_000_000 // len(piece))
     clean(piece * 10, "en")  # the compiled code is loaded
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""Telephone numbers and e-mail addresses are masked in eight languages; the numbers of medicine stay."""
+"""mask_contacts.py: telephone numbers and e-mail addresses are masked in eight languages; medical numbers stay."""
 
 import pytest
 

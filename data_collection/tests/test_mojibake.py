@@ -1,4 +1,4 @@
-"""UTF-8 that was read in another encoding is repaired where that is certain, and nothing else is touched."""
+"""mojibake.py: UTF-8 that was read in another encoding is repaired if it is certain; other text is unchanged."""
 
 import pytest
 
@@ -23,13 +23,13 @@ def misread(text: str, encoding: str) -> str:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
 @pytest.mark.parametrize("language", SENTENCES)
-def test_a_misread_sentence_in_each_language_is_read_again(language, encoding):
+def test_a_misread_sentence_in_each_language_is_repaired(language, encoding):
     text, count = repair_mojibake(misread(SENTENCES[language], encoding))
     assert text == SENTENCES[language]
     assert count > 0
 
 
-def test_russian_misread_as_windows_1251_is_read_again():
+def test_russian_misread_as_windows_1251_is_repaired():
     text, count = repair_mojibake(misread(SENTENCES["ru"], "cp1251"))
     assert text == SENTENCES["ru"]
     assert count > 50
@@ -37,7 +37,7 @@ def test_russian_misread_as_windows_1251_is_read_again():
 
 
 @pytest.mark.parametrize("language", SENTENCES)
-def test_a_right_sentence_in_each_language_stays(language):
+def test_a_correct_sentence_in_each_language_is_unchanged(language):
     assert repair_mojibake(SENTENCES[language]) == (SENTENCES[language], 0)
     assert not is_broken(SENTENCES[language])
 
@@ -57,7 +57,7 @@ def test_a_right_sentence_in_each_language_stays(language):
         "Å is a unit of length; 5 Å–6 Å",
     ],
 )
-def test_what_only_looks_like_it_stays(text):
+def test_text_that_only_resembles_mojibake_is_unchanged(text):
     assert repair_mojibake(text) == (text, 0)
     assert not is_broken(text)
 
@@ -87,5 +87,5 @@ def test_single_characters_are_repaired(text, repaired):
         "Ð?Ð°Ñ?Ð¸Ð?Ð½Ñ? Ð? Ñ?Ð¾Ð»Ñ?Ð½Ð¸Ñ?Ðµ",
     ],
 )
-def test_what_lost_bytes_is_called_broken(text):
+def test_text_with_lost_bytes_is_broken(text):
     assert is_broken(repair_mojibake(text)[0])

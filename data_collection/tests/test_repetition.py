@@ -1,4 +1,4 @@
-"""Repetition in compiled code equals a plain counting; spam is told, medical text with its repetitions is not."""
+"""repetition.py: the compiled counts equal plain ones; spam is repetitive, medical text is not."""
 
 from collections import Counter
 
@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleaning.repetition import has_repeated_lines, is_repetitive
-from cleaning.repetition_counts import find_words, repeated_characters, top_characters
+from cleaning.repetition import find_words, is_repetitive, repeated_characters, top_characters
 
 
 def plain_occurrences(words: list[str], n: int) -> list[tuple[int, int]]:
-    """(place, how often the sequence has come) of what does not overlap its own occurrence before."""
+    """(index, occurrences so far) of sequences that do not overlap their previous occurrence."""
     counts, ends, found = Counter(), {}, []
     for i in range(len(words) - n + 1):
         sequence = tuple(words[i : i + n])
@@ -42,7 +41,7 @@ def test_the_compiled_counts_equal_plain_ones(text, unspaced, n):
     assert repeated_characters(hashes, lengths, n) == plain_repeated(words, n)
 
 
-def test_every_white_space_of_python_parts_words():
+def test_every_white_space_of_python_separates_words():
     text = "x".join(chr(c) for c in range(0x3100) if chr(c).isspace())
     _, lengths = find_words(text, False)
     assert len(lengths) == len(text.split())
@@ -73,13 +72,6 @@ def test_a_leaflet_that_names_its_drug_in_every_sentence_stays():
         "Amoxicilline 500 mg tablets must not be taken with methotrexate. "
         "Swallow Amoxicilline 500 mg tablets whole, with a glass of water. "
         "If you have taken more Amoxicilline 500 mg tablets than you should, ask for help. "
-        "If you have forgotten to take Amoxicilline 500 mg tablets, go on as before."
+        "If you have forgotten to take Amoxicilline 500 mg tablets, continue as before."
     )
     assert not is_repetitive(text, "en")
-
-
-def test_repeated_lines_are_counted():
-    assert not has_repeated_lines(["one", "two", "", "", "one"])
-    assert has_repeated_lines(["the same line"] * 3 + ["another"])
-    assert has_repeated_lines(["a long line that comes twice, word by word"] * 2 + list("abcd"))
-    assert not has_repeated_lines([])
