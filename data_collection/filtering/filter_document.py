@@ -1,19 +1,19 @@
-"""Decide which documents are medical text of the declared language, one at a time or a column at a time.
+"""Decide which documents are medical text of the declared language, one by one or a column at a time.
 
-Reads `thresholds.json` and `keywords/`. Every document has one reason, counted in the manifest of `filter.py`:
+Reads `thresholds.json` and `keywords/`. Every document gets one reason, counted in the manifest of `filter.py`:
 
     kept               medical by the rule, in the declared language, and clean enough
     too_few_keywords   fewer different keywords than min_distinct_keywords
     low_density        enough keywords, but they cover less of the text than min_density
-    other_language     medical, but surely in another language than declared
-    empty, null        a text without a character but white space, a missing text
-    not_text           bytes that are not UTF-8, or a JSON value that is no string
-    unreadable         a line that is no JSON object
-    unknown_language   none of the eight languages is declared, and none is detected
+    other_language     medical, but certainly in another language than declared
+    empty, null        white space only, a missing text
+    not_text           invalid UTF-8, or a JSON value that is not a string
+    unreadable         a line that is not a JSON object
+    unknown_language   none of the eight languages is declared or detected
     (CLEANING_REASONS) see clean_text.py
 
-Order: the rule on the text as it came, then, for what passes only, language, then cleaning. `distinct_keywords` and
-`density` are those of the text as it came.
+Order: the keyword rule on the original text; then, for documents that pass, language and cleaning.
+`distinct_keywords` and `density` are those of the original text.
 """
 
 from collections.abc import Collection
@@ -23,14 +23,15 @@ from typing import NamedTuple
 
 from cleaning.clean_text import CLEANING_REASONS, clean
 from filtering.keyword_lists import KEYWORD_FOLDER, NOT_TEXT
-from filtering.keyword_match import LANGUAGES, load_matcher
+from filtering.keyword_match import load_matcher
 from filtering.language import DETECTORS, UNDETERMINED, Detected, detect_language
+from language_codes import LANGUAGES
 from run_record import InputError, read_json, sha256_of_file
 
 RULE_REASONS = ("too_few_keywords", "low_density", "empty", "null", "not_text", "unreadable", "unknown_language")
 REASONS = ("kept", *RULE_REASONS[:2], "other_language", *CLEANING_REASONS, *RULE_REASONS[2:])
 CODES = {reason: code for code, reason in enumerate(REASONS)}
-PASSED = CODES["kept"]  # in an array of codes before language and cleaning: the rule is passed
+PASSED = CODES["kept"]  # in an array of codes before language and cleaning: passed the rule
 THRESHOLDS_FILE = Path(__file__).parents[1] / "thresholds.json"
 SURE = 0.9  # a detected language overrules the declared one from this probability on
 
@@ -38,12 +39,12 @@ SURE = 0.9  # a detected language overrules the declared one from this probabili
 class Decision(NamedTuple):
     reason: str  # one of REASONS
     language: str  # ISO 639-1: the declared (or detected) language; "und" with unknown_language
-    distinct: int  # of the text as it came
-    density: float  # of the text as it came
-    detected: str = ""  # the language found in a text that passed the rule, else ""
+    distinct: int  # keywords in the original text
+    density: float  # of the original text
+    detected: str = ""  # the detected language of a text that passed the rule, else ""
     probability: float = 0.0  # of `detected`
     text: str = ""  # the cleaned text of a kept document
-    changes: dict[str, int] = {}  # noqa: RUF012 (never written to) {cleaning step: changes made}
+    changes: dict[str, int] = {}  # noqa: RUF012 (never modified) {cleaning step: changes}
 
 
 class Thresholds(NamedTuple):
@@ -75,11 +76,11 @@ def _loaded(language: str, rule: str, folder: Path, digest: str):
 
 
 class NotUtf8(Exception):
-    """A column holds texts that are no UTF-8."""
+    """A column contains texts that are not valid UTF-8."""
 
 
 class DocumentFilter:
-    """One rule with its keyword lists and thresholds; matchers are loaded when their language first comes."""
+    """One rule with its keyword lists and thresholds; matchers are loaded when first needed."""
 
     def __init__(
         self,
@@ -103,15 +104,15 @@ class DocumentFilter:
         return self.matchers[language]
 
     def warm_up(self, languages: Collection[str]) -> None:
-        """Load what deciding takes now, so that processes forked from this one have it."""
+        """Load matchers and detector, so that forked processes share them."""
         import pyarrow
 
         for language in languages:
             self.matcher(language).score_column(pyarrow.array([""]))
-        detect_language("Which language this text is in does not matter.", self.detector)
+        detect_language("The language of this text does not matter.", self.detector)
 
     def decide(self, text: str | None, declared: str) -> Decision:
-        """One document, every step. declared: an ISO code of the eight, or "" for "find out"."""
+        """One document, every step. declared: an ISO code of the eight, or "" to detect it."""
         if text is None:
             return Decision("null", declared or UNDETERMINED, 0, 0.0)
         if not text.strip():
@@ -137,8 +138,8 @@ class DocumentFilter:
         """The rule on a column: (codes uint8, distinct int32, density float64), numpy arrays of its length.
 
         texts: a pyarrow string or large_string Array. language: one of the eight. scores: (distinct, density) arrays
-        to use in place of matching. A code is PASSED, or that of the reason why not (see CODES).
-        Errors: NotUtf8 where a text is none; null those and ask again.
+        to use instead of matching. A code is PASSED or that of a reason (see CODES).
+        Errors: NotUtf8 if a text is not valid UTF-8; replace those by null and call again.
         """
         import numpy as np
         import pyarrow.compute as pc
@@ -158,7 +159,7 @@ class DocumentFilter:
     def finish(
         self, text: str, language: str, distinct: int, density: float, found: Detected | None = None
     ) -> Decision:
-        """Language and cleaning of a text that passed the rule. found: its language, where that was asked before."""
+        """Language and cleaning of a text that passed the rule. found: its language, if it was detected before."""
         if found is None:
             found = detect_language(text, self.detector)
             if found.code not in (language, UNDETERMINED) and found.probability >= SURE:
@@ -170,7 +171,7 @@ class DocumentFilter:
         return Decision(cleaned.reason or "kept", language, distinct, density, *found, cleaned.text, cleaned.changes)
 
     def _rescore(self, text: str, language: str):
-        """The score by another of the eight languages' lists, or None where the text does not pass by them."""
+        """The score by another language's list, or None if there is no list or the text does not pass."""
         if language not in LANGUAGES:
             return None
         score = self.matcher(language).score(text)

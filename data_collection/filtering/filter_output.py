@@ -1,47 +1,44 @@
-"""Write the documents of one unit of work as parquet files: kept, other_language, rejected, scores.
+"""The output of filter.py: parquet files of one unit, sums over units, and a finished output as input (--from-scores).
 
-Rows are gathered to row groups of a few MB, whatever the batches they come in. Of JSON lines the types of the columns
-are known at the end only: their rows are laid aside on the disk, and written then.
+Rows are collected into row groups of a few MB, independent of the batches in which they arrive. The column types of
+JSON lines are known only at the end, so their rows are first written to a temporary file.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
 
+from filtering.filter_document import REASONS
 from readers.document_chunks import ROW_JSON, readable_strings
-from readers.document_files import JsonTypes
-from run_record import sha256_of_file
+from readers.document_files import InputFile, JsonTypes
+from run_record import InputError, read_json, sha256_of_file
 
+STAGE = "data_collection/filter.py"
+FORMAT_VERSION = 2
 ROW_GROUP_BYTES = 8_000_000
 ROW_GROUP_ROWS = 50_000
-ROW_ID = "_row_id"  # the id of a document that brings none, until the end
-ADDED = (
-    "distinct_keywords",
-    "density",
-    "characters",
-    "rule",
-    "language",
-    "detected_language",
-    "detected_probability",
-    "reason",
-)  # columns that the filter adds; an input's columns of these names give way
+ROW_ID = "_row_id"  # temporary column: the id for a document that has none
+# Columns that the filter adds; they replace an input's columns of these names.
+ADDED = ("distinct_keywords", "density", "characters", "rule", "language", "detected_language", "detected_probability")
+ADDED += ("reason",)
 
 
 class Outputs:
-    """The parquet files of one unit, opened when first needed. `close` tells their sizes and checksums."""
+    """The parquet files of one unit, opened when first needed. `close` returns their sizes and checksums."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.files: dict[str, _ParquetFile] = {}
 
     def add(self, name: str, table) -> None:
-        """name: such as en or rejected/en. The tables of one name have the same columns."""
+        """name: for example en or rejected/en. The tables of one name have the same columns."""
         if name not in self.files:
             self.files[name] = _ParquetFile(self.folder / f"{name}.parquet", ROW_JSON in table.column_names)
         self.files[name].add(table)
 
     def close(self) -> dict[str, dict]:
-        """{name: {"rows", "bytes", "sha256"}}; every file is on the disk when this returns."""
+        """{name: {"rows", "bytes", "sha256"}}; every file is flushed to disk."""
         result = {}
         for name, file in sorted(self.files.items()):
             file.close()
@@ -90,7 +87,7 @@ class _ParquetFile:
 
 
 def unpack_json_rows(rows: Path, target: Path) -> None:
-    """Write `target` from a parquet file in which the column ROW_JSON holds what else a JSON line said."""
+    """Write `target` from a parquet file whose column ROW_JSON contains the other fields of JSON lines."""
     import pyarrow
     import pyarrow.parquet
 
@@ -106,12 +103,8 @@ def unpack_json_rows(rows: Path, target: Path) -> None:
         for batch in source.iter_batches(1000, [group]):
             fitted = [types.fit(row) for row in _json_rows(batch)]
             others = pyarrow.RecordBatch.from_pylist(fitted, schema=schema)
-            pieces.append(
-                joined(
-                    pyarrow.Table.from_batches([batch]).drop_columns([ROW_JSON, ROW_ID]),
-                    pyarrow.Table.from_batches([others]),
-                )
-            )
+            own = pyarrow.Table.from_batches([batch]).drop_columns([ROW_JSON, ROW_ID])
+            pieces.append(joined(own, pyarrow.Table.from_batches([others])))
         table = pyarrow.concat_tables(pieces)
         writer = writer or pyarrow.parquet.ParquetWriter(target, table.schema, compression="zstd")
         writer.write_table(table)
@@ -119,7 +112,7 @@ def unpack_json_rows(rows: Path, target: Path) -> None:
 
 
 def _json_rows(batch) -> list[dict]:
-    """The rows' other values, each with an id, without the columns that the filter adds itself."""
+    """The other fields of the rows, each with an id, without the columns that the filter adds."""
     rows = []
     for text, own in zip(batch.column(ROW_JSON).to_pylist(), batch.column(ROW_ID).to_pylist(), strict=True):
         row = {name: value for name, value in json.loads(text).items() if name not in ADDED}
@@ -130,19 +123,17 @@ def _json_rows(batch) -> list[dict]:
 
 
 def joined(own, others):
-    """One table of the filter's columns and the input's: text first, then the input's, then those that are added."""
+    """One table of the filter's columns and the input's: text, then the input's columns, then the added ones."""
     names = own.column_names
     table = own.select(names[:1])
-    for name in others.column_names:
-        if name not in names:
-            table = table.append_column(name, others.column(name))
-    for name in names[1:]:
-        table = table.append_column(name, own.column(name))
+    columns = [(others, name) for name in others.column_names if name not in names]
+    for source, name in columns + [(own, name) for name in names[1:]]:
+        table = table.append_column(name, source.column(name))
     return table
 
 
 def has_loss_spans(others, rows: int) -> list[bool]:
-    """Which of the rows mark characters of their text, so that the text must stay as it is."""
+    """Which rows refer to characters of their text by `loss_spans`, so that the text must not change."""
     if others is None or not {"loss_spans", ROW_JSON} & set(others.column_names):
         return [False] * rows
     if ROW_JSON in others.column_names:
@@ -151,7 +142,7 @@ def has_loss_spans(others, rows: int) -> list[bool]:
 
 
 def with_ids(others, ids, as_text: bool):
-    """The input's columns with an id in every row: its own where it has one. as_text: write the column as text."""
+    """The input's columns with an id in every row, the row's own if it has one. as_text: write the column as text."""
     import pyarrow
     import pyarrow.compute as pc
 
@@ -168,3 +159,106 @@ def with_ids(others, ids, as_text: bool):
     blank = pc.or_kleene(pc.is_null(given), pc.equal(pc.utf8_trim_whitespace(given), ""))
     filled = pc.if_else(blank, own, given)
     return others.set_column(others.column_names.index("id"), "id", filled)
+
+
+def add_counts(units: list[dict]) -> dict:
+    """{language: {reason: documents, ..., read, kept_characters}} over all units."""
+    total: dict[str, dict] = {}
+    for unit in units:
+        for language, counts in unit["counts"].items():
+            row = total.setdefault(language, dict.fromkeys((*REASONS, "read", "kept_characters"), 0))
+            for key, value in counts.items():
+                row[key] += value
+    return dict(sorted(total.items()))
+
+
+def add_cleaning(units: list[dict]) -> dict:
+    """{language: {cleaning step: {documents, changes}}} of the kept documents of all units."""
+    total: dict[str, dict] = {}
+    for unit in units:
+        for language, steps in unit["cleaning"].items():
+            for step, counts in steps.items():
+                row = total.setdefault(language, {}).setdefault(step, {"documents": 0, "changes": 0})
+                for key, value in counts.items():
+                    row[key] += value
+    return {language: dict(sorted(steps.items())) for language, steps in sorted(total.items())}
+
+
+def count_repeated_ids(out: Path, files: dict[str, dict]) -> dict[str, int]:
+    """{language: kept documents with the id of an earlier one}, if any; takes 8 bytes of memory per id."""
+    import numpy as np
+    import pyarrow.parquet
+
+    digests: dict[str, list] = {}
+    for name in files:
+        folder, _, rest = name.partition("/")
+        if len(folder) != 2 or "/" in rest:
+            continue
+        for batch in pyarrow.parquet.ParquetFile(out / name).iter_batches(columns=["id"]):
+            ids = readable_strings(batch.column(0)).to_pylist()
+            numbers = [int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest()) for i in ids]
+            digests.setdefault(folder, []).append(np.array(numbers, np.uint64))
+    repeated = {}
+    for language, pieces in digests.items():
+        numbers = np.concatenate(pieces)
+        if more := len(numbers) - len(np.unique(numbers)):
+            repeated[language] = more
+    return repeated
+
+
+def report(manifest: dict) -> int:
+    """Print documents per language and reason; returns the exit code."""
+    reasons = [r for r in REASONS if r == "kept" or any(row.get(r) for row in manifest["counts"].values())]
+    print("language       read " + " ".join(f"{reason:>16}" for reason in reasons))
+    for language, row in manifest["counts"].items():
+        print(f"{language:<8} {row['read']:>10} " + " ".join(f"{row[reason]:>16}" for reason in reasons))
+    for language, steps in manifest["cleaning"].items():
+        changes = [f"{step} {row['changes']} in {row['documents']} documents" for step, row in steps.items()]
+        print(f"cleaned {language}: {', '.join(changes)}")
+    if manifest["relabelled"]:
+        print(f"{manifest['relabelled']} documents are counted under another language than declared")
+    if not manifest["counts"]:
+        print("note: the input contains no documents")
+    for language, count in manifest["repeated_ids"].items():
+        print(f"note: {count} kept documents of {language} have the id of another document")
+    if manifest["failures"]:
+        print(f"{manifest['failures']} inputs or lines could not be read; see failures.jsonl")
+        return 3
+    return 0
+
+
+def scored_files(folder: Path, rule: str, thresholds: dict[str, tuple[int, float]]) -> list[InputFile]:
+    """The files of documents in a finished output: kept, in another language, rejected.
+
+    Errors: InputError if the output is not finished, used another rule, or may lack documents that these thresholds
+    keep.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise InputError(f"--from-scores: {folder} has no manifest.json; expected a finished output of filter.py")
+    manifest = read_json(path)
+    if manifest.get("stage") != STAGE or manifest.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"--from-scores: {path} is of {manifest.get('stage')!r}, format_version "
+            f"{manifest.get('format_version')!r}; expected {STAGE!r}, {FORMAT_VERSION}"
+        )
+    if manifest["arguments"]["rule"] != rule:
+        raise InputError(
+            f"--from-scores: {folder} was scored by the rule {manifest['arguments']['rule']!r}; "
+            f"give --rule {manifest['arguments']['rule']}"
+        )
+    if not manifest["arguments"]["keep_rejected"]:
+        for language in manifest["counts"]:
+            before, now = manifest["inputs"]["thresholds"].get(language), thresholds.get(language)
+            if now is not None and (now[0] < before[0] or now[1] < before[1]):
+                raise InputError(
+                    f"--from-scores: the thresholds of {language}, {now[0]} keywords and {now[1]}, are looser than "
+                    f"those of {folder}, {before[0]} and {before[1]}, whose rejected documents were not kept; "
+                    "filter the original text again, with --keep-rejected"
+                )
+    names = [name for name in manifest["files"] if name.endswith(".parquet") and not name.startswith("scores/")]
+    if not names:
+        raise InputError(f"--from-scores: {folder} contains no documents")
+    if missing := [name for name in names if not (folder / name).exists()]:
+        raise InputError(f"--from-scores: {folder / missing[0]} is missing; write {folder} again")
+    return [InputFile(name, str(folder / name), (folder / name).stat().st_size) for name in sorted(names)]

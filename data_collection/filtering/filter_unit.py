@@ -1,7 +1,7 @@
-"""Filter one unit of work (a part of a parquet file, a file of JSON lines, some text files): the work of one process.
+"""Filter one unit of work (a part of a parquet file, a JSON lines file, some text files) in one process.
 
-The unit's folder appears whole, by a rename; a unit that was cut off is done again. What it writes depends on its
-input and the settings only, so that a run that was killed ends with the bytes of an undisturbed one.
+The unit's folder is written under a temporary name and renamed; an interrupted unit is done again. Its content depends
+on the input and the settings only, so that a resumed run is byte-identical to an uninterrupted one.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from filtering.filter_document import CODES, PASSED, REASONS, Decision, DocumentFilter, NotUtf8
 from filtering.filter_output import ADDED, Outputs, has_loss_spans, joined, with_ids
-from filtering.filter_rows import LANGUAGE_NAMES, Verdict, rows_table, scores_table
-from filtering.keyword_match import LANGUAGES
-from filtering.language import UNDETERMINED, detect_language
+from filtering.language import UNDETERMINED, Detected, detect_language
+from language_codes import LANGUAGES
 from readers.document_chunks import Chunk, Span, read_chunks, readable_strings, valid_texts
 from readers.document_files import InputFile, document_stem
 from run_record import InputError, sha256_of_file, write_json
 
-FAILURES_LISTED = 100  # a unit; the rest are counted
+LANGUAGE_NAMES = (*LANGUAGES, UNDETERMINED)
+MAX_FAILURES_LISTED = 100  # per unit; the rest are counted
 
 
 class Unit(NamedTuple):
@@ -29,12 +29,22 @@ class Unit(NamedTuple):
     span: Span  # row groups of the file, or (0, 0) for all of it
     language: str  # declared, or ""
     id_as_text: bool  # the column `id` is text, or is written as text because some rows have none
-    hash_input: bool  # whether to take the file's SHA-256 (once a file)
-    input_bytes: int  # as stored, about
+    hash_input: bool  # whether to compute the file's SHA-256 (once per file)
+    input_bytes: int  # approximate stored size
+
+
+class Verdict(NamedTuple):
+    """The decisions on the rows of a chunk, as numpy arrays of its length."""
+
+    codes: object  # uint8: see filter_document.CODES
+    distinct: object  # int32
+    density: object  # float64
+    languages: object  # uint8: indices into LANGUAGE_NAMES
+    found: dict  # {row: Detected or Decision} of rows with a detected language
 
 
 def declared_language(path: Path, setting: str) -> str:
-    """The file's language by the setting, its name or the nearest folder's name; "" where none of them says."""
+    """The file's language by the setting, its name or the nearest folder's name; "" if none of them gives one."""
     if setting != "auto":
         return setting
     names = (document_stem(path), *reversed(path.parent.parts))
@@ -42,20 +52,14 @@ def declared_language(path: Path, setting: str) -> str:
 
 
 def document_filter(settings: dict) -> DocumentFilter:
-    return DocumentFilter(
-        settings["rule"],
-        settings["keywords"],
-        settings["thresholds"],
-        settings["detector"],
-        settings["skip_steps"],
-        settings["relabel"],
-    )
+    names = ("rule", "keywords", "thresholds", "detector", "skip_steps", "relabel")
+    return DocumentFilter(*(settings[name] for name in names))
 
 
 def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[int, int, int, int], None]) -> dict:
     """Write `folder/<iso>.parquet`, `folder/other_language/<iso>.parquet`, ... and `folder/done.json`; returns that.
 
-    A file that is damaged part-way keeps what was read before the damage and is named in done.json's failures.
+    Of a file that is damaged part-way the rows before the damage are used, and done.json lists it among the failures.
     progress: called with (bytes of input, bytes of text, documents, kept documents) since the call before.
     """
     aside = folder.with_name(folder.name + ".aside")
@@ -66,7 +70,7 @@ def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[in
     digests = {}
     try:
         for file in unit.files if unit.hash_input else ():
-            with contextlib.suppress(OSError):  # it has vanished since the plan, which reading it says
+            with contextlib.suppress(OSError):  # reading it reports the error
                 digests[file.name] = sha256_of_file(Path(file.place))
         for chunk in read_chunks(list(unit.files), unit.span, settings["text_column"], work.columns, work.unreadable):
             read, kept = work.tally["read"], work.tally["kept"]
@@ -82,11 +86,11 @@ def filter_unit(unit: Unit, folder: Path, settings: dict, progress: Callable[[in
 
 
 class _UnitWork:
-    """Decides a unit's chunks, hands the rows to the outputs and counts."""
+    """Decides on a unit's chunks, passes the rows to the outputs and counts."""
 
     def __init__(self, unit: Unit, folder: Path, settings: dict):
         self.unit, self.settings = unit, settings
-        self.judge = document_filter(settings)
+        self.filter = document_filter(settings)
         self.outputs = Outputs(folder)
         self.counts: dict[str, dict] = {}
         self.changes: dict[str, dict] = {}
@@ -98,10 +102,10 @@ class _UnitWork:
         self.columns = (*wanted, "id") if settings["keep_scores"] else tuple(wanted)
 
     def unreadable(self, reason: str) -> None:
-        """Count a line or a text file that cannot be read; the first are listed."""
+        """Count a line or a text file that cannot be read; the first ones are listed."""
         self.bad_lines += 1
         self._count(self.unit.language or UNDETERMINED, "unreadable", 1)
-        if self.bad_lines <= FAILURES_LISTED:
+        if self.bad_lines <= MAX_FAILURES_LISTED:
             self.failures.append({"file": reason.split(":")[0], "reason": reason})
 
     def _count(self, language: str, reason: str, documents: int, characters: int = 0) -> None:
@@ -117,10 +121,10 @@ class _UnitWork:
         self.tally["text_bytes"] += chunk.texts.nbytes
         chunk = chunk if self.unit.language else valid_texts(chunk)
         try:
-            verdict = self._rule(chunk)
+            verdict = self._apply_rule(chunk)
         except NotUtf8:
             chunk = valid_texts(chunk)
-            verdict = self._rule(chunk)
+            verdict = self._apply_rule(chunk)
         verdict.codes[list(chunk.not_text)] = CODES["not_text"]
         passed = np.flatnonzero(verdict.codes == PASSED)
         if len(passed):
@@ -130,26 +134,23 @@ class _UnitWork:
             for code, documents in enumerate(np.bincount(codes, minlength=len(REASONS)).tolist()):
                 if documents and code != PASSED:
                     self._count(LANGUAGE_NAMES[language], REASONS[code], documents)
-        self._write(chunk, verdict)
+        self._write_asides(chunk, verdict)
 
-    def _rule(self, chunk: Chunk) -> Verdict:
-        """The rule on every row of a chunk, language by language."""
+    def _apply_rule(self, chunk: Chunk) -> Verdict:
+        """The keyword rule on every row of a chunk, language by language."""
         import numpy as np
         import pyarrow
 
         rows = len(chunk.texts)
-        verdict = Verdict(
-            np.zeros(rows, np.uint8), np.zeros(rows, np.int32), np.zeros(rows, np.float64), np.zeros(rows, np.uint8), {}
-        )
+        verdict = Verdict(*(np.zeros(rows, kind) for kind in (np.uint8, np.int32, np.float64, np.uint8)), {})
+        results = verdict.codes, verdict.distinct, verdict.density
         scores = None
         if self.settings["from_scores"]:
             scores = (_numbers(chunk, "distinct_keywords", np.int32), _numbers(chunk, "density", np.float64))
         if self.unit.language:
-            parts = verdict.codes, verdict.distinct, verdict.density
-            for into, values in zip(
-                parts, self.judge.decide_column(chunk.texts, self.unit.language, scores), strict=True
-            ):
-                into[:] = values
+            found = self.filter.decide_column(chunk.texts, self.unit.language, scores)
+            for result, values in zip(results, found, strict=True):
+                result[:] = values
             verdict.languages[:] = LANGUAGE_NAMES.index(self.unit.language)
             return verdict
         names = self._languages(chunk, verdict)
@@ -157,42 +158,38 @@ class _UnitWork:
             places = np.array([i for i, name in enumerate(names) if name == language])
             verdict.languages[places] = LANGUAGE_NAMES.index(language)
             if language == UNDETERMINED:
-                verdict.codes[places] = [self._reason_without_language(chunk.texts[int(i)].as_py()) for i in places]
+                verdict.codes[places] = [_code_without_language(chunk.texts[int(i)].as_py()) for i in places]
                 continue
             chosen = scores and tuple(values[places] for values in scores)
-            found = self.judge.decide_column(chunk.texts.take(pyarrow.array(places)), language, chosen)
-            verdict.codes[places], verdict.distinct[places], verdict.density[places] = found
+            found = self.filter.decide_column(chunk.texts.take(pyarrow.array(places)), language, chosen)
+            for result, values in zip(results, found, strict=True):
+                result[places] = values
         return verdict
 
     def _languages(self, chunk: Chunk, verdict: Verdict) -> list[str]:
-        """Each row's language: that of the column `language`, else of the text; "und" where it is none of ours."""
+        """Each row's language: the column `language`, else detected; "und" if it is not one of the eight."""
         rows = len(chunk.texts)
         given = chunk.columns.get("language")
         names = [_iso(value) for value in ([None] * rows if given is None else readable_strings(given).to_pylist())]
         for place, name in enumerate(names):
             if name == "":
                 text = chunk.texts[place].as_py()
-                found = detect_language(text, self.judge.detector) if text and text.strip() else None
+                found = detect_language(text, self.filter.detector) if text and text.strip() else None
                 names[place] = found.code if found and found.code in LANGUAGES else UNDETERMINED
                 if found:
                     verdict.found[place] = found
         return names
 
-    @staticmethod
-    def _reason_without_language(text: str | None) -> int:
-        return CODES["null" if text is None else "unknown_language" if text.strip() else "empty"]
-
     def _finish(self, chunk: Chunk, verdict: Verdict, places: list[int]) -> None:
-        """Language and cleaning of the rows that passed the rule; writes what stays and what is set aside."""
+        """Check the language of the rows that passed the rule, clean them, and write the kept ones."""
         import pyarrow
 
         texts = chunk.texts.take(pyarrow.array(places)).to_pylist()
-        goes_to: dict[str, list[tuple[int, Decision]]] = {}
+        kept: dict[str, list[tuple[int, str]]] = {}  # {language: [(row, cleaned text)]}
         for place, text in zip(places, texts, strict=True):
             language = LANGUAGE_NAMES[verdict.languages[place]]
-            decision = self.judge.finish(
-                text, language, int(verdict.distinct[place]), float(verdict.density[place]), verdict.found.get(place)
-            )
+            scores = int(verdict.distinct[place]), float(verdict.density[place])
+            decision = self.filter.finish(text, language, *scores, verdict.found.get(place))
             verdict.found[place] = decision
             verdict.codes[place] = CODES[decision.reason]
             if decision.language != language:
@@ -202,18 +199,17 @@ class _UnitWork:
             if decision.reason == "kept":
                 self._count(decision.language, "kept", 1, len(decision.text))
                 self.tally["kept"] += 1
+                steps = self.changes.setdefault(decision.language, {}) if decision.changes else {}
                 for step, changes in decision.changes.items():
-                    row = self.changes.setdefault(decision.language, {}).setdefault(
-                        step, {"documents": 0, "changes": 0}
-                    )
+                    row = steps.setdefault(step, {"documents": 0, "changes": 0})
                     row["documents"] += 1
                     row["changes"] += changes
-                goes_to.setdefault(decision.language, []).append((place, decision))
-        for name, rows in goes_to.items():
-            self._write_rows(name, chunk, verdict, [place for place, _ in rows], [d.text for _, d in rows])
+                kept.setdefault(decision.language, []).append((place, decision.text))
+        for name, rows in kept.items():
+            self._write_rows(name, chunk, verdict, [place for place, _ in rows], [text for _, text in rows])
 
-    def _write(self, chunk: Chunk, verdict: Verdict) -> None:
-        """Write what is set aside: other languages, the rejected where asked for, the scores where asked for."""
+    def _write_asides(self, chunk: Chunk, verdict: Verdict) -> None:
+        """Write documents in other languages and, if the settings ask for them, rejected documents and scores."""
         import numpy as np
 
         other = verdict.codes == CODES["other_language"]
@@ -225,11 +221,12 @@ class _UnitWork:
                 places = np.flatnonzero(chosen & (verdict.languages == language)).tolist()
                 self._write_rows(f"{kind}/{LANGUAGE_NAMES[language]}", chunk, verdict, places)
         if self.settings["keep_scores"]:
-            self.outputs.add("scores", scores_table(chunk, verdict, self.unit.files[0].name))
+            self.outputs.add("scores", _scores_table(chunk, verdict, self.unit.files[0].name))
 
     def _write_rows(
         self, name: str, chunk: Chunk, verdict: Verdict, places: list[int], cleaned: list[str] | None = None
     ) -> None:
+        """cleaned: the texts to write; by default the original ones, with the column `reason`."""
         first = self.unit.files[0].name
         ids = [f"{first}#{chunk.first_row + place}" for place in places]
         others = chunk.rows(places)
@@ -238,27 +235,85 @@ class _UnitWork:
                 chunk.texts[place].as_py() if keep else text
                 for place, keep, text in zip(places, marked, cleaned, strict=True)
             ]
-        table = rows_table(chunk, verdict, places, cleaned, self.settings["text_column"], self.settings["rule"])
+        table = _rows_table(chunk, verdict, places, cleaned, self.settings["text_column"], self.settings["rule"])
         if others is not None:
             others = others.drop_columns([column for column in ADDED if column in others.column_names])
         others = with_ids(others, ids, self.unit.id_as_text)
         self.outputs.add(name, joined(table, others).replace_schema_metadata(None))
 
     def close(self) -> dict:
-        """Finish the files; returns what done.json tells."""
-        if self.bad_lines > FAILURES_LISTED:
-            self.failures.append(
-                {
-                    "file": self.unit.files[0].name,
-                    "reason": f"{self.bad_lines - FAILURES_LISTED} more lines or files cannot be read",
-                }
-            )
+        """Finish the files; returns the content of done.json."""
+        if (more := self.bad_lines - MAX_FAILURES_LISTED) > 0:
+            reason = f"{more} more lines or files cannot be read"
+            self.failures.append({"file": self.unit.files[0].name, "reason": reason})
         return self.tally | {
             "counts": self.counts,
             "cleaning": self.changes,
             "failures": self.failures,
             "outputs": self.outputs.close(),
         }
+
+
+def _rows_table(
+    chunk: Chunk, verdict: Verdict, places: list[int], cleaned: list[str] | None, text_column: str, rule: str
+):
+    """The texts of some rows and the columns that the filter adds, as a pyarrow Table."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    rows = pyarrow.array(places, pyarrow.int64())
+    texts = chunk.texts.take(rows)
+    characters = pc.fill_null(pc.utf8_length(texts), 0)
+    if "characters" in chunk.columns:  # with --from-scores: of the original text
+        characters = chunk.columns["characters"].take(rows)
+    written = cleaned
+    if cleaned is None:
+        written = [chunk.not_text.get(p, t) for p, t in zip(places, texts.to_pylist(), strict=True)]
+    found = [_detected(verdict.found.get(place)) for place in places]
+    columns = {
+        text_column: pyarrow.array(written, pyarrow.string()),
+        "distinct_keywords": pyarrow.array(verdict.distinct[places]),
+        "density": pyarrow.array(verdict.density[places]),
+        "characters": characters.cast(pyarrow.int32()),
+        "rule": pyarrow.array([rule] * len(places), pyarrow.string()),
+        "language": pyarrow.array([LANGUAGE_NAMES[i] for i in verdict.languages[places]], pyarrow.string()),
+        "detected_language": pyarrow.array([f.code for f in found], pyarrow.string()),
+        "detected_probability": pyarrow.array([f.probability for f in found], pyarrow.float64()),
+    }
+    if cleaned is None:
+        columns["reason"] = pyarrow.array([REASONS[code] for code in verdict.codes[places]], pyarrow.string())
+    return pyarrow.table(columns)
+
+
+def _detected(found: Detected | Decision | None) -> Detected:
+    if found is None:
+        return Detected("", 0.0)
+    return Detected(found.detected, found.probability) if isinstance(found, Decision) else found
+
+
+def _scores_table(chunk: Chunk, verdict: Verdict, file: str):
+    """One row per row of a chunk: its id if the input has one, file, row number and scores."""
+    import numpy as np
+    import pyarrow
+    import pyarrow.compute as pc
+
+    def named(codes, names: tuple[str, ...]):
+        return pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes, pyarrow.int32()), pyarrow.array(list(names)))
+
+    rows = len(chunk.texts)
+    ids = chunk.columns.get("id")
+    return pyarrow.table(
+        {
+            "id": pyarrow.nulls(rows, pyarrow.string()) if ids is None else readable_strings(ids),
+            "file": pyarrow.array([file] * rows, pyarrow.string()).dictionary_encode(),
+            "row": pyarrow.array(np.arange(chunk.first_row, chunk.first_row + rows)),
+            "language": named(verdict.languages, LANGUAGE_NAMES),
+            "reason": named(verdict.codes, REASONS),
+            "distinct_keywords": pyarrow.array(verdict.distinct),
+            "density": pyarrow.array(verdict.density),
+            "characters": pc.fill_null(pc.utf8_length(chunk.texts), 0).cast(pyarrow.int32()),
+        }
+    )
 
 
 def _numbers(chunk: Chunk, name: str, kind):
@@ -270,23 +325,27 @@ def _numbers(chunk: Chunk, name: str, kind):
     return np.asarray(pc.fill_null(chunk.columns[name], 0)).astype(kind)
 
 
+def _code_without_language(text: str | None) -> int:
+    return CODES["null" if text is None else "unknown_language" if text.strip() else "empty"]
+
+
+def _iso(value) -> str:
+    """A value of the column `language`: an ISO code of the eight, "" if missing, "und" for another language."""
+    code = str(value or "").strip().lower().replace("_", "-").split("-")[0]
+    return code if code in LANGUAGES or not code else UNDETERMINED
+
+
 def is_text(arrow_type) -> bool:
     import pyarrow
 
     if pyarrow.types.is_dictionary(arrow_type):
         arrow_type = arrow_type.value_type
-    # A column of nulls only has no type of its own; its rows count as null.
+    # A column of nulls only has the type null; its rows count as null.
     return str(arrow_type) in ("string", "large_string", "string_view", "null")
 
 
 def is_number(arrow_type) -> bool:
-    """Whether ids of this type are written as they come; others (text, bytes, lists) are written as text."""
+    """Whether ids of this type are written unchanged; others (text, bytes, lists) are written as text."""
     import pyarrow
 
     return pyarrow.types.is_integer(arrow_type) or pyarrow.types.is_floating(arrow_type)
-
-
-def _iso(value) -> str:
-    """A value of the column `language`: an ISO code of the eight, "" for none given, "und" for another language."""
-    code = str(value or "").strip().lower().replace("_", "-").split("-")[0]
-    return code if code in LANGUAGES or not code else UNDETERMINED

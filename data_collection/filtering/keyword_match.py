@@ -44,7 +44,6 @@ from run_record import InputError
 if TYPE_CHECKING:
     import numpy
 
-LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
 CACHED_WORDS = 400_000  # words remembered per matcher: about 60 MB; emptied when full
 WORD = re.compile(r"\w+")
 
