@@ -33,7 +33,7 @@ from bench_filter import ONE_THREAD, first_half, second_half
 from benchmark_helpers.planted_questions import KINDS, planted
 from decontamination.found_questions import Finder
 from decontamination.question_index import build_index, read_benchmarks
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from mmedbench_questions import question_id
 from run_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
 

@@ -35,7 +35,7 @@ from typing import NamedTuple
 from cleaning.clean_text import CLEANING_STEPS
 from filtering.filter_document import load_thresholds
 from filtering.keyword_lists import is_long, load_keywords
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 FILTER = Path(__file__).with_name("filter.py")

@@ -17,7 +17,6 @@ Example:
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -32,16 +31,23 @@ from corpus.corpus_tokens import TokenCounter
 from corpus.corpus_units_run import is_done, sort_units, unit_file
 from corpus.corpus_upload import upload_corpus, upload_token
 from corpus.dataset_card import dataset_card
-from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
-from executor.units import parse_shard
-from filtering.keyword_match import LANGUAGES
+from executor.run_folder import close_run, refuse_nesting
+from executor.sharded_run import (
+    Unfinished,
+    add_run_flags,
+    not_done,
+    others_missing,
+    own_units,
+    require_at_least,
+    run_sharded,
+)
+from language_codes import LANGUAGES
 from readers.corpus_format import FORMAT_VERSION
 from readers.corpus_inputs import MAKERS, open_input, units_of
 from readers.text_identity import keep_first_of_each
 from run_record import (
     InputError,
     describe_files,
-    finished_record,
     parse_arguments,
     provenance,
     run_command,
@@ -90,34 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=False,
         help="make the repository of --upload private if it has to be made (default: no)",
     )
-    parser.add_argument(
-        "--unit-mb",
-        type=int,
-        default=128,
-        help="about so much text, MB (10^6 bytes), one process takes at a time (of parquet, a row "
-        "group at least); what a kill costs at most, and what a process holds in memory; the last "
-        "step holds about 128 MB of text as records. The corpus is the same whatever it is "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--shard",
-        type=parse_shard,
-        metavar="i/n",
-        help="sort only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help="processes, one unit each (default: one per CPU core, %(default)s here)",
-    )
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    parser.add_argument(
-        "--dry-run",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="check the inputs, print the plan, write nothing",
-    )
+    add_run_flags(parser.add_argument, unit_mb=128, unit_help="; also bounds the memory of a process")
     return parser
 
 
@@ -143,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     if lists.mode == "report":
         print("the list of --contamination is a report: it changes no document")
     units = units_of(manifests, args.unit_mb * 1_000_000)
-    own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
+    own = own_units(units, args.shard)
     print(
         f"units: {len(units)}"
         + (f", of which shard {args.shard[0]}/{args.shard[1]} sorts {len(own)}" if args.shard else "")
@@ -154,53 +133,38 @@ def main(argv: list[str] | None = None) -> int:
         arguments["tokenizer"] = counter.facts
     if args.dry_run:
         return 0
-    manifest_path = args.out / "manifest.json"
-    if manifest := finished_record(manifest_path, arguments, inputs):
-        return reuse(manifest, args)
     sorting = Sorting(manifests, lists, args.licence, count_buckets(manifests))
-    with contextlib.ExitStack() as held:
-        try:
-            # Sizes that decide what the parts hold, and not what the corpus does: none may change on the way.
-            sizes = {"unit_mb": args.unit_mb, "buckets": sorting.buckets}
-            parts = open_run(args.out, arguments | sizes, inputs)
-            held.enter_context(only_run(args.out, args.shard))
-        except (InputError, FileNotFoundError):
-            if not manifest_path.exists():
-                raise
-        if not manifest_path.exists():
-            sort_units(own, parts, sorting, args.workers)
-        if manifest := finished_record(manifest_path, arguments, inputs):  # another shard has ended in the meantime
-            held.close()
-            return reuse(manifest, args)
-        if missing := sum(not is_done(parts, u) for u in range(len(units))):
-            print(
-                f"{len(units) - missing} of {len(units)} units are sorted; the other shards sort the rest, and the "
-                "last to end writes the corpus"
-            )
-            return 0
-        with one_at_a_time(args.out):
-            manifest = finished_record(manifest_path, arguments, inputs)
-            if manifest is None:
-                made = build(parts, len(units), args, sorting, counter)
-                manifest = {
-                    "format_version": FORMAT_VERSION,
-                    "stage": STAGE,
-                    "arguments": arguments,
-                    "inputs": inputs,
-                    **made,
-                    "files": describe_files(args.out, publish(args.out, parts)),
-                    "parent": list(inputs),
-                    "provenance": provenance(argv),
-                }
-                write_json(manifest_path, manifest)
-    close_run(args.out)
-    return end(manifest, args)
 
+    def work(parts: Path) -> Unfinished | None:
+        sort_units(not_done(own, lambda u: is_done(parts, u)), parts, sorting, args.workers)
+        return others_missing(sum(is_done(parts, u) for u in range(len(units))), len(units))
 
-def reuse(manifest: dict, args: argparse.Namespace) -> int:
-    print(f"{args.out} is finished already and made from these inputs: reused")
-    close_run(args.out)
-    return end(manifest, args)
+    def finish(parts: Path) -> dict:
+        counts = build(parts, len(units), args, sorting, counter)
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "stage": STAGE,
+            "arguments": arguments,
+            "inputs": inputs,
+            **counts,
+            "files": describe_files(args.out, publish(args.out, parts)),
+            "parent": list(inputs),
+            "provenance": provenance(argv),
+        }
+        write_json(args.out / "manifest.json", manifest)
+        return manifest
+
+    return run_sharded(
+        args.out,
+        args.shard,
+        arguments,
+        inputs,
+        work,
+        finish,
+        lambda manifest: end(manifest, args),
+        # The parts depend on these sizes, the corpus does not.
+        resume_only=({"unit_mb": args.unit_mb, "buckets": sorting.buckets}, {}),
+    )
 
 
 def documents_of(row: dict) -> int:
@@ -212,9 +176,7 @@ def documents_of(row: dict) -> int:
 
 def check_inputs(args: argparse.Namespace) -> dict[Path, dict]:
     """{folder: manifest} of the inputs, each finished and unaltered."""
-    for name in ("shard_mb", "unit_mb", "workers"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1 is needed")
+    require_at_least(args, shard_mb=1, unit_mb=1, workers=1)
     if args.upload:
         upload_token()
         if args.shard:

@@ -15,8 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 from cleaning.clean_text import clean
-from filtering.keyword_match import LANGUAGES
 from filtering.language import detect_language
+from language_codes import LANGUAGES
 from readers.document_files import column_names, document_stem, list_document_files, read_batches
 from run_record import InputError, parse_arguments, run_command, write_json
 

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 
 from decontamination.contamination_report import FOUND_BY, MODES
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from run_record import InputError, parse_arguments, read_json, run_command, sha256_of_file
 
 

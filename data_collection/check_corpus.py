@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from readers.corpus_format import COLUMNS, FORMAT_VERSION, SHARD_NAME, arrow_schema, problems_of
 from readers.document_files import read_batches
 from run_record import InputError, parse_arguments, read_json, run_command, sha256_of_file

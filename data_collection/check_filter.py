@@ -20,7 +20,7 @@ from typing import NamedTuple
 from filtering.filter_document import PASSED, RULE_REASONS, THRESHOLDS_FILE, DocumentFilter
 from filtering.filter_unit import declared_language
 from filtering.keyword_lists import KEYWORD_FOLDER, RULES
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from readers.document_files import column_names, list_document_files, read_batches
 from run_record import InputError, parse_arguments, read_json, run_command, write_json
 

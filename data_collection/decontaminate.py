@@ -19,17 +19,24 @@ done, 1 disk full, 2 bad input. Example:
 """
 
 import argparse
-import contextlib
-import os
+import functools
 from pathlib import Path
 
 from decontamination.contamination_report import MODES, finish, report
 from decontamination.contamination_units import BENCHMARK_STAGE, benchmark_units, read_duplicates, search_units
 from decontamination.question_index import Benchmarks, build_index, read_benchmarks
-from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
-from executor.units import parse_shard
+from executor.run_folder import refuse_nesting
+from executor.sharded_run import (
+    Unfinished,
+    add_run_flags,
+    not_done,
+    others_missing,
+    own_units,
+    require_at_least,
+    run_sharded,
+)
 from readers.corpus_inputs import Unit, open_input, units_of
-from run_record import InputError, finished_record, parse_arguments, read_json, run_command, sha256_of_file
+from run_record import InputError, parse_arguments, read_json, run_command, sha256_of_file
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,32 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--duplicates", type=Path, metavar="DIR", help="output of deduplicate.py: leave out what it removes")
     add("--out", type=Path, required=True, help="folder to write (made if missing)")
-    add(
-        "--unit-mb",
-        type=int,
-        default=64,
-        help="about so much text, MB (10^6 bytes), one process takes at a time; what a kill costs at most (default: "
-        "%(default)s)",
-    )
-    add(
-        "--shard",
-        type=parse_shard,
-        metavar="i/n",
-        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
-    )
-    add(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help="processes, one unit each (default: one per CPU core, %(default)s here)",
-    )
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add(
-        "--dry-run",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="check inputs and benchmarks, print the plan, write nothing",
-    )
+    add_run_flags(add, unit_mb=64)
     return parser
 
 
@@ -99,66 +81,37 @@ def main(argv: list[str] | None = None) -> int:
         "duplicates": check_duplicates(args, inputs),
     }
     units = plan(args, manifests)
-    own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
+    own = own_units(units, args.shard)
     print_plan(args, manifests, benchmarks, units, own)
     if args.dry_run:
         return 0
-    manifest_path = args.out / "manifest.json"
-    if manifest := finished_record(manifest_path, arguments, inputs):
-        return reuse(args.out, manifest)
-    with contextlib.ExitStack() as held:
-        try:
-            parts = open_run(args.out, arguments, inputs)
-            held.enter_context(only_run(args.out, args.shard))
-        except (InputError, FileNotFoundError):
-            if not manifest_path.exists():
-                raise
-        index = None if manifest_path.exists() else build_index(benchmarks.questions)
-        if index:
-            waiting = {u: unit for u, unit in own.items() if not done_file(parts, u).exists()}
-            if len(waiting) < len(own):
-                print(f"{len(own) - len(waiting)} of {len(own)} units were done before")
-            search_units(
-                {u: (unit, manifests[unit.folder], done_file(parts, u)) for u, unit in waiting.items()},
-                index,
-                args.mode,
-                read_duplicates(args.duplicates),
-                args.workers,
-            )
-        if manifest := finished_record(manifest_path, arguments, inputs):  # another shard has ended in the meantime
-            held.close()
-            return reuse(args.out, manifest)
-        missing = [u for u in range(len(units)) if not done_file(parts, u).exists()]
-        if missing:
-            print(
-                f"{len(units) - len(missing)} of {len(units)} units are done; the other shards do the rest, and the "
-                "last to end writes the lists"
-            )
-            return 0
-        with one_at_a_time(args.out):
-            manifest = finished_record(manifest_path, arguments, inputs) or finish(
-                args.out, [done_file(parts, u) for u in range(len(units))], benchmarks, index, arguments, inputs, argv
-            )
-    close_run(args.out)
-    return report(manifest)
+
+    def work(parts: Path) -> Unfinished | None:
+        waiting = not_done(own, lambda u: done_file(parts, u).exists())
+        search_units(
+            {u: (unit, manifests[unit.folder], done_file(parts, u)) for u, unit in waiting.items()},
+            index(),
+            args.mode,
+            read_duplicates(args.duplicates),
+            args.workers,
+        )
+        return others_missing(sum(done_file(parts, u).exists() for u in range(len(units))), len(units))
+
+    def publish(parts: Path) -> dict:
+        done = [done_file(parts, u) for u in range(len(units))]
+        return finish(args.out, done, benchmarks, index(), arguments, inputs, argv)
+
+    index = functools.cache(lambda: build_index(benchmarks.questions))
+    return run_sharded(args.out, args.shard, arguments, inputs, work, publish, report)
 
 
 def done_file(parts: Path, unit: int) -> Path:
     return parts / f"{unit:05d}.json"
 
 
-def reuse(out: Path, manifest: dict) -> int:
-    print(f"{out} is finished already and made from these inputs: reused")
-    close_run(out)
-    return report(manifest)
-
-
 def check_inputs(args: argparse.Namespace) -> tuple[dict[Path, dict], dict[str, str]]:
     """({folder: manifest}, {its checksum: stage}), each finished and unaltered; in order of the checksums."""
-    if args.workers < 1:
-        raise InputError(f"--workers {args.workers}: at least 1 process is needed")
-    if args.unit_mb < 1:
-        raise InputError(f"--unit-mb {args.unit_mb}: at least 1 is needed")
+    require_at_least(args, workers=1, unit_mb=1)
     if bool(args.inputs) == bool(args.benchmark_as_documents):
         raise InputError("give folders of documents, or --benchmark-as-documents DIR, one of the two")
     for folder in (*args.benchmark, *filter(None, (args.duplicates, args.benchmark_as_documents))):
@@ -189,10 +142,10 @@ def check_duplicates(args: argparse.Namespace, inputs: dict[str, str]) -> str | 
         return None
     path = args.duplicates / "duplicates.parquet"
     if not (args.duplicates / "manifest.json").exists():
-        raise InputError(f"{args.duplicates} has no manifest.json: it is half-made, or no output of deduplicate.py")
+        raise InputError(f"{args.duplicates} has no manifest.json: incomplete, or not an output of deduplicate.py")
     manifest = read_json(args.duplicates / "manifest.json")
     if manifest.get("stage") != "data_collection/deduplicate.py" or not path.exists():
-        raise InputError(f"{args.duplicates}: no output of deduplicate.py")
+        raise InputError(f"{args.duplicates} is not an output of deduplicate.py")
     if manifest.get("inputs") != inputs:
         raise InputError(f"{args.duplicates} was made from other inputs than these; run deduplicate.py on these")
     checksum = sha256_of_file(path)

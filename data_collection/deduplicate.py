@@ -17,24 +17,20 @@ makes signatures, the same array again compares, and the last to end writes the 
 """
 
 import argparse
-import contextlib
-import os
 import shutil
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from dedup.document_catalogue import Catalogue, make_catalogue
 from dedup.duplicate_clusters import join_bands, pairs_file, removed_documents, write_duplicates
 from dedup.minhash_signatures import bands_for, method, sign_unit
-from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
-from executor.units import parse_shard
-from executor.workers import do_units
+from executor.run_folder import one_at_a_time, refuse_nesting
+from executor.sharded_run import Unfinished, add_run_flags, others_missing, require_at_least, run_sharded
+from executor.workers import run_units
 from readers.corpus_inputs import Unit, open_input, units_of
 from run_record import (
     InputError,
     describe_files,
-    finished_record,
     parse_arguments,
     provenance,
     read_json,
@@ -58,31 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.8,
         help="least Jaccard similarity of near duplicates, 0.5 to 1 (default: %(default)s)",
     )
-    add(
-        "--unit-mb",
-        type=int,
-        default=256,
-        help="about so much text, MB (10^6 bytes), one process reads at a time (default: %(default)s)",
-    )
-    add(
-        "--shard",
-        type=parse_shard,
-        metavar="i/n",
-        help="do only the i-th of n shares, i from 0 to n-1 (or from 1 to n); start the array twice",
-    )
-    add(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help="processes (default: one per CPU core, %(default)s here)",
-    )
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add(
-        "--dry-run",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="check the inputs, print the plan, write nothing",
-    )
+    add_run_flags(add, unit_mb=256, shares="units; start the array twice, for signatures and for comparison")
     return parser
 
 
@@ -95,36 +67,23 @@ def main(argv: list[str] | None = None) -> int:
     print_plan(args, manifests, units)
     if args.dry_run:
         return 0
-    manifest_path = args.out / "manifest.json"
-    if manifest := finished_record(manifest_path, arguments, inputs):
-        print(f"{args.out} is finished already and made from these inputs: reused")
-        close_run(args.out)
-        return report(manifest)
-    plan = inputs | {"unit_mb": args.unit_mb, "method": method(args.threshold)}
-    with contextlib.ExitStack() as held:
-        try:
-            parts = open_run(args.out, arguments, plan)
-            held.enter_context(only_run(args.out, args.shard))
-        except (InputError, FileNotFoundError):
-            if not manifest_path.exists():  # else another shard has just ended the run
-                raise
-        else:
-            if not manifest_path.exists() and not prepare(args, manifests, units, parts):
-                return 0
-            with one_at_a_time(args.out):
-                if not manifest_path.exists():
-                    finish(args, arguments, inputs, parts, len(units), argv)
-    close_run(args.out)
-    return report(finished_record(manifest_path, arguments, inputs))
+    return run_sharded(
+        args.out,
+        args.shard,
+        arguments,
+        inputs,
+        lambda parts: prepare(args, manifests, units, parts),
+        lambda parts: finish(args, arguments, inputs, parts, len(units), argv),
+        report,
+        resume_only=({}, {"unit_mb": args.unit_mb, "method": method(args.threshold)}),
+    )
 
 
 def check_inputs(args: argparse.Namespace) -> dict[Path, dict]:
     """{folder: manifest} of the inputs, finished and unaltered, in an order that the command line does not decide."""
     if not 0.5 <= args.threshold <= 1:
         raise InputError(f"--threshold {args.threshold}: a similarity from 0.5 to 1 is needed")
-    for name in ("unit_mb", "workers"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1 is needed")
+    require_at_least(args, unit_mb=1, workers=1)
     manifests: dict[Path, dict] = {}
     for folder in args.inputs:
         if folder.resolve() in [f.resolve() for f in manifests]:
@@ -151,8 +110,8 @@ def unit_folders(parts: Path, count: int) -> list[Path]:
     return [parts / f"unit-{u:05d}" for u in range(count)]
 
 
-def prepare(args: argparse.Namespace, manifests: dict[Path, dict], units: list[Unit], parts: Path) -> bool:
-    """Sign this shard's units and, where all units are signed, compare its bands; returns whether all is compared."""
+def prepare(args: argparse.Namespace, manifests: dict[Path, dict], units: list[Unit], parts: Path) -> Unfinished | None:
+    """Sign this shard's units and, if all units are signed, compare its bands."""
     share, shares = args.shard or (0, 1)
     folders = unit_folders(parts, len(units))
     signing = [
@@ -162,11 +121,10 @@ def prepare(args: argparse.Namespace, manifests: dict[Path, dict], units: list[U
     ]
     run_tasks(sign_unit, signing, args.workers, "signatures of units")
     if missing := sum(not (folder / "done.json").exists() for folder in folders):
-        print(
+        return Unfinished(
             f"{len(units) - missing} of {len(units)} units have their signatures; the other shards do the rest. When "
             "they have ended, start all shards again to compare"
         )
-        return False
     with one_at_a_time(args.out):
         if not (parts / "catalogue").exists():
             make_catalogue(folders, parts / "catalogue")
@@ -182,13 +140,8 @@ def prepare(args: argparse.Namespace, manifests: dict[Path, dict], units: list[U
             for worker in range(min(args.workers, len(own)))
         ]
     run_tasks(join_bands_of, joining, args.workers, "languages' bands compared")
-    missing = sum(not pairs_file(pairs, language, b).exists() for language in languages for b in bands)
-    if missing:
-        print(
-            f"{len(bands) * len(languages) - missing} of {len(bands) * len(languages)} bands are compared; the other "
-            "shards do the rest, and the last to end writes the list"
-        )
-    return not missing
+    done = sum(pairs_file(pairs, language, b).exists() for language in languages for b in bands)
+    return others_missing(done, len(bands) * len(languages), "bands")
 
 
 def languages_of(parts: Path) -> list[str]:
@@ -201,23 +154,13 @@ def join_bands_of(parts: Path, language: str, units: int, bands: list[int], thre
 
 
 def run_tasks(work: Callable, tasks: list[tuple], workers: int, what: str) -> None:
-    """Do tasks in processes of their own, or here where one does; a bar where a person watches, else a line each."""
-    from tqdm import tqdm
-
-    with (
-        tqdm(total=len(tasks), desc=what, disable=None) as bar,
-        closing(do_units(work, dict(enumerate(tasks)), workers)) as results,
-    ):
-        for done, _ in enumerate(results, 1):
-            bar.update()
-            if bar.disable:
-                print(f"{what}: {done} of {len(tasks)}", flush=True)
+    run_units(work, dict(enumerate(tasks)), workers, lambda *_: what)
 
 
 def finish(
     args: argparse.Namespace, arguments: dict, inputs: dict, parts: Path, units: int, argv: list[str] | None
-) -> None:
-    """Choose what is kept, write the list and, last, the manifest."""
+) -> dict:
+    """Choose what is kept, write the list and, last, the manifest, which is returned."""
     record = read_json(parts / "catalogue" / "counts.json")
     if not record["counts"]:
         shutil.rmtree(parts)
@@ -232,20 +175,19 @@ def finish(
         record["counts"][language] |= counts
     listing = args.out / "duplicates.parquet"
     write_duplicates(listing, columns)
-    write_json(
-        args.out / "manifest.json",
-        {
-            "format_version": FORMAT_VERSION,
-            "stage": STAGE,
-            "arguments": arguments,
-            "inputs": dict(sorted(inputs.items())),
-            "method": method(args.threshold),
-            **record,
-            "files": describe_files(args.out, [listing]),
-            "parent": sorted(inputs),
-            "provenance": provenance(argv),
-        },
-    )
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "stage": STAGE,
+        "arguments": arguments,
+        "inputs": dict(sorted(inputs.items())),
+        "method": method(args.threshold),
+        **record,
+        "files": describe_files(args.out, [listing]),
+        "parent": sorted(inputs),
+        "provenance": provenance(argv),
+    }
+    write_json(args.out / "manifest.json", manifest)
+    return manifest
 
 
 def report(manifest: dict) -> int:

@@ -20,7 +20,7 @@ import codecs
 from pathlib import Path
 
 from executor.run_folder import refuse_nesting
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from readers.corpus_format import SOURCES
 from readers.document_files import fingerprint
 from run_record import InputError, parse_arguments, run_command

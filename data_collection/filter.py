@@ -19,32 +19,45 @@ not be read (failures.jsonl), 130 or 143 interrupted. Example:
 """
 
 import argparse
-import contextlib
 import importlib.metadata
 import json
-import os
 import shutil
-import signal
 from pathlib import Path
 
 from cleaning.boilerplate_lines import BOILERPLATE_FOLDER
 from cleaning.clean_text import CLEANING_STEPS
-from executor.filter_run import keep_pandas_out, run_units
-from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
-from executor.units import parse_shard, plan_units
+from executor.run_folder import refuse_nesting
+from executor.sharded_run import (
+    Unfinished,
+    add_run_flags,
+    exit_on_sigterm,
+    not_done,
+    others_missing,
+    own_units,
+    require_at_least,
+    run_sharded,
+)
+from executor.workers import add_counts as add_progress
+from executor.workers import run_units
 from filtering.filter_document import THRESHOLDS_FILE, load_thresholds
-from filtering.filter_summary import add_cleaning, add_counts, count_repeated_ids, report
-from filtering.filter_unit import Unit, declared_language
+from filtering.filter_output import (
+    FORMAT_VERSION,
+    STAGE,
+    add_cleaning,
+    add_counts,
+    count_repeated_ids,
+    report,
+    scored_files,
+)
+from filtering.filter_plan import describe_unit, plan_units
+from filtering.filter_unit import Unit, declared_language, document_filter, filter_unit
 from filtering.keyword_lists import KEYWORD_FOLDER, RULES, load_keywords
-from filtering.keyword_match import LANGUAGES
 from filtering.language import DETECTORS
-from filtering.scored_input import FORMAT_VERSION, STAGE, scored_files
-from readers.document_files import InputFile, fingerprint, input_files
-from readers.hub_documents import HubUnreachable, find_hub_files
+from language_codes import LANGUAGES
+from readers.document_files import HubUnreachable, InputFile, find_hub_files, fingerprint, input_files
 from run_record import (
     InputError,
     describe_files,
-    finished_record,
     parse_arguments,
     provenance,
     read_json,
@@ -128,93 +141,46 @@ def build_parser() -> argparse.ArgumentParser:
     add("--config", help="configuration of --hub, such as fr; a language's code says the language")
     add("--split", default="train", help="split of --hub (default: %(default)s)")
     add("--revision", default="main", help="branch, tag or commit of --hub (default: %(default)s)")
-    add(
-        "--unit-mb",
-        type=int,
-        default=1000,
-        help="about so much text, MB (10^6 bytes), one process takes of a parquet file at a time; what a kill costs at "
-        "most, and the cut between output files (default: %(default)s)",
-    )
-    add(
-        "--shard",
-        type=parse_shard,
-        metavar="i/n",
-        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
-    )
-    add(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help="processes, one unit each (default: one per CPU core, %(default)s here)",
-    )
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add(
-        "--dry-run",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="check input and settings, print the plan, write nothing",
-    )
+    add_run_flags(add, unit_mb=1000, unit_help="; also the cut between output files")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
-    keep_pandas_out()
-    signal.signal(signal.SIGTERM, _terminated)
+    exit_on_sigterm()
     try:
         return filter_documents(args, argv)
     except HubUnreachable as error:
-        raise InputError(f"the hub does not answer ({error}); the same command goes on from what is done") from None
+        raise InputError(f"the hub does not answer ({error}); run the same command again to resume") from None
 
 
 def filter_documents(args: argparse.Namespace, argv: list[str] | None) -> int:
-    """The whole command; returns its exit code."""
+    """The complete command; returns its exit code."""
     files, inputs = find_input(args)
     units = plan_units(files, args.language, args.text_column, args.unit_mb * 1_000_000)
-    own = {u: unit for u, unit in enumerate(units) if args.shard is None or u % args.shard[1] == args.shard[0]}
+    own = own_units(units, args.shard)
     arguments = deciding(args)
     print_plan(args, arguments, files, units, own)
     if args.dry_run:
         return 0
-    manifest_path = args.out / "manifest.json"
-    if manifest := finished_record(manifest_path, arguments, inputs):
-        return reuse(args.out, manifest)
-    # Of an unfinished run not even the time of the input may differ; of a finished one the content tells.
+    # While a run is unfinished its input must not be touched; for a finished one only the content counts.
     modified = {} if args.hub else {file.name: Path(file.place).stat().st_mtime_ns for file in files}
-    with contextlib.ExitStack() as held:
-        try:
-            parts = open_run(args.out, arguments, inputs | {"modified": modified})
-            held.enter_context(only_run(args.out, args.shard))
-        except (InputError, FileNotFoundError):
-            if not manifest_path.exists():
-                raise
-        if not manifest_path.exists():
-            filter_units(args, own, parts)
-        if manifest := finished_record(manifest_path, arguments, inputs):  # another shard has ended in the meantime
-            held.close()
-            return reuse(args.out, manifest)
-        done = [read_done(parts, u) for u in own]
-        missing = [u for u in range(len(units)) if not (parts / f"{u:05d}" / "done.json").exists()]
-        if missing:
-            print(
-                f"{len(units) - len(missing)} of {len(units)} units are done; the other shards do the rest, and the "
-                "last to end writes the manifest"
-            )
-            return 3 if any(unit["failures"] for unit in done) else 0
-        with one_at_a_time(args.out):
-            manifest = (
-                read_json(manifest_path)
-                if manifest_path.exists()
-                else finish(args, arguments, inputs, parts, len(units), argv)
-            )
-    close_run(args.out)
-    return report(manifest)
 
+    def work(parts: Path) -> Unfinished | None:
+        filter_units(args, own, parts)
+        failed = any(read_done(parts, u)["failures"] for u in own)
+        return others_missing(sum(is_done(parts, u) for u in range(len(units))), len(units), exit_code=3 * failed)
 
-def reuse(out: Path, manifest: dict) -> int:
-    print(f"{out} is finished already and made from this input: reused")
-    close_run(out)
-    return report(manifest)
+    return run_sharded(
+        args.out,
+        args.shard,
+        arguments,
+        inputs,
+        work,
+        lambda parts: finish(args, arguments, inputs, parts, len(units), argv),
+        report,
+        resume_only=({}, {"modified": modified}),
+    )
 
 
 def deciding(args: argparse.Namespace) -> dict:
@@ -234,17 +200,9 @@ def deciding(args: argparse.Namespace) -> dict:
     }
 
 
-def _terminated(signal_number: int, frame: object) -> None:
-    print("filter.py: terminated; the same command goes on from what is finished", flush=True)
-    raise SystemExit(128 + signal_number)
-
-
 def find_input(args: argparse.Namespace) -> tuple[list[InputFile], dict]:
     """(input files, what tells this input from another), after everything else that can be checked before the work."""
-    if args.workers < 1:
-        raise InputError(f"--workers {args.workers}: at least 1 process is needed")
-    if args.unit_mb < 1:
-        raise InputError(f"--unit-mb {args.unit_mb}: at least 1 is needed")
+    require_at_least(args, workers=1, unit_mb=1)
     if (args.input is None) == (args.hub is None):
         raise InputError("give a file or folder of documents, or --hub NAME, one of the two")
     thresholds = load_thresholds(args.rule, args.thresholds)
@@ -301,20 +259,37 @@ def print_plan(
 
 
 def filter_units(args: argparse.Namespace, own: dict[int, Unit], parts: Path) -> None:
-    """Filter this run's (or shard's) units that are not done yet."""
-    waiting = {u: unit for u, unit in own.items() if not (parts / f"{u:05d}" / "done.json").exists()}
-    if len(waiting) < len(own):
-        print(f"{len(own) - len(waiting)} of {len(own)} units were done before")
+    """Filter the units of this run (or shard) that are not done yet."""
+    waiting = not_done(own, lambda u: is_done(parts, u))
     if not waiting:
         return
     settings = deciding(args) | {"keywords": args.keywords, "thresholds": args.thresholds}
+    document_filter(settings).warm_up(sorted({unit.language for unit in waiting.values()} - {""}))
+
+    def show(bar, counts: list[int]) -> None:
+        stored, text, documents, kept = counts
+        bar.n = min(stored, bar.total)
+        seconds = bar.format_dict["elapsed"] or 1e-9
+        bar.set_postfix_str(f"{text / 1e6 / seconds:.1f} MB/s of text, {100 * kept / max(1, documents):.2f} % kept")
+
+    def describe(u: int, counted: dict) -> str:
+        kept = f"{counted['kept']} of {counted['read']} documents kept"
+        return f"{describe_unit(waiting[u])}: {kept}, {counted['text_bytes'] / 1e6:.1f} MB of text"
+
     run_units(
-        waiting,
-        {u: parts / f"{u:05d}" for u in waiting},
-        settings,
+        filter_unit,
+        {u: (unit, parts / f"{u:05d}", settings, add_progress) for u, unit in waiting.items()},
         args.workers,
-        sum(unit.input_bytes for unit in waiting.values()),
+        describe,
+        sizes={u: unit.input_bytes for u, unit in waiting.items()},
+        watch=show,
+        counters=4,  # input bytes, text bytes, documents, kept documents
+        apart=True,
     )
+
+
+def is_done(parts: Path, unit: int) -> bool:
+    return (parts / f"{unit:05d}" / "done.json").exists()
 
 
 def read_done(parts: Path, unit: int) -> dict:

@@ -16,12 +16,17 @@ pages failed. Example:
 """
 
 import argparse
-import os
-import signal
 from pathlib import Path
 
-from executor.run_folder import close_run, one_at_a_time, only_run, open_run, refuse_nesting
-from filtering.filter_plan import parse_shard
+from executor.run_folder import refuse_nesting
+from executor.sharded_run import (
+    Unfinished,
+    add_run_flags,
+    exit_on_sigterm,
+    others_missing,
+    require_at_least,
+    run_sharded,
+)
 from pdf.ocr_files import AUTO, FILES, Passwords, assemble, choose_languages, describe_pdfs, find_pdfs
 from pdf.ocr_processes import Book, read_all
 from pdf.page_ocr import RESOLUTION
@@ -35,12 +40,9 @@ from pdf.recognition_engines import (
     require_tesseract,
 )
 from run_record import (
-    InputError,
     describe_files,
-    finished_record,
     parse_arguments,
     provenance,
-    read_json,
     run_command,
     write_json,
 )
@@ -64,18 +66,6 @@ def build_parser() -> argparse.ArgumentParser:
         default=[AUTO],
         metavar="CODE",
         help="language of the PDFs, or several such as en fr; auto: told page by page (default: auto)",
-    )
-    add(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help="processes; they share the pages of a big PDF too (default: one per CPU core, %(default)s here)",
-    )
-    add(
-        "--shard",
-        type=parse_shard,
-        metavar="i/n",
-        help="read only the i-th of n shares of the PDFs, i from 0 to n-1 (or from 1 to n)",
     )
     add(
         "--passwords",
@@ -131,20 +121,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="most memory that a page may take in its process, GiB of address space (default: "
         f"{MEMORY_GIB['tesseract']:g}, with rapidocr {MEMORY_GIB['rapidocr']:g})",
     )
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add(
-        "--dry-run",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="check input and settings, print the plan, write nothing",
-    )
+    add_run_flags(add, shares="PDFs")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     args.memory = MEMORY_GIB[args.chinese_engine] if args.memory is None else args.memory
-    signal.signal(signal.SIGTERM, _terminated)
+    exit_on_sigterm()
     args.language = choose_languages(args.language)
     passwords = Passwords(args.passwords)
     pdfs = check_input(args)
@@ -165,44 +149,33 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run:
         return 0
     inputs = {"files": describe_pdfs(pdfs)}
-    manifest_path = args.out / "manifest.json"
-    if manifest := finished_record(manifest_path, arguments, inputs):
-        print(f"{args.out} is finished already and made from this input: reused")
-        close_run(args.out)
-        return report(manifest)
-    folder = open_run(args.out, arguments, inputs)
-    parts = {name: folder / f"{i:06d}.jsonl" for i, name in enumerate(pdfs)}
-    with only_run(args.out, args.shard):
+    numbers = {name: i for i, name in enumerate(pdfs)}
+
+    def part(folder: Path, name: str) -> Path:
+        return folder / f"{numbers[name]:06d}.jsonl"
+
+    def work(folder: Path) -> Unfinished | None:
+        parts = {name: part(folder, name) for name in pdfs}
         read_pdfs(args, {name: pdfs[name] for name in names}, parts, passwords)
-        if manifest_path.exists():  # of another shard, which found all PDFs done
-            return report(read_json(manifest_path))
-        missing = sum(not part.exists() for part in parts.values())
-        if missing:
-            print(
-                f"{len(pdfs) - missing} of {len(pdfs)} PDFs are done; the other shards do the rest, and the last to "
-                "end writes the manifest"
-            )
-            return 3 if any(read_journal(parts[name], name).failed for name in names) else 0
-        with one_at_a_time(args.out):
-            manifest = (
-                read_json(manifest_path) if manifest_path.exists() else finish(args, arguments, inputs, parts, argv)
-            )
-            close_run(args.out)
-    return report(manifest)
+        if (args.out / "manifest.json").exists():  # of another shard, which found all PDFs done
+            return None
+        failed = any(read_journal(parts[name], name).failed for name in names)
+        return others_missing(sum(path.exists() for path in parts.values()), len(pdfs), "PDFs", 3 * failed)
 
-
-def _terminated(signal_number: int, frame: object) -> None:
-    print("ocr.py: terminated; the same command goes on from what is finished", flush=True)
-    raise SystemExit(128 + signal_number)
+    return run_sharded(
+        args.out,
+        args.shard,
+        arguments,
+        inputs,
+        work,
+        lambda folder: finish(args, arguments, inputs, {name: part(folder, name) for name in pdfs}, argv),
+        report,
+    )
 
 
 def check_input(args: argparse.Namespace) -> dict[str, Path]:
     """{name: PDF} to read, after everything that can be checked before the work."""
-    for name, least in (("workers", 1), ("timeout", 1), ("dpi", 50), ("memory", 0.25)):
-        if getattr(args, name) < least:
-            raise InputError(f"--{name} {getattr(args, name)}: at least {least} is needed")
-    if args.limit is not None and args.limit < 1:
-        raise InputError(f"--limit {args.limit}: at least 1 is needed")
+    require_at_least(args, workers=1, timeout=1, dpi=50, memory=0.25, **({} if args.limit is None else {"limit": 1}))
     root, pdfs = find_pdfs(args.pdfs)
     if args.pdfs.is_dir():
         refuse_nesting(root, args.out)

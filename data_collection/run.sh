@@ -42,7 +42,7 @@ if [[ $script != *.py || $script == */* || ! -f data_collection/$script ]]; then
 fi
 shift
 # The commands that share an output import what reads --shard.
-has_shards=$(grep -lE 'parse_shard|collection_run' "data_collection/$script" || true)
+has_shards=$(grep -lE 'add_run_flags|collection_run' "data_collection/$script" || true)
 more=()
 if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
   shards=${SHARDS:-$SLURM_ARRAY_TASK_COUNT}

@@ -7,14 +7,13 @@ and `decisions` as FORMAT.md says.
 import functools
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy
 
 from decontamination.found_questions import Finder, Found
 from decontamination.question_index import Index, parts_of
-from executor.workers import do_units
+from executor.workers import run_units
 from mmedbench_questions import read_questions
 from readers.corpus_inputs import Unit, read_unit
 from run_record import write_json
@@ -52,28 +51,18 @@ def read_duplicates(folder: Path | None) -> numpy.ndarray:
 def search_units(
     work: dict[int, tuple[Unit, dict, Path]], index: Index, mode: str, duplicates: numpy.ndarray, workers: int
 ) -> None:
-    """Search each (unit, its manifest, file for its result). A bar where a person watches, else a line a unit.
-
-    Errors: InputError where a process was ended from outside; what is done stays.
-    """
+    """Search each (unit, its manifest, file for its result). Errors: see `executor.workers.run_units`."""
     if not work:
         return
-    from tqdm import tqdm
-
     finder = Finder(index)
     finder.find("compiles the search, 検索")
-    search = functools.partial(search_unit, finder, mode, duplicates)
-    with tqdm(total=len(work), unit="unit", disable=None) as bar, closing(do_units(search, work, workers)) as results:
-        for number, (u, result) in enumerate(results, 1):
-            bar.update()
-            bar.set_postfix_str(f"{sum(result['flagged'].values())} documents with questions in the last")
-            if bar.disable:
-                unit = work[u][0]
-                print(
-                    f"{number}/{len(work)} {unit.folder.name}/{unit.file}: {sum(result['flagged'].values())} of "
-                    f"{sum(result['documents'].values())} documents hold questions, {result['bytes'] / 1e6:.1f} MB",
-                    flush=True,
-                )
+
+    def describe(u: int, result: dict) -> str:
+        unit, flagged = work[u][0], sum(result["flagged"].values())
+        documents = f"{flagged} of {sum(result['documents'].values())} documents contain questions"
+        return f"{unit.folder.name}/{unit.file}: {documents}, {result['bytes'] / 1e6:.1f} MB"
+
+    run_units(functools.partial(search_unit, finder, mode, duplicates), work, workers, describe)
 
 
 def search_unit(finder: Finder, mode: str, duplicates: numpy.ndarray, unit: Unit, manifest: dict, result: Path) -> dict:

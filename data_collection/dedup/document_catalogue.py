@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy
 
 from dedup.minhash_signatures import DOCUMENT, read_documents, read_keys, read_origins, read_shingles
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from run_record import read_json, write_json
 
 # What DOCUMENT says, and where its signature is: the unit, and the row there.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy
 
 from dedup.text_shingles import CHARACTER_LANGUAGES, UNITS, shingle_hashes
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from readers.corpus_inputs import Unit, read_unit
 from readers.text_identity import SOURCE_ORDER
 from run_record import read_json, write_json

@@ -1,7 +1,6 @@
-"""The folder in which a run keeps what is done so far: `OUT/parts/`, with the plan it was begun with.
+"""The folder of an unfinished run: `OUT/parts/`, with the plan and the results so far; locks; closing it.
 
-A killed run leaves it behind; the same command goes on from there, another command is refused. Whoever finishes
-writes `manifest.json` and calls `close_run`.
+An interrupted run leaves it behind. The same command resumes it, another one is refused.
 """
 
 import contextlib
@@ -14,14 +13,14 @@ from pathlib import Path
 
 from run_record import InputError, is_disk_full, read_json, write_json
 
-RUN_LOCK = "run.lock"  # held as long as a run is at work; by shards together
+RUN_LOCK = "run.lock"  # held while a run is working; shared by shards
 _held: list = []  # open files whose locks this process holds
 
 
 def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
-    """Begin a run in `out`, or go on with one made from the same arguments and inputs; returns `out/parts`.
+    """Begin a run in `out`, or resume one with the same arguments and inputs; returns `out/parts`.
 
-    Errors: InputError when `out` holds an unfinished run of another making, or files that are none of ours.
+    Errors: InputError if `out` contains an unfinished run with different arguments or inputs, or foreign files.
     """
     parts = out / "parts"
     plan = parts / "plan.json"
@@ -31,31 +30,31 @@ def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
         if had != wanted:
             differing = sorted(k for k in wanted if had.get(k) != wanted[k])
             raise InputError(
-                f"{out} holds an unfinished run made from other {' and '.join(differing)}; "
-                "give another --out, or delete that folder"
+                f"{out} contains an unfinished run with different {' and '.join(differing)}; "
+                "use another --out, or delete that folder"
             )
-        print(f"going on with the unfinished run in {out}")
+        print(f"resuming the unfinished run in {out}")
         return parts
     if out.is_dir() and any(entry != parts for entry in out.iterdir()):
         raise InputError(
-            f"{out} holds files but no manifest.json: it is no finished output and no run to go on with; "
-            "give another --out, or delete that folder"
+            f"{out} is not empty and has no manifest.json: neither a finished nor a resumable run; "
+            "use another --out, or delete that folder"
         )
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; --out names a folder")
+        raise InputError(f"{out} is a file; --out must be a folder")
     try:
         write_json(plan, wanted)
     except OSError as error:
         if is_disk_full(error):
             raise
-        raise InputError(f"nothing can be written to {out} ({error.strerror}); give another --out") from None
+        raise InputError(f"cannot write to {out} ({error.strerror}); use another --out") from None
     return parts
 
 
 def close_run(out: Path) -> None:
-    """Remove what only an unfinished run needs (after the manifest is written; inside `only_run` or after it).
+    """Remove `out/parts` after the manifest is written; inside `only_run` or after it.
 
-    Where another shard still holds it, that one removes it when it ends.
+    If another shard still holds the run, that one removes the folder when it ends.
     """
     path = out / "parts" / RUN_LOCK
     with contextlib.ExitStack() as stack:
@@ -69,10 +68,10 @@ def close_run(out: Path) -> None:
 
 @contextlib.contextmanager
 def only_run(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
-    """Hold the unfinished run in `out` for this process alone, or for this shard (i, n) beside the others of n.
+    """Lock the unfinished run in `out` for this process, or for this shard (i, n) beside the other n-1.
 
-    The locks go with the process, also when it is killed. Errors: InputError where another run is at work;
-    FileNotFoundError where another shard has just finished the run and removed its folder.
+    The locks end with the process, also if it is killed. Errors: InputError if another run holds them;
+    FileNotFoundError if another shard has just finished the run and removed its folder.
     """
     wanted = [(RUN_LOCK, fcntl.LOCK_SH if shard else fcntl.LOCK_EX)]
     if shard:
@@ -84,12 +83,12 @@ def only_run(out: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
             _held.append(file)
             stack.callback(_held.remove, file)
             if not _lock(file, kind):
-                raise InputError(f"another run is at work in {out}; wait for it, or give another --out")
+                raise InputError(f"another process is working in {out}; wait for it, or use another --out")
         others = (p for p in (out / "parts").glob("shards-of-*.lock") if p.name != wanted[1][0]) if shard else ()
         for path in others:
             with open(path, "a", encoding="utf-8") as file:
                 if not _lock(file, fcntl.LOCK_EX):
-                    raise InputError(f"a run with another number of shards is at work in {out}; wait for it")
+                    raise InputError(f"a run with another number of shards is working in {out}; wait for it")
         yield
 
 
@@ -102,7 +101,7 @@ def one_at_a_time(out: Path) -> Iterator[None]:
 
 
 def _lock(file, kind: int, wait: bool = False) -> bool:
-    """Whether the lock was got; a file system that has no locks (some networks') gives every lock."""
+    """Whether the lock was acquired; always on file systems without locks (some network file systems)."""
     try:
         fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
     except OSError as error:
@@ -111,16 +110,16 @@ def _lock(file, kind: int, wait: bool = False) -> bool:
 
 
 def refuse_nesting(source: Path, out: Path) -> None:
-    """InputError when the output lies inside the input folder: a second run would read its own output."""
+    """InputError if the output is inside the input folder: a second run would read its own output."""
     if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
-        raise InputError(f"--out {out} lies inside the input {source}; give a folder outside it")
+        raise InputError(f"--out {out} is inside the input {source}; use a folder outside it")
 
 
 def die_with_parent() -> None:
-    """Called in a worker process: end it at once when its parent is killed (Linux), so that no orphan writes on.
+    """Called in a worker process: end with the parent, also if that is killed (Linux), so that no orphan keeps writing.
 
-    It lets go of the parent's locks, which would else outlive the parent by a moment.
-    An interrupt from the keyboard ends it without a traceback; the parent tells what happened.
+    Also releases the inherited locks, which would briefly outlive the parent, and makes Ctrl-C end the worker without
+    a traceback; the parent reports it.
     """
     import signal
 
@@ -131,7 +130,7 @@ def die_with_parent() -> None:
 
 
 def end_with_parent() -> None:
-    """Called in a new process: the system kills it when its parent ends, however that ends (Linux)."""
+    """Called in a new process: the kernel kills it when its parent ends, for whatever reason (Linux)."""
     import ctypes
     import signal
     import sys

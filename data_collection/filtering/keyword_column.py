@@ -52,9 +52,9 @@ from filtering.keyword_lists import (
 from filtering.text_folding import folding_table
 from run_record import InputError
 
-PATIENCE_S = 1.5  # loading the compiled code takes less
-TWO_BYTE_LETTERS = ("ar", "ru")  # read without guessing, see `keyword_kernel.code_point_without_guess`
-TABLE_BYTES = 64 << 20  # a larger table of transitions is replaced by lists, several times slower
+NOTICE_AFTER_S = 1.5  # loading the compiled code takes less
+TWO_BYTE_LETTERS = ("ar", "ru")  # see `keyword_kernel.code_point_without_guess`
+MAX_TABLE_BYTES = 64 << 20  # a larger table of transitions is replaced by lists, several times slower
 
 
 class ColumnScorer:
@@ -76,11 +76,11 @@ class ColumnScorer:
         if pyarrow.types.is_string_view(kind):
             texts = texts.cast(pyarrow.large_string())
         elif not pyarrow.types.is_string(kind) and not pyarrow.types.is_large_string(kind):
-            raise TypeError(f"a column of text is needed, not of {kind}")
+            raise TypeError(f"expected a column of text, not of {kind}")
         return self._score_strings(texts)
 
     def _score_dictionary(self, texts) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Each different text once; a null row has no entry."""
+        """Score each distinct text once; null rows have no entry."""
         distinct, density = self.score(texts.dictionary)
         rows = texts.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False).astype(numpy.int64)
         return numpy.append(distinct, numpy.int32(0))[rows], numpy.append(density, 0.0)[rows]
@@ -97,14 +97,14 @@ class ColumnScorer:
         return distinct, density
 
     def _not_utf8(self, data, begins, ends) -> list[int]:
-        """The rows that are not valid UTF-8 (parquet files may hold such; nobody checks when they are read)."""
+        """The rows that are not valid UTF-8; reading a parquet file does not check that."""
         some = begins < ends
         if not some.any():
             return []
         first, last = begins[some][0], ends[some][-1]
         edges = numpy.concatenate([begins[some], ends[some]])
         if self._is_utf8(data, first, last) and not (data[edges[edges < last]] & 0xC0 == 0x80).any():
-            return []  # all is valid, also between the texts, and no text begins or ends inside a character
+            return []  # everything is valid, and no text begins or ends inside a character
         return [
             row
             for row, (begin, end) in enumerate(zip(begins, ends, strict=True))
@@ -122,7 +122,7 @@ def _documents(texts) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     width = numpy.int64 if pyarrow.types.is_large_string(texts.type) else numpy.int32
     bounds = numpy.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1].astype(numpy.int64)
     data = numpy.frombuffer(values, numpy.uint8) if values is not None and values.size else numpy.zeros(1, numpy.uint8)
-    data.setflags(write=False)  # as Arrow's buffers are, most of them: one compiled version serves all
+    data.setflags(write=False)  # like most Arrow buffers, so that one compiled version serves all
     begins, ends = bounds[:-1].copy(), bounds[1:].copy()
     if texts.null_count:
         missing = texts.is_null().to_numpy(zero_copy_only=False)
@@ -131,9 +131,9 @@ def _documents(texts) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
 
 
 def _load_kernel(automaton):
-    """The compiled functions, tried on an empty column; says so if it has to be compiled, which takes a while."""
+    """The compiled functions, called once on an empty column; prints a notice if compilation takes long."""
     notice = threading.Timer(
-        PATIENCE_S,
+        NOTICE_AFTER_S,
         print,
         ("compiling the keyword matcher (once per machine, about 10 s)",),
         {"file": sys.stderr, "flush": True},
@@ -151,20 +151,20 @@ def _load_kernel(automaton):
 
 
 class Automaton(NamedTuple):
-    """Arrays and numbers that the matcher reads. A state's number counts in rows, except in `table`."""
+    """Arrays and numbers that the matcher reads. State numbers are rows, except in `table`."""
 
     way: int  # PUBLISHED, WORDS or ANYWHERE
     symbols: int  # number of symbols
     symbol_of: numpy.ndarray  # uint16 [CODE_POINTS + ...]: of each code point; FIRST_SEQUENCE + i: the i-th sequence,
-    # of which CODE_POINTS + 8 i holds the length (at most 7), and what follows the symbols
+    # whose length (at most 7) is at CODE_POINTS + 8 i, followed by its symbols
     start: int  # state at the beginning of a text
-    first_hit: int  # states from here on end at least one keyword
+    first_hit: int  # in states from this one on at least one keyword ends
     dense: bool
     table: numpy.ndarray  # uint32 [states * symbols] if dense: next state times symbols
     edge_starts: numpy.ndarray  # int32 [states + 1] if not dense: edges of a state, by symbol
     edge_symbols: numpy.ndarray  # uint16
     edge_states: numpy.ndarray  # uint32
-    fallback: numpy.ndarray  # uint32 [states]: where to look on if there is no edge
+    fallback: numpy.ndarray  # uint32 [states]: state to continue with if there is no edge
     root_row: numpy.ndarray  # uint32 [symbols]
     hit_starts: numpy.ndarray  # int32 [hit states + 1]
     hit_keywords: numpy.ndarray  # int32
@@ -173,10 +173,12 @@ class Automaton(NamedTuple):
 
 
 def build_automaton(language: str, rule: str, keywords: list[Keyword]) -> Automaton:
-    """The automaton of one list; 0.1 to 0.2 s for the project's own. Errors: InputError for an impossible list."""
+    """The automaton of one list; 0.1 to 0.2 s for the project's lists. Errors: InputError for too many characters."""
     alphabet = {letter: i for i, letter in enumerate(_letters(language, rule, keywords), FIRST_LETTER)}
     if len(alphabet) > MAX_LETTERS:
-        raise InputError(f"the {language} keywords hold {len(alphabet)} different characters; at most {MAX_LETTERS}")
+        raise InputError(
+            f"the {language} keywords contain {len(alphabet)} different characters; at most {MAX_LETTERS} are supported"
+        )
     symbols = FIRST_LETTER + len(alphabet)
     patterns, flags = _patterns(language, rule, keywords, alphabet)
     texts = [k.bare if rule == "published" else k.text for k in keywords]
@@ -202,7 +204,7 @@ def build_automaton(language: str, rule: str, keywords: list[Keyword]) -> Automa
 
 
 def _letters(language: str, rule: str, keywords: list[Keyword]) -> list[str]:
-    """Every character with a symbol of its own."""
+    """Every character with its own symbol."""
     if rule == "published":
         return list(dict.fromkeys([" ", *"".join(k.bare for k in keywords)]))
     first = LATIN if language in UNSPACED else "".join(PROCLITICS) if language == "ar" else ""
@@ -213,7 +215,7 @@ def _symbols_of_code_points(rule: str, alphabet: dict[str, int]) -> numpy.ndarra
     """Automaton.symbol_of."""
     folding = folding_table(rule)
     of_character = numpy.full(CODE_POINTS, OTHER, numpy.uint16)
-    of_character[[c for c in range(0x3001) if chr(c).isspace()]] = BOUNDARY  # folded texts know one of them
+    of_character[[c for c in range(0x3001) if chr(c).isspace()]] = BOUNDARY  # in folded texts only one of them occurs
     for letter, number in alphabet.items():
         of_character[ord(letter)] = number
     lengths = numpy.diff(folding.starts)
@@ -238,7 +240,7 @@ def _patterns(language: str, rule: str, keywords: list[Keyword], alphabet: dict[
             token = not is_long(keyword.bare, language)
             heads = ((BOUNDARY,), (SPACE,)) if token else ((),)
             if token and " " in keyword.bare:
-                heads = ()  # short but of two words: no single token ever equals it
+                heads = ()  # short, but of two words: no single token equals it
             flag = TOKEN if token else 0
         else:
             body = tuple(BOUNDARY if c == " " else alphabet[c] for c in keyword.text)
@@ -254,7 +256,7 @@ def _patterns(language: str, rule: str, keywords: list[Keyword], alphabet: dict[
                     flag |= INSIDE
                 else:
                     heads = ((BOUNDARY,),)
-                    if language == "ar":  # what a proclitic may end with: fewer places to check
+                    if language == "ar":  # the last letters of proclitics: fewer positions to check
                         flag |= PROCLITIC
                         heads += tuple((alphabet[c],) for c in sorted({p[-1] for p in PROCLITICS if p}))
         patterns += [((*head, *body), number) for head in heads]
@@ -263,7 +265,7 @@ def _patterns(language: str, rule: str, keywords: list[Keyword], alphabet: dict[
 
 
 def _states(patterns: list[tuple[tuple[int, ...], int]], symbols: int, runs: bool) -> dict:
-    """The fields of Automaton that describe states. runs: a run of boundaries counts as one."""
+    """The fields of Automaton that describe states. runs: whether a run of boundaries counts as one."""
     children: list[dict[int, int]] = [{}]
     ends: list[list[int]] = [[]]
     for pattern, number in patterns:
@@ -279,7 +281,7 @@ def _states(patterns: list[tuple[tuple[int, ...], int]], symbols: int, runs: boo
     hits = sorted(node for node in order if ends[node])
     number_of = numpy.zeros(len(children), numpy.uint32)
     number_of[[node for node in order if not ends[node]] + hits] = numpy.arange(len(children))
-    dense = len(children) * symbols * 4 <= TABLE_BYTES
+    dense = len(children) * symbols * 4 <= MAX_TABLE_BYTES
     counts = [len(ends[node]) for node in hits]
     root_row = numpy.zeros(symbols, numpy.uint32)
     for symbol, child in children[0].items():
@@ -296,9 +298,9 @@ def _states(patterns: list[tuple[tuple[int, ...], int]], symbols: int, runs: boo
 
 
 def _fallbacks(children: list[dict[int, int]], ends: list[list[int]], runs: bool) -> tuple[list[int], list[int]]:
-    """(nodes, nearest to the root first; the longest suffix of each that is a node).
+    """(nodes in breadth-first order, the longest suffix of each that is a node).
 
-    Adds to `ends` the keywords that end there as suffixes, and to `children` the loops of boundaries.
+    Adds the keywords that end as suffixes to `ends`, and the loops of boundaries to `children`.
     """
     order, fail, loops = [0], [0] * len(children), []
     waiting = deque([0])

@@ -1,10 +1,9 @@
-"""Score a text with py3langid's model (naive Bayes over byte n-grams), compiled: several times its own speed.
+"""Score a text with py3langid's model (naive Bayes over byte n-grams) in compiled code, several times as fast.
 
-The model and the numbers are py3langid's (https://github.com/adbar/py3langid): an automaton reads the UTF-8 bytes and
-names the n-grams that end at each; a language's score is the sum of log(1 + count) times the n-gram's weight, and its
-probability the softmax of scores over the square root of the text's length in bytes. A test compares both. Example:
-
-    python -c "import language_scores as s; print(s.ScoredLanguages(('en', 'fr'), {}, {}).best('Bonjour à tous'))"
+The model and the scores are py3langid's (https://github.com/adbar/py3langid): an automaton reads the UTF-8 bytes and
+emits the n-grams that end at each byte; a language's score is the sum of log(1 + count) times the n-gram's weight, and
+its probability is the softmax of the scores divided by the square root of the text's length in bytes. A test compares
+both.
 """
 
 import math
@@ -12,20 +11,13 @@ import unicodedata
 from collections.abc import Collection
 from functools import cache
 
-import numba
 import numpy
 
-
-def compiled(function):
-    """numba's njit with a cache; without one where no folder can be written."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # "no locator available"
-        return numba.njit(nogil=True)(function)
+from filtering.keyword_kernel import compiled
 
 
 class ScoredLanguages:
-    """The model cut down to some languages. same: {label: language} of labels to be summed; prior: nats by label."""
+    """The model restricted to some languages. same: {label: language} of labels to sum; prior: nats by label."""
 
     def __init__(self, labels: Collection[str], same: dict[str, str], prior: dict[str, float]):
         self.walk, all_labels, weights, priors = _load_model()
@@ -38,7 +30,7 @@ class ScoredLanguages:
         self.language_of = numpy.array([self.languages.index(language) for language in languages])
 
     def best(self, text: str) -> tuple[str, float]:
-        """The likeliest language and its probability."""
+        """The most probable language and its probability."""
         if text.isupper():
             text = text.lower()
         raw = unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
@@ -75,7 +67,7 @@ def _score(raw, next_states, row_starts, outputs, weights, priors):
             count += 1
     found = numpy.sort(found[:count])
     scores = priors.copy()
-    if not count:  # nothing known: every language is as likely, as the package has it
+    if not count:  # no known n-gram: all languages are equally probable, as in the package
         scores[:] = 0
     begin = 0
     for i in range(1, count + 1):
@@ -90,7 +82,7 @@ def _score(raw, next_states, row_starts, outputs, weights, priors):
 
 @compiled
 def _softmax(scores, temperature, language_of):
-    """(index of the likeliest language, its probability); labels of one language are summed."""
+    """(index of the most probable language, its probability); labels of one language are summed."""
     sums = numpy.zeros(language_of.max() + 1)
     highest = scores.max()
     for i in range(len(scores)):

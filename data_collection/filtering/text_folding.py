@@ -1,17 +1,15 @@
-"""How texts and keywords are made comparable before matching, one character at a time; the texts themselves stay.
+"""Fold texts and keywords before matching, one character at a time; documents are written unfolded.
 
 `fold` (rule `bounded`): compatibility decomposition (NFKD), full case folding, no combining marks and no invisible
-format characters (soft hyphens, joiners, direction marks). So E with an accent equals e, composed or not; full-width
-letters equal narrow ones, half-width kana wide ones, Arabic presentation forms and vowel signs the bare letters. The
-voicing marks of kana stay: they tell letters apart. Arabic's alef maqsura is written as ya, ta marbuta as ha, the
-lengthening stroke left out. Every character that is no letter, digit or underscore becomes one space.
+format characters (soft hyphens, joiners, direction marks). So É equals e, composed or not; full-width letters equal
+narrow ones, half-width kana wide ones, Arabic presentation forms and voweled letters the bare letters. The voicing
+marks of kana stay, because they distinguish letters. In Arabic, alef maqsura becomes ya, ta marbuta becomes ha, and the
+tatweel is removed. Every character that is not a letter, digit or underscore becomes one space.
 
 `lower` (rule `published`): lower case, one character at a time.
 
-Both are functions of the single character, so that composed and decomposed texts become equal and a table can hold
-them: `folding_table` is that table for the compiled matcher. Example:
-
-    python -c "import text_folding as t; print(t.fold('Œdème; ＭＲＩ'))"
+Both are functions of the single character, so composed and decomposed texts become equal, and the compiled matcher can
+use a table of them: `folding_table`.
 """
 
 import unicodedata
@@ -27,8 +25,8 @@ VOICING = "\u3099\u309a"  # ka + voicing mark = ga
 ARABIC = {"\u0640": "", "\u0649": "\u064a", "\u0629": "\u0647"}
 SURROGATES = range(0xD800, 0xE000)
 HANGUL = range(0xAC00, 0xD7A4)  # syllables: decomposed by rule, not by table
-# Letters that stay as they are, and the blocks that hold anything else but spaces: what is outside is unassigned or
-# for private use. A test goes through all code points.
+# Letters that do not change, and the other blocks with letters or marks: the rest is unassigned or for private use.
+# A test checks all code points.
 IDEOGRAPHS = (range(0x3400, 0xA000), range(0x20000, 0x2F800), range(0x30000, 0x33480))
 OTHERS = (
     range(0x3400),
@@ -41,15 +39,15 @@ OTHERS = (
 
 
 class FoldingTable(NamedTuple):
-    """What each code point becomes. Arrays: int32."""
+    """The folding of each code point. Arrays: int32."""
 
-    single: "numpy.ndarray"  # [CODE_POINTS]: the one code point it becomes; -1: nothing; -2 - i: the i-th sequence
+    single: "numpy.ndarray"  # [CODE_POINTS]: the code point it becomes; -1: nothing; -2 - i: the i-th sequence
     starts: "numpy.ndarray"  # [sequences + 1]: where each sequence begins in `parts`
     parts: "numpy.ndarray"  # code points of all sequences
 
 
 class _Folds(dict):
-    """{code point: what it becomes}, worked out when first asked for."""
+    """{code point: its folding}, computed at first use."""
 
     def __missing__(self, code_point: int) -> str:
         folded = self[code_point] = _fold_character(chr(code_point))
@@ -70,12 +68,12 @@ _folds = _Folds()
 
 
 def fold(text: str) -> str:
-    """The text as rule `bounded` sees it: letters, digits, underscores, and single spaces for everything else."""
+    """The text for rule `bounded`: letters, digits, underscores, and one space for each other character."""
     return text.translate(_folds)
 
 
 def lower(text: str) -> str:
-    """The text as rule `published` sees it; a capital sigma does not ask what follows it, as in str.lower."""
+    """The text for rule `published`; unlike str.lower it lowers a capital sigma independently of what follows."""
     return text.replace("Σ", "σ").lower()
 
 
@@ -103,7 +101,7 @@ def folding_table(rule: str) -> FoldingTable:
 
 
 def _changed_by_fold() -> dict[int, str]:
-    """Code points whose fold is neither themselves (a letter) nor a space (not a letter)."""
+    """{code point: its folding} unless that is the code point itself or a space."""
     changed = {code: unicodedata.normalize("NFKD", chr(code)) for code in HANGUL}
     for codes in OTHERS:
         for code in codes:

@@ -2,7 +2,7 @@
 
 import re
 
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 from readers.text_identity import SOURCE_ORDER, document_id
 
 FORMAT_VERSION = 1

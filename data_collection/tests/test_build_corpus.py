@@ -172,7 +172,7 @@ def test_half_made_altered_and_foreign_inputs_are_refused(run, made, filtered, b
         ([foreign], "made by 'pretrain/tokenize_corpus.py'; expected one of data_collection/filter.py"),
         ([altered], "is not the file its manifest describes"),
         ([filtered, filtered], "is given twice"),
-        ([filtered, "--shard-mb", "0"], "--shard-mb 0: at least 1"),
+        ([filtered, "--shard-mb", "0"], "--shard-mb 0: must be at least 1"),
         ([filtered, "--licence", " "], "--licence is blank"),
         ([books("nothing", [{"text": "x", "language": "und", "origin": "x"}])], "nothing to build"),
     ):
@@ -192,7 +192,7 @@ def test_a_second_run_is_reused_another_is_refused_a_dry_run_writes_nothing(run,
     assert made.files(out) == before
     more = books("ocr", [{"text": "Text", "language": "en", "origin": "x"}])
     done = run("build_corpus.py", filtered, more, "--out", out)
-    assert (done.returncode, "other inputs" in done.stderr) == (2, True)
+    assert (done.returncode, "different inputs" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("broken_at", ["build_corpus.publish", "build_corpus.write_json", "build_corpus.dataset_card"])

@@ -175,9 +175,9 @@ def test_shards_in_any_order_make_the_corpus_of_one_run(run, inputs, wanted, con
     out = tmp_path / "out"
     for shard in ("2/3", "1/3", "2/3"):
         done = run("build_corpus.py", *inputs, "--out", out, *SMALL, "--workers", 2, "--shard", shard)
-        assert (done.returncode, "the last to end writes the corpus" in done.stdout) == (0, True), done.stderr
+        assert (done.returncode, "the last to end writes the output" in done.stdout) == (0, True), done.stderr
         assert not (out / "manifest.json").exists()
-    done = run("build_corpus.py", *inputs, "--out", out, *SMALL, "--workers", 1, "--shard", "3/3")
+    done = run("build_corpus.py", *inputs, "--out", out, *SMALL, "--workers", 1, "--shard", "0/3")
     assert done.returncode == 0, done.stderr
     assert contents(out) == wanted
     assert "reused" in run("build_corpus.py", *inputs, "--out", out, "--shard", "1/3").stdout
@@ -215,11 +215,11 @@ def test_a_second_run_at_work_is_refused_another_shard_is_not(run, inputs, tmp_p
     with only_run(out):
         for flags in ([], ["--shard", "1/3"]):
             done = run(*arguments, *flags)
-            assert (done.returncode, "another run is at work" in done.stderr) == (2, True), done.stderr
+            assert (done.returncode, "another process is working" in done.stderr) == (2, True), done.stderr
     with only_run(out, (1, 3)):
         for flags, message in (
-            ([], "another run is at work"),
-            (["--shard", "1/3"], "another run is at work"),
+            ([], "another process is working"),
+            (["--shard", "1/3"], "another process is working"),
             (["--shard", "1/2"], "another number of shards"),
         ):
             done = run(*arguments, *flags)
@@ -231,7 +231,7 @@ def test_an_unfinished_run_in_other_units_is_refused_a_finished_one_reused(run, 
     arguments = ["build_corpus.py", *inputs, "--out", tmp_path / "out"]
     assert run(*arguments, *SMALL, "--shard", "0/2").returncode == 0
     done = run(*arguments, "--unit-mb", 2)
-    assert (done.returncode, "unfinished run made from other arguments" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "unfinished run with different arguments" in done.stderr) == (2, True), done.stderr
     assert run(*arguments, *SMALL).returncode == 0
     assert "reused" in run(*arguments, "--unit-mb", 2, "--workers", 2).stdout
 
@@ -243,8 +243,8 @@ def test_an_unfinished_run_in_other_units_is_refused_a_finished_one_reused(run, 
         (["--shard", "0/0"], "0/0: expected i/n"),
         (["--shard", "-1/2"], "expected"),
         (["--shard", "1"], "1: expected i/n"),
-        (["--unit-mb", 0], "--unit-mb 0: at least"),
-        (["--workers", 0], "--workers 0: at least"),
+        (["--unit-mb", 0], "--unit-mb 0: must be at least"),
+        (["--workers", 0], "--workers 0: must be at least"),
         (["--shard", "0/2", "--upload", "me/it"], "without --shard"),
     ],
 )

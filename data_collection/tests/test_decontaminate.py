@@ -230,11 +230,27 @@ def test_half_made_inputs_changed_benchmarks_and_wrong_flags_are_refused(run, fi
     again = run("decontaminate.py", folder, "--benchmark", bench, "--out", out)
     assert again.returncode == 0 and "reused" in again.stdout
     refusals = {
-        "holds a run made from other arguments (mode)": (folder, "--benchmark", bench, "--mode", "drop", "--out", out),
+        "contains a run with different arguments (mode)": (
+            folder,
+            "--benchmark",
+            bench,
+            "--mode",
+            "drop",
+            "--out",
+            out,
+        ),
         "given twice": (folder, folder, "--benchmark", bench, "--out", tmp_path / "o"),
         "one of the two": ("--benchmark", bench, "--out", tmp_path / "o"),
-        "lies inside the input": (folder, "--benchmark", bench, "--out", folder / "o"),
-        "no output of deduplicate.py": (folder, "--benchmark", bench, "--duplicates", folder, "--out", tmp_path / "o"),
+        "is inside the input": (folder, "--benchmark", bench, "--out", folder / "o"),
+        "not an output of deduplicate.py": (
+            folder,
+            "--benchmark",
+            bench,
+            "--duplicates",
+            folder,
+            "--out",
+            tmp_path / "o",
+        ),
     }
     for said, arguments in refusals.items():
         done = run("decontaminate.py", *arguments)

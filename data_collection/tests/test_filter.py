@@ -57,11 +57,11 @@ def test_a_second_run_is_reused_and_another_setting_is_refused(run, web, tmp_pat
     assert made.files(tmp_path / "out") == before
     other = run("filter.py", web, "--out", tmp_path / "out", "--rule", "published")
     assert other.returncode == 2
-    assert "other arguments (rule)" in other.stderr
+    assert "different arguments (rule)" in other.stderr
     made.parquet(web / "en.parquet", [{"text": "changed"}])
     changed = run("filter.py", web, "--out", tmp_path / "out")
     assert changed.returncode == 2
-    assert "other inputs" in changed.stderr
+    assert "different inputs" in changed.stderr
 
 
 def test_every_document_is_counted_under_one_reason(run, made, tmp_path):
@@ -197,7 +197,7 @@ def test_damaged_inputs_are_listed_and_the_rest_is_done(run, made, tmp_path):
         (["--text-column", "body"], "no column 'body'; it has text, url, n"),
         (["--text-column", "n"], "column 'n' holds int64, not text"),
         (["--language", "it"], "invalid choice: 'it'"),
-        (["--workers", "0"], "at least 1 process"),
+        (["--workers", "0"], "must be at least 1"),
         (["--rule", "loose"], "invalid choice: 'loose'"),
         (["--rul", "bounded"], "unrecognized arguments"),
         (["--recipe", "none.yaml"], "cannot read the recipe none.yaml"),
@@ -222,7 +222,7 @@ def test_input_that_is_missing_empty_or_holds_the_output_is_refused(run, web, tm
         done = run("filter.py", source, "--out", tmp_path / "out")
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     done = run("filter.py", web, "--out", web / "out")
-    assert (done.returncode, "lies inside the input" in done.stderr) == (2, True)
+    assert (done.returncode, "is inside the input" in done.stderr) == (2, True)
 
 
 def test_a_folder_in_which_nothing_can_be_read_is_an_error_and_leaves_nothing(run, tmp_path):
@@ -294,10 +294,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_unbroken_one(run, ma
     assert made.start_and_kill("filter.py", arguments, lambda: (out / "parts" / "00001" / "done.json").exists())
     assert not (out / "manifest.json").exists()
     refused = run("filter.py", *arguments, "--keep-rejected")
-    assert (refused.returncode, "unfinished run made from other arguments" in refused.stderr) == (2, True)
+    assert (refused.returncode, "unfinished run with different arguments" in refused.stderr) == (2, True)
     done = run("filter.py", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "going on with the unfinished run" in done.stdout
+    assert "resuming the unfinished run" in done.stdout
     assert run("filter.py", tmp_path / "web", "--out", tmp_path / "whole").returncode == 0
     assert made.files(out) == made.files(tmp_path / "whole")
     keys = ("counts", "files", "inputs", "arguments")
@@ -401,7 +401,7 @@ def test_linked_folders_are_read_and_what_cannot_be_is_named(run, made, web, tmp
 def test_a_folder_that_cannot_be_written_is_named(run, web, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = run("filter.py", web, "--out", tmp_path / "file" / "out")
-    assert (done.returncode, "nothing can be written to" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "cannot write to" in done.stderr) == (2, True), done.stderr
 
 
 def test_a_file_that_vanishes_after_the_plan_is_listed(run, made, web, tmp_path, monkeypatch):
@@ -436,10 +436,10 @@ def test_boilerplate_lists_and_the_detectors_version_are_part_of_the_run(run, ma
     with monkeypatch.context() as changed:
         changed.setattr("importlib.metadata.version", lambda name: "9")
         done = run("filter.py", web, "--out", tmp_path / "out")
-        assert (done.returncode, "other inputs (detector)" in done.stderr) == (2, True)
+        assert (done.returncode, "different inputs (detector)" in done.stderr) == (2, True)
     monkeypatch.setattr("filter.BOILERPLATE_FOLDER", tmp_path)
     done = run("filter.py", web, "--out", tmp_path / "out")
-    assert (done.returncode, "other inputs (boilerplate)" in done.stderr) == (2, True)
+    assert (done.returncode, "different inputs (boilerplate)" in done.stderr) == (2, True)
 
 
 def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made, web, tmp_path):
@@ -448,7 +448,7 @@ def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made
     done = run("filter.py", tmp_path / "once", "--out", tmp_path / "twice")
     assert done.returncode == 0, done.stderr
     empty = run("filter.py", tmp_path / "once" / "fr" / "more.jsonl", "--out", tmp_path / "empty")
-    assert (empty.returncode, "the input holds no document at all" in empty.stdout) == (0, True)
+    assert (empty.returncode, "the input contains no documents" in empty.stdout) == (0, True)
     assert made.table(tmp_path / "twice/en/part-00000.parquet") == made.table(tmp_path / "once/en/part-00000.parquet")
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from filtering.filter_document import CODES, PASSED, REASONS, DocumentFilter, NotUtf8
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 
 
 @pytest.mark.parametrize("rule", ["bounded", "published"])

@@ -207,7 +207,7 @@ def test_a_hub_that_stops_answering_ends_the_run_and_the_same_command_goes_on(ru
 
 def test_the_plan_fetches_a_little_of_each_file(tmp_path, monkeypatch):
     """Thousands of files are planned by every shard."""
-    from executor.units import plan_units
+    from filtering.filter_plan import plan_units
     from readers.document_files import InputFile
 
     texts = pyarrow.array([os.urandom(50_000).hex() for _ in range(50)])
@@ -219,7 +219,7 @@ def test_the_plan_fetches_a_little_of_each_file(tmp_path, monkeypatch):
         fetched.append(last - first)
         return (tmp_path / address.rsplit("/", 1)[1]).read_bytes()[first:last]
 
-    monkeypatch.setattr("readers.hub_documents.fetch", fetch)
+    monkeypatch.setattr("readers.document_files.fetch", fetch)
     files = [InputFile(p.name, f"https://hub/{p.name}", p.stat().st_size) for p in sorted(tmp_path.iterdir())]
     assert min(file.size for file in files) > 5_000_000
     assert len(plan_units(files, "en", "text", 10**9)) == 2

@@ -119,7 +119,7 @@ def test_a_shard_alone_leaves_the_rest_to_the_others(many, whole, run, made, tmp
     arguments = [many, "--out", tmp_path / "out", *whole[1]]
     done = run("filter.py", *arguments, "--shard", "1/2")
     assert done.returncode == 0, done.stderr
-    assert "the last to end writes the manifest" in done.stdout
+    assert "the last to end writes the output" in done.stdout
     assert not (tmp_path / "out" / "manifest.json").exists()
     again = run("filter.py", *arguments)
     assert (again.returncode, "3 of 6 units were done before" in again.stdout) == (0, True), again.stdout
@@ -134,10 +134,10 @@ def test_two_runs_on_one_output_are_refused(many, whole, run, tmp_path):
     out = tmp_path / "out"
     assert run("filter.py", many, "--out", out, *whole[1], "--shard", "0/2").returncode == 0
     for held, asked, message in (
-        (None, [], "another run is at work"),
-        (None, ["--shard", "1/2"], "another run is at work"),
-        ((1, 2), [], "another run is at work"),
-        ((1, 2), ["--shard", "1/2"], "another run is at work"),
+        (None, [], "another process is working"),
+        (None, ["--shard", "1/2"], "another process is working"),
+        ((1, 2), [], "another process is working"),
+        ((1, 2), ["--shard", "1/2"], "another process is working"),
         ((1, 2), ["--shard", "1/3"], "another number of shards"),
     ):
         with only_run(out, held):
@@ -172,17 +172,19 @@ def test_a_shard_that_begins_while_another_publishes_takes_what_that_made(
     many, whole, run, made, tmp_path, monkeypatch, moment
 ):
     import filter as command
+    from executor import sharded_run
 
+    module = command if moment == "filter_units" else sharded_run
     arguments = [many, "--out", tmp_path / "out", *whole[1], "--workers", 1]
     assert run("filter.py", *arguments, "--shard", "0/2").returncode == 0
-    true = getattr(command, moment)
+    true = getattr(module, moment)
 
     def late(*given):
         monkeypatch.undo()
         assert run("filter.py", *arguments, "--shard", "1/2").returncode == 0
         return true(*given)
 
-    monkeypatch.setattr(command, moment, late)
+    monkeypatch.setattr(module, moment, late)
     done = run("filter.py", *arguments, "--shard", "0/2")
     assert (done.returncode, "reused" in done.stdout) == (0, True), done.stderr
     assert_same(made, tmp_path / "out", whole[0])
@@ -200,7 +202,7 @@ def test_an_interrupted_run_ends_at_once_with_a_sentence_and_goes_on(many, whole
     process.send_signal(sent)
     printed, errors = process.communicate(timeout=20)
     assert process.returncode == code, errors
-    assert "the same command goes on" in printed + errors
+    assert "run the same command again" in printed + errors
     assert "Traceback" not in errors
     process = start(made, arguments)
     assert process.wait(120) == 0

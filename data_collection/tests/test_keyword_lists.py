@@ -7,7 +7,8 @@ import pytest
 
 from filtering.filter_document import DocumentFilter
 from filtering.keyword_lists import load_keywords
-from filtering.keyword_match import LANGUAGES, load_matcher
+from filtering.keyword_match import load_matcher
+from language_codes import LANGUAGES
 
 # Everyday words that begin with, end in or contain a medical stem, or equal one once accents are folded away.
 FALSE_FRIENDS = {

@@ -3,7 +3,8 @@
 import pytest
 
 from filtering.keyword_lists import RULES, load_keywords
-from filtering.keyword_match import LANGUAGES, load_matcher
+from filtering.keyword_match import load_matcher
+from language_codes import LANGUAGES
 from run_record import InputError
 
 

@@ -240,4 +240,4 @@ def test_an_interruption_ends_it_with_a_sentence(made, tmp_path):
     process.send_signal(signal.SIGINT)
     message = process.communicate()[1]
     assert process.returncode == 130
-    assert "make_corpus.py: interrupted; the same command goes on" in message
+    assert "make_corpus.py: interrupted; run the same command again" in message

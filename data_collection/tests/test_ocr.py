@@ -107,11 +107,11 @@ def test_bad_folders_and_settings_are_errors(run, made, tmp_path):
         ([pdfs, "--out", tmp_path / "o", "--shard", "3/2"], "expected i/n"),
         ([pdfs, "--out", tmp_path / "o", "--passwords", tmp_path / "no"], "cannot read the passwords"),
         ([pdfs, "--out", tmp_path / "o", "--passwords", wrong], "words:2: expected a PDF's path (or *), a tab"),
-        ([pdfs, "--out", pdfs / "o"], "lies inside the input"),
+        ([pdfs, "--out", pdfs / "o"], "is inside the input"),
         ([pdfs, "--out", tmp_path / "o", "--language", "it"], "--language it: give auto"),
-        ([pdfs, "--out", tmp_path / "o", "--workers", "0"], "--workers 0: at least 1"),
-        ([pdfs, "--out", tmp_path / "o", "--limit", "0"], "--limit 0: at least 1"),
-        ([pdfs, "--out", tmp_path / "o", "--timeout", "0"], "--timeout 0.0: at least 1"),
+        ([pdfs, "--out", tmp_path / "o", "--workers", "0"], "--workers 0: must be at least 1"),
+        ([pdfs, "--out", tmp_path / "o", "--limit", "0"], "--limit 0: must be at least 1"),
+        ([pdfs, "--out", tmp_path / "o", "--timeout", "0"], "--timeout 0.0: must be at least 1"),
     ):
         done = run("ocr.py", *arguments)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr

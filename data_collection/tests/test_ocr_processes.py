@@ -189,7 +189,7 @@ def test_an_interrupted_run_says_how_to_resume_and_leaves_no_process(made, tmp_p
             time.sleep(0.01)
         process.send_signal(sent)
         output = process.communicate(timeout=30)[0]
-        assert (process.returncode, f"{said}; the same command goes on" in output) == (code, True), output
+        assert (process.returncode, f"{said}; run the same command again" in output) == (code, True), output
         assert "Traceback" not in output
         assert processes_with(tmp_path / "out") == []
 
@@ -223,9 +223,9 @@ def test_a_second_run_on_the_same_output_is_an_error(run, made, tmp_path):
     assert made.start_and_kill("ocr.py", [tmp_path / "pdfs", "--out", out], (out / "parts" / "run.lock").exists)
     with only_run(out):
         done = run("ocr.py", tmp_path / "pdfs", "--out", out)
-    assert (done.returncode, "another run is at work" in done.stderr) == (2, True)
+    assert (done.returncode, "another process is working" in done.stderr) == (2, True)
     done = run("ocr.py", tmp_path / "pdfs", "--out", out, "--timeout", 99)
-    assert (done.returncode, "made from other arguments" in done.stderr) == (2, True)
+    assert (done.returncode, "different arguments" in done.stderr) == (2, True)
     assert run("ocr.py", tmp_path / "pdfs", "--out", out).returncode == 0
 
 

@@ -40,7 +40,7 @@ def test_what_a_task_raises_is_raised(workers):
 
 
 def test_a_process_ended_from_outside_is_a_sentence():
-    with pytest.raises(InputError, match="ended from outside"):
+    with pytest.raises(InputError, match="worker process was killed"):
         list(do_units(square, {i: (i,) for i in (1, 99)}, 2))
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from cleaning.clean_text import clean
 from filtering.filter_document import SURE
 from filtering.filter_output import Outputs
-from filtering.keyword_match import LANGUAGES
 from filtering.language import UNDETERMINED, detect_language
+from language_codes import LANGUAGES
 from readers.corpus_format import LOSS_SPANS, span_problem
 from run_record import write_json
 

@@ -5,30 +5,33 @@ writes failures.jsonl, left_out.jsonl and, last, manifest.json.
 """
 
 import argparse
-import contextlib
 import importlib.metadata
 import json
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from cleaning.boilerplate_lines import BOILERPLATE_FOLDER
 from cleaning.clean_text import CLEANING_STEPS, clean
-from executor.filter_run import keep_pandas_out
-from executor.run_folder import close_run, one_at_a_time, only_run, open_run
-from executor.units import parse_shard
-from executor.workers import do_units
-from filtering.filter_summary import count_repeated_ids
-from filtering.keyword_match import LANGUAGES
+from executor.sharded_run import (
+    Unfinished,
+    add_run_flags,
+    exit_on_sigterm,
+    not_done,
+    others_missing,
+    own_units,
+    require_at_least,
+    run_sharded,
+)
+from executor.workers import run_units
+from filtering.filter_output import count_repeated_ids
 from filtering.language import DETECTORS, detect_language
+from language_codes import LANGUAGES
 from run_record import (
     InputError,
     describe_files,
-    finished_record,
     provenance,
     read_json,
     sha256_of_file,
@@ -86,39 +89,12 @@ def add_common_flags(add: Callable) -> None:
         metavar="STEP",
         help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)",
     )
-    add(
-        "--unit-mb",
-        type=int,
-        default=256,
-        help="about so much input, MB (10^6 bytes), one process takes at a time; what a kill costs at most, and the "
-        "cut between output files (default: %(default)s)",
-    )
-    add(
-        "--shard",
-        type=parse_shard,
-        metavar="i/n",
-        help="do only the i-th of n shares of the units, i from 0 to n-1 (or from 1 to n)",
-    )
-    add(
-        "--workers",
-        type=int,
-        default=len(os.sched_getaffinity(0)),
-        help="processes, one unit each (default: one per CPU core, %(default)s here)",
-    )
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
-    add(
-        "--dry-run",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="check input and settings, print the plan, write nothing",
-    )
+    add_run_flags(add, unit_mb=256, unit_help="; also the cut between output files")
 
 
 def common_arguments(args: argparse.Namespace) -> tuple[dict, dict]:
     """(arguments, inputs) that the common flags decide. Errors: InputError for numbers under 1."""
-    for name in ("workers", "unit_mb"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least 1 is needed")
+    require_at_least(args, workers=1, unit_mb=1)
     inputs: dict = {}
     if "boilerplate_lines" not in args.skip_steps:
         inputs["boilerplate"] = {path.stem: sha256_of_file(path) for path in sorted(BOILERPLATE_FOLDER.glob("*.txt"))}
@@ -136,9 +112,8 @@ def common_arguments(args: argparse.Namespace) -> tuple[dict, dict]:
 
 def run_collection(work: Work, args: argparse.Namespace, argv: list[str] | None) -> int:
     """The whole command after its plan; returns its exit code."""
-    keep_pandas_out()
-    signal.signal(signal.SIGTERM, _terminated)
-    own = [u for u in range(len(work.units)) if args.shard is None or u % args.shard[1] == args.shard[0]]
+    exit_on_sigterm()
+    own = own_units(work.units, args.shard)
     for name, value in {"out": args.out, **work.arguments, "workers": args.workers}.items():
         print(f"{name}: {value}")
     print(
@@ -149,67 +124,50 @@ def run_collection(work: Work, args: argparse.Namespace, argv: list[str] | None)
         for unit in work.units:
             print(f"would read {work.describe(unit)}")
         return 0
-    manifest_path = args.out / "manifest.json"
-    if manifest := finished_record(manifest_path, work.arguments, work.inputs):
-        return _reuse(args.out, manifest)
-    with contextlib.ExitStack() as held:
-        try:
-            parts = open_run(args.out, work.arguments, work.inputs | {"modified": work.modified})
-            held.enter_context(only_run(args.out, args.shard))
-        except (InputError, FileNotFoundError):
-            if not manifest_path.exists():
-                raise
-        if not manifest_path.exists():
-            _do_units(work, own, parts, args.workers)
-        if manifest := finished_record(manifest_path, work.arguments, work.inputs):  # another shard has ended meanwhile
-            held.close()
-            return _reuse(args.out, manifest)
-        missing = [u for u in range(len(work.units)) if not (parts / f"{u:05d}" / "done.json").exists()]
-        if missing:
-            print(
-                f"{len(work.units) - len(missing)} of {len(work.units)} units are done; the other shards do the "
-                "rest, and the last to end writes the manifest"
-            )
-            return 3 if any(read_json(parts / f"{u:05d}" / "done.json")["failures"] for u in own) else 0
-        with one_at_a_time(args.out):
-            manifest = read_json(manifest_path) if manifest_path.exists() else _finish(work, args.out, parts, argv)
-    close_run(args.out)
-    return _report(manifest)
+
+    def do(parts: Path) -> Unfinished | None:
+        _do_units(work, own, parts, args.workers)
+        failed = any(_read_done(parts, u)["failures"] for u in own)
+        done = sum(_is_done(parts, u) for u in range(len(work.units)))
+        return others_missing(done, len(work.units), exit_code=3 * failed)
+
+    return run_sharded(
+        args.out,
+        args.shard,
+        work.arguments,
+        work.inputs,
+        do,
+        lambda parts: _finish(work, args.out, parts, argv),
+        _report,
+        resume_only=({}, {"modified": work.modified}),
+    )
 
 
-def _terminated(signal_number: int, frame: object) -> None:
-    print("terminated; the same command goes on from what is finished", flush=True)
-    raise SystemExit(128 + signal_number)
+def _is_done(parts: Path, unit: int) -> bool:
+    return (parts / f"{unit:05d}" / "done.json").exists()
 
 
-def _reuse(out: Path, manifest: dict) -> int:
-    print(f"{out} is finished already and made from this input: reused")
-    close_run(out)
-    return _report(manifest)
+def _read_done(parts: Path, unit: int) -> dict:
+    return read_json(parts / f"{unit:05d}" / "done.json")
 
 
-def _do_units(work: Work, own: list[int], parts: Path, workers: int) -> None:
-    """Do those of a run's (or shard's) units that are not done yet."""
-    from tqdm import tqdm
-
-    waiting = [u for u in own if not (parts / f"{u:05d}" / "done.json").exists()]
-    if len(waiting) < len(own):
-        print(f"{len(own) - len(waiting)} of {len(own)} units were done before")
+def _do_units(work: Work, own: dict, parts: Path, workers: int) -> None:
+    """Do the units of this run (or shard) that are not done yet."""
+    waiting = not_done(own, lambda u: _is_done(parts, u))
     if not waiting:
         return
     for language, text in WARM_UP:
         detect_language(text, work.arguments["detector"])
         clean(text, language, work.arguments["skip_steps"])
     work.warm_up()
-    tasks = {u: (work.read, work.units[u], parts / f"{u:05d}", work.arguments) for u in waiting}
-    with (
-        tqdm(total=sum(work.sizes[u] for u in waiting), unit="B", unit_scale=True, disable=None) as bar,
-        closing(do_units(_do_unit, tasks, workers, apart=True)) as results,
-    ):
-        for number, (u, (kept, read)) in enumerate(results, 1):
-            bar.update(work.sizes[u])
-            if bar.disable:
-                print(f"{number}/{len(waiting)} {work.describe(work.units[u])}: {kept} of {read} kept", flush=True)
+    run_units(
+        _do_unit,
+        {u: (work.read, unit, parts / f"{u:05d}", work.arguments) for u, unit in waiting.items()},
+        workers,
+        lambda u, result: f"{work.describe(waiting[u])}: {result[0]} of {result[1]} kept",
+        sizes={u: work.sizes[u] for u in waiting},
+        apart=True,
+    )
 
 
 def _do_unit(read: Callable, unit: object, folder: Path, arguments: dict) -> tuple[int, int]:
@@ -219,7 +177,7 @@ def _do_unit(read: Callable, unit: object, folder: Path, arguments: dict) -> tup
 
 def _finish(work: Work, out: Path, parts: Path, argv: list[str] | None) -> dict:
     """Move what the units wrote to its place, write the lists and, last, the manifest; returns that."""
-    units = [read_json(parts / f"{u:05d}" / "done.json") for u in range(len(work.units))]
+    units = [_read_done(parts, u) for u in range(len(work.units))]
     failures = [failure for unit in units for failure in unit["failures"]]
     counts: dict[str, dict] = {}
     cleaning: dict[str, dict] = {}

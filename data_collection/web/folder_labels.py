@@ -9,7 +9,7 @@ name's single words are heard too, but two letters count as a language's code on
 
 import re
 
-from filtering.keyword_match import LANGUAGES
+from language_codes import LANGUAGES
 
 ENGLISH_NAMES = {
     "english": "en",

@@ -1,10 +1,9 @@
-"""Cut an input into units of work, the same ones whoever asks: a function of the input files and --unit-mb alone.
+"""Split the input of filter.py into units of work, as a function of the input files and --unit-mb alone.
 
-A parquet file is cut between row groups where it holds more than --unit-mb of text; a file of JSON lines is one unit;
-text files are taken together up to --unit-mb. Unit u belongs to the shard i/n with i = u modulo n.
+A parquet file is split between row groups if it contains more than --unit-mb of text; a JSON lines file is one unit;
+text files are grouped up to --unit-mb.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +16,6 @@ from run_record import InputError
 
 PLANNED_AT_ONCE = 16
 TEXT_FILE_BYTES = 1000  # what a text file counts in a unit at least, so that none holds endless tiny ones
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """(i modulo n, n) of "i/n": shards may be counted from 0 or from 1, the last is then n/n, which is 0/n."""
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal()) or int(count) < 1 or int(index) > int(count):
-        raise argparse.ArgumentTypeError(f"{text}: expected i/n, such as 0/4 to 3/4 (or 1/4 to 4/4)")
-    return int(index) % int(count), int(count)
 
 
 def plan_units(files: list[InputFile], language: str, text_column: str, unit_bytes: int) -> list[Unit]:
@@ -119,3 +110,13 @@ def _check_columns(name: str, columns: list[str], text_column: str) -> None:
             f"{name}: no column {text_column!r}; it has {', '.join(columns) or 'none'}; "
             "name the right one with --text-column"
         )
+
+
+def describe_unit(unit: Unit) -> str:
+    """Such as `en.parquet row groups 0 to 9`."""
+    first = unit.files[0].name
+    if len(unit.files) > 1:
+        return f"{first} and {len(unit.files) - 1} more"
+    if unit.span.last:
+        return f"{first} row groups {unit.span.first} to {unit.span.last - 1}"
+    return first
