@@ -18,8 +18,9 @@ import statistics
 import time
 from pathlib import Path
 
+from metrics.rationale_scores import score_pair
 from mmedbench_questions import RecordError, read_split
-from rationale import read_pairs, score_pair
+from rationale import read_pairs
 from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 # Questions of the released test set (Qiu et al., Nature Communications 15:8384, 2024, and its public files).

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from endpoint.api_arguments import MAX_NEW_TOKENS, endpoint_facts
-from endpoint.api_asking import ask_endpoint, print_plan
 from endpoint.api_report import describe_endpoint, print_failures, write_failures
+from evaluation.ask_endpoint import ask_endpoint, print_plan
 from evaluation.eval_arguments import build_parser, check_arguments
 from evaluation.eval_inputs import Inputs, find_prompt, read_inputs, read_test, released_split
 from evaluation.few_shot import render_with_examples

@@ -1,15 +1,15 @@
-"""Write MMedBench as tasks of lm-evaluation-harness and lighteval, with the checkpoint's own prompt.
+"""Write MMedBench as tasks of lm-evaluation-harness, with the checkpoint's own prompt.
 
 Reads   the test set (mmedbench/FORMAT.md), a prompt (the checkpoint's, or --prompt) and the model's tokenizer
-Writes  <out>, which needs nothing else: data/<key>.jsonl (every prompt as the model gets it), YAML files a language and
-        two groups for lm_eval, harness_lighteval.py for lighteval, harness_scoring.py for both, README.md with the
-        commands, manifest.json last (inference/FORMAT.md)
+Writes  <out>, which is self-contained: data/<key>.jsonl (every prompt as the model sees it), YAML files per language
+        and two groups for lm_eval, harness_scoring.py, README.md with the command, manifest.json last
+        (inference/FORMAT.md)
 Example python inference/export_harness.py --model checkpoints/finetuned --out results/harness
         lm_eval --include_path results/harness --tasks mmedbench --model hf --model_args pretrained=MODEL
 
-The prompts are stored as text, so a harness asks what inference/eval.py asks. Generated answers count by the exact set
-of letters (several may be right), and `mmedbench_letters` takes the likeliest single letter, as --mode letter-logprob.
-Two things stay different and are counted here: a prompt longer than the model is cut by each in its own way, and a
+The prompts are stored as text, so the harness asks what inference/eval.py asks. Generated answers are scored by the
+exact set of letters (several may be right); `mmedbench_letters` takes the most likely letter, as --mode letter-logprob.
+Two things differ and are counted here: a prompt longer than the model's context is truncated in another place, and the
 harness may tokenize a letter together with the text before it.
 """
 
@@ -24,7 +24,6 @@ from evaluation.eval_inputs import describe_examples
 from evaluation.few_shot import render_with_examples
 from evaluation.generate_answers import find_examples
 from evaluation.scoring import PARSERS
-from harness_export.harness_files import dataset_card, lm_eval_files, read_me
 from local_model.model_identity import settings_of
 from prompt_folder import FORMS, Prompt, PromptError, encode_completion, encode_prompt, end_token, render_chat
 from run_record import (
@@ -115,40 +114,106 @@ def make_rows(test: dict, shots: dict, prompt: Prompt, tokenizer, form: str) -> 
     return rows
 
 
-def letter_inputs(tokenizer, chat: bool, text: str, delimiter: str, letter: str) -> dict[str, list[int]]:
-    """The token ids that each harness gives a model for a prompt and a letter.
+def letter_input(tokenizer, chat: bool, text: str, delimiter: str, letter: str) -> list[int]:
+    """The token ids that lm_eval gives a model for a prompt and a letter.
 
-    Both write the letter right behind the prompt and tokenize the whole. lm_eval 0.4.13 (api/model.py, _encode_pair)
-    then takes the prompt's ids from the prompt without its last white space; lighteval 0.13.0 keeps the whole's.
+    It appends the letter to the prompt and tokenizes both together, but takes the prompt's ids from the prompt without
+    trailing white space (0.4.13, api/model.py, _encode_pair).
     """
 
     def encode(part: str) -> list[int]:
         return tokenizer(part, add_special_tokens=not chat)["input_ids"]
 
     whole, before = encode(text + delimiter + letter), encode(text.rstrip())
-    return {"lm_eval": before + whole[len(before) :], "lighteval": whole}
+    return before + whole[len(before) :]
 
 
-def choose_delimiters(tokenizer, prompt: Prompt, rows: dict) -> tuple[dict[str, str], dict[str, int]]:
-    """({harness: what stands between prompt and letter}, {harness: questions tokenized otherwise than by eval.py}).
+def choose_delimiter(tokenizer, prompt: Prompt, rows: dict) -> tuple[str, int]:
+    """(text between prompt and letter, number of questions whose letter lm_eval tokenizes differently from eval.py).
 
-    A tokenizer that opens a text with a space needs one before the letter, others none: whichever agrees more often.
+    A tokenizer that prefixes a text with a space needs one before the letter, others none: the better one is chosen.
     """
-    counts = {(harness, delimiter): 0 for harness in ("lm_eval", "lighteval") for delimiter in ("", " ")}
+    counts = {"": 0, " ": 0}
     for row in (row for mine in rows.values() for row in mine):
         # The text is rendered already, so a chat template is not applied again.
-        wanted = (
-            tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
-            if prompt.chat_template
-            else (encode_prompt(tokenizer, row["prompt"]))
+        if prompt.chat_template:
+            wanted = tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
+        else:
+            wanted = encode_prompt(tokenizer, row["prompt"])
+        letter = row["letters"][0]
+        wanted = wanted + encode_completion(tokenizer, letter)
+        for delimiter in counts:
+            counts[delimiter] += (
+                letter_input(tokenizer, prompt.chat_template, row["prompt"], delimiter, letter) != wanted
+            )
+    delimiter = min(counts, key=counts.get)
+    return delimiter, counts[delimiter]
+
+
+def lm_eval_files(settings: dict) -> dict[str, str]:
+    """{file name: YAML text}: one task per key and a group, generated and by letters.
+
+    The group's score is the unweighted mean over languages, as in the paper.
+    """
+    # JSON is YAML except for lm_eval's function tag, so values are written as JSON and the tag as text.
+    files = {}
+    for name in ("mmedbench", "mmedbench_letters") if settings["letters"] else ("mmedbench",):
+        metrics = ["exact_set"] if name.endswith("letters") else ["exact_set", "unparsed"]
+        for key in settings["keys"]:
+            lines = [
+                f"task: {name}_{key}",
+                "custom_dataset: !function harness_scoring.read_task",
+                f"dataset_kwargs: {json.dumps({'key': key})}",
+                "test_split: test",
+                "doc_to_text: prompt",
+                "doc_to_target: gold",
+            ]
+            if name.endswith("letters"):
+                lines += [
+                    "output_type: multiple_choice",
+                    "doc_to_choice: letters",
+                    f"target_delimiter: {json.dumps(settings['delimiter'])}",
+                    "process_results: !function harness_scoring.score_letters",
+                ]
+            else:
+                generation = {
+                    "until": settings["until"],
+                    "max_gen_toks": settings["max_new_tokens"],
+                    "do_sample": False,
+                }
+                lines += [
+                    "output_type: generate_until",
+                    f"generation_kwargs: {json.dumps(generation, ensure_ascii=False)}",
+                    "process_results: !function harness_scoring.score_generated",
+                ]
+            lines.append("metric_list:")
+            for metric in metrics:
+                better = json.dumps(metric == "exact_set")
+                lines.append(f"  - {{metric: {metric}, aggregation: mean, higher_is_better: {better}}}")
+            lines.append(f"metadata: {{version: {settings['task_version']}}}")
+            files[f"{name}_{key}.yaml"] = "\n".join(lines) + "\n"
+        tasks = [f"{name}_{key}" for key in settings["keys"]]
+        aggregates = [{"metric": metric, "aggregation": "mean", "weight_by_size": False} for metric in metrics]
+        files[f"{name}.yaml"] = (
+            f"group: {name}\ntask: {json.dumps(tasks)}\naggregate_metric_list: {json.dumps(aggregates)}\n"
+            f"metadata: {{version: {settings['task_version']}}}\n"
         )
-        wanted = wanted + encode_completion(tokenizer, row["letters"][0])
-        for delimiter in ("", " "):
-            asked = letter_inputs(tokenizer, prompt.chat_template, row["prompt"], delimiter, row["letters"][0])
-            for harness, ids in asked.items():
-                counts[harness, delimiter] += ids != wanted
-    chosen = {harness: min(("", " "), key=lambda d, h=harness: counts[h, d]) for harness in ("lm_eval", "lighteval")}
-    return chosen, {harness: counts[harness, delimiter] for harness, delimiter in chosen.items()}
+    return files
+
+
+def read_me(model: str, base: str | None, chat: bool) -> str:
+    """The command. A stored chat prompt contains its opening token and must not go through a template again."""
+    lm_eval = f"pretrained={base},peft={model},tokenizer={model}" if base else f"pretrained={model}"
+    if chat:
+        lm_eval += ",add_bos_token=False"
+    return f"""# MMedBench for lm-evaluation-harness
+
+Prompts are stored as the model sees them; `exact_set` is 1 if the set of letters is exactly right. Run lm-eval in an
+environment of its own, in the folder that `{model}` is relative to, with this folder as DIR. Use `mmedbench_letters`
+instead of `mmedbench` to take the most likely letter.
+
+    lm_eval --include_path DIR --tasks mmedbench --model hf --model_args {lm_eval} --batch_size 32
+"""
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -163,10 +228,10 @@ def check_arguments(args: argparse.Namespace) -> None:
     args.max_new_tokens = args.max_new_tokens or (16 if args.form == "answer" else 512)
 
 
-def make_settings(args: argparse.Namespace, prompt: Prompt, tokenizer, rows: dict) -> tuple[dict, dict[str, int]]:
-    """(settings.json, {harness: questions whose letters it tokenizes otherwise than eval.py})."""
+def make_settings(args: argparse.Namespace, prompt: Prompt, tokenizer, rows: dict) -> tuple[dict, int]:
+    """(settings.json, number of questions whose letters lm_eval tokenizes differently from eval.py)."""
     letters = args.form == "answer"
-    delimiters, otherwise = choose_delimiters(tokenizer, prompt, rows) if letters else ({}, {})
+    delimiter, otherwise = choose_delimiter(tokenizer, prompt, rows) if letters else ("", 0)
     end = end_token(tokenizer, prompt.chat_template)
     closing = [tokenizer.decode([end])] if end != tokenizer.eos_token_id else []
     settings = {
@@ -178,7 +243,7 @@ def make_settings(args: argparse.Namespace, prompt: Prompt, tokenizer, rows: dic
         "until": [*prompt.stop, *closing],
         "max_new_tokens": args.max_new_tokens,
         "letters": letters,
-        "delimiters": delimiters,
+        "delimiter": delimiter,
     }
     return settings, otherwise
 
@@ -203,9 +268,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"one prompt ({prompt.name} {prompt.version}):\n{texts[0]}")
     if cut:
         print(f"{cut} prompts are longer than the model; a harness cuts their beginning, eval.py left of their middle")
-    for harness, count in otherwise.items():
-        if count:
-            print(f"{harness} tokenizes the letter of {count} of {len(texts)} questions otherwise than eval.py")
+    if otherwise:
+        print(f"lm_eval tokenizes the letter of {otherwise} of {len(texts)} questions differently from eval.py")
     arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in FREE_ARGUMENTS}
     data = describe_files(args.data, args.data.glob("*.jsonl"))
     inputs = {"prompt": prompt.sha256, "data": data, "model": args.model, "settings": settings_of(Path(args.model))}
@@ -217,7 +281,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run:
         return 0
     write_folder(args, rows, settings, read_me(args.model, base, prompt.chat_template))
-    counts = {"questions": {key: len(mine) for key, mine in rows.items()}, "cut": cut, "letters_otherwise": otherwise}
+    counts = {
+        "questions": {key: len(mine) for key, mine in rows.items()},
+        "cut": cut,
+        "letters_tokenized_differently": otherwise,
+    }
     files = describe_files(args.out, (p for p in args.out.rglob("*") if p.is_file() and "__pycache__" not in p.parts))
     record = {"format_version": 1, "stage": "inference/export_harness.py", **counts, "arguments": arguments}
     write_json(args.out / "manifest.json", record | {"inputs": inputs, "files": files, "provenance": provenance(argv)})
@@ -226,18 +294,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write_folder(args: argparse.Namespace, rows: dict, settings: dict, commands: str) -> None:
-    """Everything but the manifest."""
+    """Write all files except the manifest."""
     write_json(args.out / "settings.json", settings)
     for key, mine in rows.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in mine)
         write_text(args.out / "data" / f"{key}.jsonl", text)
-    write_text(args.out / "data/README.md", dataset_card(settings["keys"]))
     write_text(args.out / "README.md", commands)
     for name, text in lm_eval_files(settings).items():
         write_text(args.out / name, text)
-    modules = ["harness_scoring", "harness_lighteval"]
-    for name in modules + (["answers", "answer_words"] if args.parse == "policy" else []):
-        shutil.copyfile(Path(__file__).with_name(f"{name}.py"), args.out / f"{name}.py")
+    metrics = Path(__file__).parent / "metrics"
+    shutil.copyfile(metrics / "harness_scoring.py", args.out / "harness_scoring.py")
+    if args.parse == "policy":
+        shutil.copyfile(metrics / "answer_words.py", args.out / "answer_words.py")
+        # The exported files lie in one folder.
+        answers = (metrics / "answers.py").read_text("utf-8")
+        inside = answers.replace("from metrics import answer_words", "import answer_words")
+        assert inside != answers
+        write_text(args.out / "answers.py", inside)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from evaluation.finished_run import FinishedRun, read_finished_run
 from evaluation.scoring import rationales_that_count, written_rationale
+from metrics.rationale_scores import METRICS
 from mmedbench_questions import LANGUAGE_FILES
-from rationale import METRICS
 from run_record import InputError, parse_arguments, read_json, run_command, write_text
 
 NAMES = {code: Path(name).stem for code, name in LANGUAGE_FILES.items()}

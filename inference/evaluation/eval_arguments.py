@@ -7,9 +7,9 @@ from pathlib import Path
 from endpoint.api_arguments import DECISIVE, DEFAULTS, add_endpoint_arguments, check_endpoint
 from evaluation.generate_answers import parse_shard
 from evaluation.scoring import PARSERS
+from metrics.rationale_scores import MODES, add_bert_flags
 from mmedbench_questions import LANGUAGE_FILES
 from prompt_folder import FORMS
-from rationale import MODES, add_bert_flags
 from run_record import InputError
 
 DESCRIPTION = "Ask a model the benchmark's questions and score its answers, with n and 95 % intervals."

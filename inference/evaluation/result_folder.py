@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluation.scoring import METRIC_VERSION
 from metrics.accuracy import score_table
 from metrics.clean_subset import clean_table
-from rationale import RATIONALE_METRIC_VERSION, rationale_table
+from metrics.rationale_scores import RATIONALE_METRIC_VERSION, rationale_table
 from run_record import InputError, sha256_of_file, write_text
 
 

@@ -5,8 +5,14 @@ from pathlib import Path
 from evaluation.variants import majority, turn, turn_back
 from metrics.accuracy import macro_average, micro_average, score_answers
 from metrics.answers import read_answer
+from metrics.rationale_scores import (
+    RATIONALE_METRIC_VERSION,
+    add_bert_scores,
+    mean_over_languages,
+    metrics_of,
+    score_rationales,
+)
 from prompt_folder import Prompt
-from rationale import RATIONALE_METRIC_VERSION, add_bert_scores, mean_over_languages, metrics_of, score_rationales
 from run_record import InputError
 
 PARSERS = ("strict", "policy")

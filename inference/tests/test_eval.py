@@ -188,12 +188,12 @@ def test_a_complete_run_is_reused_and_never_mixed_with_another(checkpoint, test_
     first = run(checkpoint, test_folder, out)
     assert run(checkpoint, test_folder, out) == first
     assert "is reused" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"other arguments \(max_new_tokens\)"):
+    with pytest.raises(InputError, match=r"different arguments \(max_new_tokens\)"):
         run(checkpoint, test_folder, out, "--max-new-tokens", "8")
     changed = tmp_path / "MMedBench/Test"
     shutil.copytree(test_folder, changed)
     (changed / "Russian.jsonl").unlink()
-    with pytest.raises(InputError, match=r"other inputs \(data\)"):
+    with pytest.raises(InputError, match=r"different inputs \(data\)"):
         run(checkpoint, changed, out)
 
 

@@ -27,7 +27,7 @@ def test_a_worked_example_with_another_answer_is_another_run(checkpoint, tmp_pat
     assert html_report.main([str(tmp_path / "out")]) == 0
     train = tmp_path / "Train/English.jsonl"
     train.write_text(train.read_text().replace('"answer_idx": "A"', '"answer_idx": "B"'))
-    with pytest.raises(InputError, match=r"other inputs \(few_shot\)"):
+    with pytest.raises(InputError, match=r"different inputs \(few_shot\)"):
         evaluation.main(asked)
     with pytest.raises(InputError, match="were shown as worked examples"):
         html_report.main([str(tmp_path / "out")])
@@ -40,7 +40,7 @@ def test_a_foreign_model_with_other_settings_is_another_run(checkpoint, test_fol
     assert evaluation.main(asked) == 0
     path = model / name
     path.write_text((path.read_text() if path.exists() else "{{ messages }}") + "\n")
-    with pytest.raises(InputError, match=r"other inputs \(model\)"):
+    with pytest.raises(InputError, match=r"different inputs \(model\)"):
         evaluation.main(asked)
 
 

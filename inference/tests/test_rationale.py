@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rationale
+from metrics import rationale_scores
 from run_record import InputError
 
 PAIRS = Path(__file__).parents[1] / "sample/rationale_pairs.jsonl"
@@ -78,7 +79,7 @@ def test_scores_equal_the_papers_definitions_on_every_vector():
     for item in ITEMS + LONG + UNPLEASANT:
         if not item["rationale"]:
             continue
-        got = rationale.score_pair(item["rationale"], item["reference"], item["language"])
+        got = rationale_scores.score_pair(item["rationale"], item["reference"], item["language"])
         wanted = by_definition(item["rationale"], item["reference"], item["language"])
         assert list(got.values()) == pytest.approx(wanted, abs=1e-9), item
 
@@ -105,8 +106,8 @@ def test_scores_equal_the_papers_definitions_on_real_rationales():
             for a, b in zip(texts[:6], texts[6:], strict=True)
         ]
         wanted = [by_definition(item["rationale"], item["reference"], language) for item in items]
-        got = rationale.score_rationales(items, "paper")
-        for place, metric in enumerate(rationale.METRICS):
+        got = rationale_scores.score_rationales(items, "paper")
+        for place, metric in enumerate(rationale_scores.METRICS):
             mean = 100 * sum(row[place] for row in wanted) / len(items)
             assert got[metric] == pytest.approx(mean, abs=1e-6), (language, metric)
 
@@ -125,23 +126,23 @@ def test_rouge_equals_the_package_on_wild_sentences(pieces, seed):
         wanted = [scores[k]["f"] for k in ("rouge-1", "rouge-2", "rouge-l")]
     except ValueError:
         wanted = [0, 0, 0]
-    assert rationale.rouge(text, reference) == pytest.approx(wanted, abs=1e-12)
+    assert rationale_scores.rouge(text, reference) == pytest.approx(wanted, abs=1e-12)
 
 
 @pytest.mark.parametrize("language", ["zh", "ja", "ru", "ar"])
 def test_rouge_is_not_zero_where_words_are_not_latin(language):
     items = [item for item in ITEMS if item["language"] == language]
-    scores = rationale.score_rationales(items)
+    scores = rationale_scores.score_rationales(items)
     assert all(scores[metric] > 5 for metric in ("ROUGE-1", "ROUGE-L", "BLEU-1")), scores
 
 
 def test_an_empty_rationale_scores_zero_by_default_and_is_left_out_as_in_the_paper():
     items = [item for item in ITEMS if item["language"] == "en"]
-    default, paper = (rationale.score_rationales(items, mode) for mode in rationale.MODES)
+    default, paper = (rationale_scores.score_rationales(items, mode) for mode in rationale_scores.MODES)
     assert (default["n"], default["empty"], paper["n"], paper["empty"]) == (8, 1, 7, 1)
     assert default["ROUGE-1"] == pytest.approx(paper["ROUGE-1"] * 7 / 8, abs=1e-3)
-    assert rationale.score_rationales(items[5:6], "paper")["BLEU-1"] is None
-    assert rationale.score_rationales([items[0] | {"reference": " "}])["no_reference"] == 1
+    assert rationale_scores.score_rationales(items[5:6], "paper")["BLEU-1"] is None
+    assert rationale_scores.score_rationales([items[0] | {"reference": " "}])["no_reference"] == 1
 
 
 def test_the_command_prints_and_writes_the_scores(tmp_path, capsys):

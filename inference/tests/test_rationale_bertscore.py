@@ -11,7 +11,7 @@ import pytest
 import eval as evaluation
 import html_report
 import rationale
-from metrics import rationale_bertscore
+from metrics import rationale_bertscore, rationale_scores
 from run_record import InputError, read_json
 
 PAIRS = Path(__file__).parents[1] / "sample/rationale_pairs.jsonl"
@@ -189,7 +189,9 @@ def test_a_finished_run_gets_bertscore_on_its_human_checked_questions(encoder, c
     assert (found["scores"]["en"]["on"], found["scores"]["en"]["n"]) == ("all", 4)
     f1 = [found["scores"][key]["BERTScore-F1"] for key in ("ar", "en")]
     assert found["macro"]["BERTScore-F1"] == pytest.approx(sum(f1) / 2, abs=1e-3) and min(f1) > 0
-    assert [found["macro"][m] for m in rationale.METRICS] == [plain["macro"][m] for m in rationale.METRICS]
+    assert [found["macro"][m] for m in rationale_scores.METRICS] == [
+        plain["macro"][m] for m in rationale_scores.METRICS
+    ]
     assert html_report.main([str(out), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text("utf-8")
     assert "BERTScore with tiny-bert, layer 2" in page and f"{found['macro']['BERTScore-F1']:.2f}" in page

@@ -70,7 +70,7 @@ def test_the_server_is_started_asked_and_ended_with_what_it_started(served, tmp_
     assert [is_running(int(pid)) for pid in pids.read_text().split()] == [False, False]
     pids.unlink()
     assert run() == 0 and not pids.exists(), "a complete run needs no server"
-    with pytest.raises(InputError, match=r"other arguments \(vllm_arguments\)"):
+    with pytest.raises(InputError, match=r"different arguments \(vllm_arguments\)"):
         run("--vllm-arguments=--quantization fp8")  # answers of a rounded model are another run's
 
 

@@ -20,7 +20,7 @@ ROOMS = {
         "pretrain": "token_data < dataloading < modelling < planning < checkpointing < training < internlm"
         " < bench_helpers",
         "finetune": "sft_data < sft_training",
-        "inference": "local_model < endpoint < metrics < evaluation < harness_export",
+        "inference": "local_model < endpoint < metrics < evaluation",
         "slurm": "pipeline_jobs < synthetic_facts",
     }.items()
 }

@@ -20,8 +20,8 @@ from endpoint.api_arguments import read_key
 from endpoint.api_client import Endpoint, Gate, Request, Stopped
 from endpoint.api_ledger import Budget, Ledger, answers_elsewhere
 from endpoint.api_report import UNANSWERED, print_spent
-from endpoint.api_requests import Item, fill_row, make_items
 from endpoint.vllm_server import vllm_server
+from evaluation.endpoint_requests import Item, fill_row, make_items
 from evaluation.generate_answers import place_of, read_partials
 from evaluation.variants import gather
 from prompt_folder import Prompt

@@ -488,7 +488,7 @@ def test_a_model_that_was_trained_anew_gets_no_answers_of_the_old_one(
     flags = ("--model", str(model), "--limit", "1", "--languages", "ru", "--cache", str(tmp_path / "shared.sqlite"))
     ask(*flags, out="old")
     (model / "run.json").write_text('{"training": "full", "steps": 2}')
-    with pytest.raises(InputError, match=r"other inputs \(model\)"):
+    with pytest.raises(InputError, match=r"different inputs \(model\)"):
         ask(*flags, out="old")
     assert ask(*flags, out="new")[1]["setting"] == "fine-tuned" and len(model_server.requests) == 2
 
