@@ -230,7 +230,7 @@ def test_half_made_inputs_changed_benchmarks_and_wrong_flags_are_refused(run, fi
     again = run("decontaminate.py", folder, "--benchmark", bench, "--out", out)
     assert again.returncode == 0 and "reused" in again.stdout
     refusals = {
-        "contains a run with different arguments (mode)": (
+        "run with different arguments (mode)": (
             folder,
             "--benchmark",
             bench,

@@ -84,7 +84,7 @@ def test_a_complete_run_is_reused_and_other_arguments_refused(adapter, model_of,
     before = weights(adapter)
     assert train.main(arguments(model_of(), benchmark, adapter, "--lora")) == 0
     assert "is reused" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"other arguments \(seed\)"):
+    with pytest.raises(InputError, match=r"different arguments \(seed\)"):
         train.main(arguments(model_of(), benchmark, adapter, "--lora", "--seed", "1"))
     assert weights(adapter) == before
 
@@ -93,7 +93,7 @@ def test_another_rationale_for_the_same_questions_is_another_run(adapter, model_
     changed = shutil.copytree(benchmark, tmp_path / "changed")
     path = changed / "Train/English.jsonl"
     path.write_text(path.read_text("utf-8").replace("Because of reason", "For the reason"), "utf-8")
-    with pytest.raises(InputError, match=r"other inputs \(questions\)"):
+    with pytest.raises(InputError, match=r"different inputs \(questions\)"):
         train.main(arguments(model_of(), changed, adapter, "--lora"))
 
 
@@ -290,7 +290,7 @@ def test_one_example_of_each_kind_is_shown_with_its_mask(mixed):
 def test_other_text_to_mix_in_is_another_run(mixed):
     path = mixed[0].parent / "text.jsonl"
     path.write_text(path.read_text() + "\n" + json.dumps({"text": "Plus."}))
-    with pytest.raises(InputError, match=r"other inputs \(replay\)"):
+    with pytest.raises(InputError, match=r"different inputs \(replay\)"):
         train.main(mixed[2])
 
 

@@ -185,7 +185,7 @@ def test_a_second_run_reuses_other_inputs_are_refused_and_a_dry_run_writes_nothi
         assert (tmp_path / "again" / name).read_bytes() == first[name]
     (folder / "Test" / "Chinese.jsonl").unlink()
     done = run("benchmark_statistics.py", folder, "--out", tmp_path / "out")
-    assert (done.returncode, "other inputs" in done.stderr) == (2, True)
+    assert (done.returncode, "different inputs" in done.stderr) == (2, True)
 
 
 def test_a_broken_benchmark_an_empty_one_and_a_foreign_folder_are_refused(folder, tmp_path, run):

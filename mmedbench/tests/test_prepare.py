@@ -708,13 +708,13 @@ def test_other_inputs_other_arguments_and_edited_files_are_not_mixed_in(exams, r
     exams.put("m/test.jsonl", raw.jsonl(raw.medqa()))
     expect_ok(exams.prepare())
     done = exams.prepare("--remove-duplicates")
-    assert (done.returncode, "other arguments" in done.stderr) == (2, True)
+    assert (done.returncode, "different arguments" in done.stderr) == (2, True)
     (exams.out / "Test" / "English.jsonl").write_text("", encoding="utf-8")
     done = exams.prepare()
     assert (done.returncode, "was changed after it was made" in done.stderr) == (2, True)
     exams.put("m/test.jsonl", raw.jsonl(raw.medqa("changed")))
     done = exams.prepare()
-    assert (done.returncode, "other inputs" in done.stderr) == (2, True)
+    assert (done.returncode, "different inputs" in done.stderr) == (2, True)
 
 
 def test_a_folder_with_foreign_files_and_a_place_inside_the_sources_are_refused(exams, raw, run):

@@ -245,7 +245,7 @@ def test_a_checkpoint_of_another_precision_is_refused(engine, tmp_path):
 def test_a_checkpoint_of_another_model_or_run_is_refused(engine, tmp_path):
     train(engine)
     Checkpoints(engine, tmp_path, {"seed": 0}, keep=1).save(1)
-    with pytest.raises(InputError, match=r"other arguments \(seed\)"):
+    with pytest.raises(InputError, match=r"different arguments \(seed\)"):
         Checkpoints(engine, tmp_path, {"seed": 1}, keep=1).resume()
     with pytest.raises(
         InputError, match=r"another model: 5 parameters differ, such as 0.bias, \(5,\) there and \(6,\)"

@@ -428,7 +428,7 @@ def test_a_finished_folder_is_reused_and_no_other_is_overwritten(converted, tmp_
     same = [str(published), "--out", str(llama), "--shard-gigabytes"]
     before = read_json(llama / "run.json")
     assert convert_internlm.main([*same, "0.00005"]) == 0 and "is reused" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"other arguments \(shard_gigabytes\)"):
+    with pytest.raises(InputError, match=r"different arguments \(shard_gigabytes\)"):
         convert_internlm.main([*same, "1"])
     assert read_json(llama / "run.json") == before
     (tmp_path / "full").mkdir()

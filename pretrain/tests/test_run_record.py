@@ -93,7 +93,7 @@ def test_a_finished_run_is_known_by_its_arguments_and_inputs(tmp_path):
     assert record.finished_record(path, {"seed": 1}, {"data": "x"})
     with pytest.raises(record.InputError, match=r"different arguments \(limit, seed\)"):
         record.finished_record(path, {"seed": 2, "limit": 3}, {"data": "x"})
-    with pytest.raises(record.InputError, match=r"other inputs \(data\)"):
+    with pytest.raises(record.InputError, match=r"different inputs \(data\)"):
         record.finished_record(path, {"seed": 1}, {"data": "y"})
 
 

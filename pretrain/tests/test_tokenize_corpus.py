@@ -63,7 +63,7 @@ def test_another_corpus_is_never_mixed_into_a_store(make_corpus, tokenizer_folde
     out = tmp_path / "tokens"
     shutil.copytree(store_folder, out)
     (out / "manifest.json").unlink()
-    with pytest.raises(InputError, match=r"other inputs \(corpus\)"):
+    with pytest.raises(InputError, match=r"different inputs \(corpus\)"):
         tokenize_corpus.main([str(other), "--tokenizer", str(tokenizer_folder), "--out", str(out)])
 
 

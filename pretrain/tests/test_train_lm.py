@@ -131,7 +131,7 @@ def test_a_complete_run_is_reused_and_other_arguments_refused(trained, store_fol
     before = sha256_of_file(trained / "model.safetensors")
     assert train_lm.main(flags(store_folder, config, trained)) == 0
     assert "is reused" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"other arguments \(seed\)"):
+    with pytest.raises(InputError, match=r"different arguments \(seed\)"):
         train_lm.main(flags(store_folder, config, trained, "--seed", "5"))
     assert sha256_of_file(trained / "model.safetensors") == before
 

@@ -33,7 +33,7 @@ def test_a_complete_tokenizer_is_reused_and_another_size_refused(corpus, tokeniz
     assert train_tokenizer.main([str(corpus), "--vocab-size", "400", "--out", str(tokenizer_folder)]) == 0
     assert "is reused" in capsys.readouterr().out
     assert read_json(tokenizer_folder / "run.json") == before
-    with pytest.raises(InputError, match=r"other arguments \(vocab_size\)"):
+    with pytest.raises(InputError, match=r"different arguments \(vocab_size\)"):
         train_tokenizer.main([str(corpus), "--vocab-size", "500", "--out", str(tokenizer_folder)])
 
 
