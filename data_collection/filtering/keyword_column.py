@@ -53,7 +53,7 @@ from filtering.text_folding import folding_table
 from run_record import InputError
 
 NOTICE_AFTER_S = 1.5  # loading the compiled code takes less
-TWO_BYTE_LETTERS = ("ar", "ru")  # see `keyword_kernel.code_point_without_guess`
+TWO_BYTE_LETTERS = ("ar", "ru")  # see `keyword_kernel.branchless_code_point`
 MAX_TABLE_BYTES = 64 << 20  # a larger table of transitions is replaced by lists, several times slower
 
 

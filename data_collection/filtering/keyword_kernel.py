@@ -1,38 +1,38 @@
-"""The compiled matcher: one pass over the UTF-8 bytes of many documents, by the tables of `keyword_column.py`.
+"""The compiled matcher: one pass over the UTF-8 bytes of many documents, with the tables of `keyword_column.py`.
 
-Gives exactly the numbers of the plain definition in `keyword_match.py`; works on Arrow's buffers, makes no strings.
-numba compiles it at the first use (cached beside this file, or in the user's cache where that is not writable).
+Gives exactly the scores of the plain definition in `keyword_match.py`; works on Arrow's buffers without creating
+strings. numba compiles it at the first use (cached beside this file, or in the user's cache if that is not writable).
 
-Positions are bytes. A place inside a text is (position of a code point, index in the sequence it stands for): the
-second is 0 but for such as sharp s (ss). The bytes must be valid UTF-8: nothing is checked here.
+Positions are bytes. A place in a text is (position of a code point, index in the sequence it folds to): the index is 0
+except in sequences such as ss for sharp s. The bytes must be valid UTF-8; this is not checked here.
 """
 
 import numba
 import numpy
 
-# Numbers stand here and not in keyword_column.py, because a change of this file is what renews numba's cache.
-# Symbols, which `keyword_column.py` explains.
+# Constants are defined here and not in keyword_column.py, because a change of this file invalidates numba's cache.
+# Symbols: see `keyword_column.py`.
 SKIP, BOUNDARY, OTHER, FIRST_LETTER = 0, 1, 2, 3
-LATIN = "abcdefghijklmnopqrstuvwxyz0123456789"  # in zh and ja the first letters: FIRST_LETTER and on, in this order
-SPACE = FIRST_LETTER  # rule `published`: the plain space, which long keywords hold; other white space is a BOUNDARY
+LATIN = "abcdefghijklmnopqrstuvwxyz0123456789"  # in zh and ja the first symbols from FIRST_LETTER on, in this order
+SPACE = FIRST_LETTER  # rule `published`: the plain space, which long keywords contain; other white space is a BOUNDARY
 # Flags of a keyword.
 WHOLE, LATIN_LEFT, LATIN_RIGHT, INSIDE, PROCLITIC, TOKEN = 1, 2, 4, 8, 16, 32
 PUBLISHED, WORDS, ANYWHERE = 0, 1, 2  # ways to count
-PROCLITIC_BASE = 1 << 15  # proclitics (at most 4 letters) as numbers of this base
+PROCLITIC_BASE = 1 << 15  # proclitics (at most 4 letters) as numbers to this base
 CODE_POINTS = 0x110000
 # Symbols are 16 bits wide: some 12,000 go to sequences.
 MAX_LETTERS, FIRST_SEQUENCE = 50_000, 53_000
 LATIN_LETTERS_END, LATIN_END = FIRST_LETTER + 26, FIRST_LETTER + 36
-START, SPAN, LENGTH, KEYWORD, END = range(5)  # columns of a candidate: where, how many words, letters, which, up to
+START, SPAN, LENGTH, KEYWORD, END = range(5)  # columns of a candidate: start, words, letters, keyword, end
 COLUMNS = 5
 LETTERS, WORDS_OF, FLAGS = range(3)  # columns of Automaton.keywords
-# Columns of a lane, a document under way: which, where, up to where, state, characters and hits so far.
+# Columns of a lane (a document being scanned): number, position, end, state, characters and hits so far.
 DOCUMENT, AT, UP_TO, STATE, CHARACTERS, HITS = range(6)
-HITS_AT_ONCE, MOST_LETTERS = 4096, 8  # a sequence has at most 7 letters
+HITS_AT_ONCE, MAX_SEQUENCE = 4096, 8  # a sequence has at most 7 letters
 
 
 def compiled(function):
-    """numba's njit with a cache; without one where no folder can be written."""
+    """numba's njit with a cache; without one if no cache folder is writable."""
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # "no locator available"
@@ -55,11 +55,11 @@ def code_point(data, at):
 
 
 @compiled
-def code_point_without_guess(data, at, ascii_end):
-    """`code_point`, but below `ascii_end` only does it branch on ASCII; reads one byte further than it needs.
+def branchless_code_point(data, at, ascii_end):
+    """`code_point`, but it branches on ASCII only below `ascii_end`; may read one byte more than it needs.
 
-    With ascii_end 0x80 the processor guesses which come next, ASCII or not: right nearly always in Latin scripts. In
-    scripts of two bytes a letter (Arabic, Cyrillic) every space is a wrong guess, dearer than the arithmetic for both.
+    With ascii_end 0x80 the processor predicts whether ASCII follows, nearly always correctly in Latin scripts. In
+    scripts of two bytes per letter (Arabic, Cyrillic) every space is mispredicted; computing both cases is cheaper.
     """
     first = numpy.uint32(data[at])
     if first < ascii_end:
@@ -81,7 +81,7 @@ def previous(data, at):
 
 @compiled
 def width(symbol_of, symbol):
-    """How many characters a symbol of a code point stands for."""
+    """Number of characters that a code point's symbol folds to."""
     if symbol < FIRST_SEQUENCE:
         return numpy.int64(symbol != SKIP)
     return numpy.int64(symbol_of[CODE_POINTS + 8 * (symbol - FIRST_SEQUENCE)])
@@ -89,7 +89,7 @@ def width(symbol_of, symbol):
 
 @compiled
 def part(symbol_of, symbol, index):
-    """The letter at an index of what a code point stands for."""
+    """The letter at an index of the sequence that a code point folds to."""
     if symbol < FIRST_SEQUENCE:
         return symbol
     return numpy.int64(symbol_of[CODE_POINTS + 8 * (symbol - FIRST_SEQUENCE) + 1 + index])
@@ -104,7 +104,7 @@ def symbol_at(symbol_of, data, at):
 
 @compiled
 def letter_after(symbol_of, data, at, index, end):
-    """The letter that follows a place; BOUNDARY at the end of the text."""
+    """The letter after a place; BOUNDARY at the end of the text."""
     symbol, after = symbol_at(symbol_of, data, at)
     if index + 1 < width(symbol_of, symbol):
         return part(symbol_of, symbol, index + 1)
@@ -130,7 +130,7 @@ def letter_before(symbol_of, data, at, index, begin):
 
 @compiled
 def go_back(symbol_of, data, at, index, letters):
-    """The place where a keyword of so many letters begins that ends at a place, and its length in characters."""
+    """Start (position, index) of the keyword of so many letters that ends at a place, and its length in characters."""
     available, length = index + 1, 0
     while letters > available:
         letters -= available
@@ -148,7 +148,7 @@ def go_back(symbol_of, data, at, index, letters):
 def word_start(symbol_of, data, at, begin, memory):
     """The position of the first code point of the word around `at`.
 
-    memory: [2] the last question and its answer, so that a long word is walked only once.
+    memory: [2] the last argument and result, so that a long word is walked only once.
     """
     first, here = at, at
     while here > begin:
@@ -156,7 +156,7 @@ def word_start(symbol_of, data, at, begin, memory):
         symbol = symbol_at(symbol_of, data, here)[0]
         if symbol == BOUNDARY:
             break
-        if here <= memory[0]:  # questions come in the order of where keywords end: the same word
+        if here <= memory[0]:  # calls come in the order in which keywords end: the same word
             first = memory[1]
             break
         if symbol != SKIP:
@@ -167,7 +167,7 @@ def word_start(symbol_of, data, at, begin, memory):
 
 @compiled
 def after_proclitic(symbol_of, proclitics, data, at, index, begin):
-    """(whether only an Arabic article, preposition or conjunction stands before a place; the start of its word)."""
+    """(whether only an Arabic article, preposition or conjunction precedes a place in its word, start of the word)."""
     code, scale, count, first = 0, 1, 0, at
     symbol = symbol_at(symbol_of, data, at)[0]
     while True:
@@ -197,7 +197,7 @@ def after_proclitic(symbol_of, proclitics, data, at, index, begin):
 
 @compiled
 def cover_words(symbol_of, data, at, end, words):
-    """(end, letters) of so many words from the word that begins at `at`."""
+    """(end, letters) of so many words, starting with the one that begins at `at`."""
     letters, inside = 0, True
     while at < end:
         symbol, after = symbol_at(symbol_of, data, at)
@@ -215,7 +215,7 @@ def cover_words(symbol_of, data, at, end, words):
 
 @compiled
 def add_candidate(way, keywords, proclitics, symbol_of, data, begin, end, at, index, characters, keyword, row, memory):
-    """Write the keyword that ends at a place to row; returns whether it may stand there."""
+    """Write the keyword that ends at a place to row; returns whether it matches there."""
     letters, words, flags = keywords[keyword, LETTERS], keywords[keyword, WORDS_OF], keywords[keyword, FLAGS]
     if flags & (WHOLE | LATIN_RIGHT):
         follows = letter_after(symbol_of, data, at, index, end)
@@ -242,7 +242,7 @@ def add_candidate(way, keywords, proclitics, symbol_of, data, begin, end, at, in
 
 @compiled
 def comes_before(found, i, j):
-    """Whether candidate i goes before j: the earlier; of more words; of more letters; earlier in the list."""
+    """Whether candidate i precedes j: starts earlier; has more words; has more letters; is earlier in the list."""
     if found[i, START] != found[j, START]:
         return found[i, START] < found[j, START]
     if found[i, SPAN] != found[j, SPAN]:
@@ -253,9 +253,9 @@ def comes_before(found, i, j):
 
 
 @compiled
-def settle(way, symbol_of, data, end, found, n, seen, stamp):
-    """(distinct keywords, characters covered) of a document's candidates, each place counted once."""
-    for i in range(1, n):  # sorts by insertion: they come nearly in order
+def resolve(way, symbol_of, data, end, found, n, seen, stamp):
+    """(distinct keywords, characters covered) of a document's candidates, counting each position once."""
+    for i in range(1, n):  # insertion sort: they are nearly in order
         j = i
         while j > 0 and comes_before(found, j, j - 1):
             for column in range(COLUMNS):
@@ -304,7 +304,7 @@ def twice_as_long(found):
 
 @compiled
 def look_up(edge_starts, edge_symbols, edge_states, fallback, root_row, state, symbol):
-    """The next state, where there is no table."""
+    """The next state if there is no table."""
     while state != 0:
         low, high = edge_starts[state], edge_starts[state + 1]
         while low < high:
@@ -321,9 +321,9 @@ def look_up(edge_starts, edge_symbols, edge_states, fallback, root_row, state, s
 
 @compiled
 def scan(a, data, lane, hits):
-    """Walk a lane's text to its end, or until `hits` is full.
+    """Scan a lane's text to its end, or until `hits` is full.
 
-    hits: where keywords end, [position, index, characters so far, hit state].
+    hits: the places where keywords end, [position, index, characters so far, hit state].
     """
     table, symbol_of, dense = a.table, a.symbol_of, a.dense
     edge_starts, edge_symbols, edge_states, fallback, root_row = (
@@ -335,7 +335,7 @@ def scan(a, data, lane, hits):
     )
     first_hit = numpy.uint32(a.first_hit * (a.symbols if dense else 1))
     at, end, state, characters, n = lane[AT], lane[UP_TO], numpy.uint32(lane[STATE]), lane[CHARACTERS], lane[HITS]
-    while at < end and n < HITS_AT_ONCE - MOST_LETTERS:
+    while at < end and n < HITS_AT_ONCE - MAX_SEQUENCE:
         code, after = code_point(data, at)
         symbol = symbol_of[code]
         for index in range(width(symbol_of, numpy.int64(symbol))):
@@ -354,19 +354,19 @@ def scan(a, data, lane, hits):
 
 @compiled
 def scan_two(table, symbol_of, first_hit, data, ascii_end, one, two, hits1, hits2):
-    """`scan` two lanes by turns, by the table, until one is done (but for the data's last byte); returns which, 0 or 1.
+    """`scan` two lanes alternately until one is done (except for the data's last byte); returns which, 0 or 1.
 
-    Each step waits for the table's answer to the step before: the other lane's step uses that time. Everything stands
-    here twice, because numba makes a function that walks one step and hands back its numbers 20 times slower.
+    Each step waits for the table lookup of the previous one; the other lane's step uses that time. The code is
+    duplicated because numba makes a function that returns the numbers of one step 20 times slower.
     """
     at1, state1, characters1, n1 = one[AT], numpy.uint32(one[STATE]), one[CHARACTERS], one[HITS]
     at2, state2, characters2, n2 = two[AT], numpy.uint32(two[STATE]), two[CHARACTERS], two[HITS]
-    # code_point_without_guess may read one byte too many: never behind the data.
+    # branchless_code_point may read one byte too many: never beyond the data.
     end1, end2 = min(one[UP_TO], len(data) - 1), min(two[UP_TO], len(data) - 1)
-    full = HITS_AT_ONCE - MOST_LETTERS
+    full = HITS_AT_ONCE - MAX_SEQUENCE
     while at1 < end1 and at2 < end2 and n1 < full and n2 < full:
-        code1, after1 = code_point_without_guess(data, at1, ascii_end)
-        code2, after2 = code_point_without_guess(data, at2, ascii_end)
+        code1, after1 = branchless_code_point(data, at1, ascii_end)
+        code2, after2 = branchless_code_point(data, at2, ascii_end)
         symbol1, symbol2 = symbol_of[code1], symbol_of[code2]
         if symbol1 < FIRST_SEQUENCE:
             state1 = table[state1 + symbol1]
@@ -404,7 +404,7 @@ def scan_two(table, symbol_of, first_hit, data, ascii_end, one, two, hits1, hits
 def score_documents(a, data, begins, ends, ascii_end, distinct, density):
     """Fill distinct (int32) and density (float64) of the documents data[begins[i]:ends[i]].
 
-    ascii_end: see `code_point_without_guess`. Two documents are under way; where one ends, the next takes its lane.
+    ascii_end: see `branchless_code_point`. Two documents are scanned at once; when one ends, the next takes its lane.
     """
     symbol_of, hit_starts, hit_keywords, keywords, way = a.symbol_of, a.hit_starts, a.hit_keywords, a.keywords, a.way
     hits = numpy.empty((2, HITS_AT_ONCE, 4), numpy.int64)
@@ -427,7 +427,7 @@ def score_documents(a, data, begins, ends, ascii_end, distinct, density):
             which = scan_two(a.table, symbol_of, first_hit, data, ascii_end, lanes[0], lanes[1], hits[0], hits[1])
         else:
             which = 1 - which
-        # Judge that lane's document; what is left of its text (many hits, or the last document) is walked alone.
+        # Evaluate that lane's document; the rest of its text (many hits, or the last document) is scanned alone.
         done, end = lanes[which, DOCUMENT], lanes[which, UP_TO]
         begin, stamp = begins[done], done + 1
         memory[:] = -1
@@ -467,7 +467,7 @@ def score_documents(a, data, begins, ends, ascii_end, distinct, density):
             lanes[which, HITS] = 0
             scan(a, data, lanes[which], hits[which])
         if way != PUBLISHED:
-            total, covered = settle(way, symbol_of, data, end, found, n, seen, stamp)
+            total, covered = resolve(way, symbol_of, data, end, found, n, seen, stamp)
         characters = lanes[which, CHARACTERS]
         distinct[done] = total
         density[done] = covered / characters if characters else 0.0
@@ -482,9 +482,9 @@ def breaks(third, second, last, byte):
         (continues ^ awaited)
         | (byte == 0xC0)
         | (byte == 0xC1)
-        | (byte > 0xF4)  # too long for what it says; above U+10FFFF
+        | (byte > 0xF4)  # overlong; above U+10FFFF
         | ((last == 0xE0) & (byte < 0xA0))
-        | ((last == 0xF0) & (byte < 0x90))  # too long
+        | ((last == 0xF0) & (byte < 0x90))  # overlong
         | ((last == 0xED) & (byte >= 0xA0))
         | ((last == 0xF4) & (byte >= 0x90))  # surrogates; above U+10FFFF
     )
@@ -494,7 +494,7 @@ def breaks(third, second, last, byte):
 def is_utf8(data, begin, end):
     """Whether data[begin:end] is UTF-8 (table 3-7 of https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf).
 
-    Each byte and the three before it say all, so there is no branch and LLVM takes 32 bytes at a time.
+    Each byte is checked against the three before it without branches, so that LLVM processes 32 bytes at a time.
     """
     wrong, third, second, last = False, numpy.uint8(0), numpy.uint8(0), numpy.uint8(0)
     for at in range(begin, min(begin + 3, end)):

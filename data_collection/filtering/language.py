@@ -97,7 +97,7 @@ def language_by_script(text: str) -> tuple[str, str]:
 
 
 def _main_script(text: str) -> tuple[str, str, float]:
-    """(main script, language or "", 1.0 or less if other scripts are frequent); ("", "und", 0.0) for too few letters."""
+    """(main script, language or "", at most 1.0 and less with other scripts); ("", "und", 0.0) for too few letters."""
     scripts = count_scripts(windows(text, *SCRIPT_WINDOWS))
     kana = scripts.pop("Kana", 0)
     scripts["Han"] += kana
@@ -131,7 +131,7 @@ def detect_language(text: str, detector: str = DETECTORS[0]) -> Detected:
 
 
 def windows(text: str, count: int, width: int) -> str:
-    """`count` pieces of `width` characters, spread evenly over the text (one piece: its middle); all of a short text."""
+    """`count` pieces of `width` characters, spread evenly over the text (one: its middle); all of a short text."""
     if len(text) <= count * width:
         return text
     if count == 1:
