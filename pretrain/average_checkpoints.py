@@ -38,8 +38,7 @@ from run_record import (
     write_json,
     write_text,
 )
-from training.lm_card import known_facts, pretrained_card
-from training.lm_card_parts import add_card_flags
+from training.lm_card import add_card_flags, known_facts, pretrained_card
 
 # Fields of the configuration that may differ between models of one architecture.
 FREE_FIELDS = {"dtype", "torch_dtype", "transformers_version", "use_cache", "_name_or_path"}

@@ -22,8 +22,7 @@ from pathlib import Path
 
 import tokenize_corpus
 import train_tokenizer
-from bench_helpers.bench_corpus import read_sentences, write_documents
-from bench_helpers.bench_tokens import time_reading, time_tokenising
+from bench_helpers.bench_tokens import read_sentences, time_reading, time_tokenising, write_documents
 from bench_helpers.bench_training import WARM_UP, Run, loop_command, other_command, time_steps, useful_share
 from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
@@ -140,7 +139,7 @@ def bench_train(args: argparse.Namespace, work: Path) -> dict:
 
 
 def report_training(args: argparse.Namespace, store: Path, fields: dict, runs: dict[str, list[Run]]) -> dict:
-    from bench_loops import make_model
+    from bench_helpers.bench_training import make_model
     from planning.flops import count_parameters, flops_per_token
     from token_data.token_store import TokenStore
 

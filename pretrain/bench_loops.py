@@ -8,28 +8,14 @@ step, as train_lm.py does; bench.py starts them and takes the times.
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import yaml
 
+from bench_helpers.bench_training import make_model
 from dataloading.packed_windows import PackedWindows
 from run_record import run_command
 from token_data.token_store import TokenStore
-
-
-def make_model(config: dict, store: TokenStore, attention: str = "sdpa"):
-    """The model that train_lm.py makes from the same configuration file, in float32."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    vocabulary = math.ceil(store.manifest["vocabulary"] / 64) * 64
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(**{"vocab_size": vocabulary} | config), attn_implementation=attention
-    )
-    model.config.use_cache = False
-    return model.train()
 
 
 class Blocks:

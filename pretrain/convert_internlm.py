@@ -7,7 +7,7 @@ Example python pretrain/convert_internlm.py DIR/internlm2-7b --out checkpoints/i
         python pretrain/convert_internlm.py checkpoints/pretrained --to internlm2 --published DIR/internlm2-7b \
             --out DIR/pretrained-internlm2
 
-The numbers are kept bit by bit; only their names and places change (internlm_tensors.py). The rotary base and its
+The numbers are kept bit by bit; only their names and places change (internlm_config.py). The rotary base and its
 dynamic scaling are kept: Llama's class applies the same formula beyond `max_position_embeddings`, and within it none.
 A Llama folder of the first years (pickles, tokenizer.model and no tokenizer.json) is rewritten likewise: the library
 would load that tokenizer without the token that begins a text, and with other ids for leading spaces.
@@ -21,12 +21,15 @@ import shutil
 from pathlib import Path
 
 from checkpointing.tensor_files import TensorFolder, weight_files, write_tensors
-from internlm.internlm_config import DECISIVE_FIELDS, dimensions, llama_config, read_llama_config
-from internlm.internlm_tensors import (
+from internlm.internlm_config import (
+    DECISIVE_FIELDS,
     LAYOUTS,
     Step,
+    dimensions,
+    llama_config,
     llama_shapes,
     published_shapes,
+    read_llama_config,
     steps_to_llama,
     steps_to_published,
 )

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from checkpointing.checkpoint_reader import CheckpointReader, complete_checkpoints, damaged_files, step_folder
-from checkpointing.hashed_tensors import write_model_weights
+from checkpointing.tensor_files import write_model_weights
 from run_record import (
     InputError,
     describe_files,
@@ -29,8 +29,7 @@ from run_record import (
     write_json,
     write_text,
 )
-from training.lm_card import known_facts, pretrained_card
-from training.lm_card_parts import add_card_flags
+from training.lm_card import add_card_flags, known_facts, pretrained_card
 from training.lm_log import read_metrics
 
 PROBE_TOKENS = 16

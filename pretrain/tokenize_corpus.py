@@ -29,13 +29,10 @@ from run_record import (
     sha256_of_file,
     write_json,
 )
-from token_data.bpe_plan import FastPlan
 from token_data.corpus_encoder import LibraryEncoder, load_tokenizer, tokenizer_fingerprint
 from token_data.corpus_reader import Shard, read_corpus
-from token_data.encoder_choice import choose_encoder
-from token_data.fast_encoder import FastEncoder
-from token_data.token_store_check import find_differences
-from token_data.token_writer import tokenise_shard
+from token_data.fast_encoder import FastEncoder, FastPlan, choose_encoder
+from token_data.token_store import find_differences, tokenise_shard
 
 FORMAT_VERSION = 2
 ARGUMENTS = {"store_format": FORMAT_VERSION}  # no flag changes what a store holds

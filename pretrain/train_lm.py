@@ -35,7 +35,7 @@ from modelling.lm_model import (
     make_deepspeed_config,
     model_fingerprint,
 )
-from modelling.lm_schedule import learning_rate
+from modelling.lm_optimizer import learning_rate
 from planning.flops import count_parameters
 from run_record import (
     InputError,
@@ -47,8 +47,7 @@ from run_record import (
 )
 from training.lm_arguments import FREE_ARGUMENTS, build_parser
 from training.lm_card import training_facts
-from training.lm_log import RunLog
-from training.lm_trackers import check_trackers
+from training.lm_log import RunLog, check_trackers
 from training.lm_validation import Validation, print_validation
 from training.run_lock import RunFence
 from training.spike_guard import SpikeGuard

@@ -4,6 +4,7 @@ A side prints "step K/N" after each optimizer step; the times are taken as these
 compiling, validating and saving do not count.
 """
 
+import math
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from run_record import InputError
+from token_data.token_store import TokenStore
 
 HERE = Path(__file__).resolve().parents[1]
 WARM_UP = 2  # steps that are not counted: the first ones allocate
@@ -91,9 +93,23 @@ def useful_share(store_folder: Path, length: int, rows: str, windows: int, first
     """Tokens predicted for the first time, padding left out, of all places in windows [first, first + windows)."""
     import argparse
 
-    from dataloading.window_layouts import make_windows
+    from dataloading.packed_windows import make_windows
     from token_data.token_store import TokenStore
 
     store = TokenStore(store_folder)
     args = argparse.Namespace(rows=rows, sequence_length=length, seed=0, cross_document_attention=False)
     return make_windows(store, store.documents, args).useful_tokens(first, windows) / (windows * length)
+
+
+def make_model(config: dict, store: TokenStore, attention: str = "sdpa"):
+    """The model that train_lm.py makes from the same configuration file, in float32."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    vocabulary = math.ceil(store.manifest["vocabulary"] / 64) * 64
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(**{"vocab_size": vocabulary} | config), attn_implementation=attention
+    )
+    model.config.use_cache = False
+    return model.train()

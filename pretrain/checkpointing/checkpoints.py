@@ -23,7 +23,7 @@ from checkpointing.checkpoint_reader import (
     damaged_files,
     step_folder,
 )
-from checkpointing.hashed_tensors import write_hashed
+from checkpointing.tensor_files import write_hashed
 from checkpointing.training_state import (
     parameter_shapes,
     pieces_of,
@@ -255,7 +255,7 @@ class Checkpoints:
         )
         if other:
             raise InputError(
-                f"{reader.checkpoint} is of a run with other arguments ({', '.join(other)}); give another --out"
+                f"{reader.checkpoint} is of a run with different arguments ({', '.join(other)}); give another --out"
             )
         if record["dtype"] != self.dtype:
             raise InputError(

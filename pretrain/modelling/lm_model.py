@@ -24,7 +24,7 @@ def build_model(args: argparse.Namespace, store: TokenStore, deepspeed_config: d
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.integrations import HfDeepSpeedConfig
 
-    from tokenize_corpus import load_tokenizer, tokenizer_fingerprint
+    from token_data.corpus_encoder import load_tokenizer, tokenizer_fingerprint
 
     # transformers looks this up while it builds or loads a model; it must stay referenced meanwhile.
     keep = HfDeepSpeedConfig(deepspeed_config) if args.zero == 3 else None

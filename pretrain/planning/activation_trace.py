@@ -156,7 +156,7 @@ def _trace(config, layers, bf16, micro, length, checkpointing, attention, gpu, r
     from torch._subclasses.fake_tensor import FakeTensorMode
     from transformers import AutoModelForCausalLM
 
-    from modelling import token_loss
+    from modelling import lm_loss
     from modelling.lm_loss import summed_loss
 
     config = copy.deepcopy(config)
@@ -166,9 +166,9 @@ def _trace(config, layers, bf16, micro, length, checkpointing, attention, gpu, r
         text.layer_types = text.layer_types[:layers]
     # The fake tensors' own report of a failing operation is long; the sentence below says it.
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
-    pieces = dict(token_loss.ROWS)
+    pieces = dict(lm_loss.ROWS)
     try:
-        token_loss.ROWS["cpu"] = pieces["cuda" if gpu else "cpu"]
+        lm_loss.ROWS["cpu"] = pieces["cuda" if gpu else "cpu"]
         with FakeTensorMode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             how = {"dtype": torch.bfloat16 if bf16 else torch.float32, "trust_remote_code": remote_code}
@@ -179,7 +179,7 @@ def _trace(config, layers, bf16, micro, length, checkpointing, attention, gpu, r
         sentence = " ".join(str(error).split())[:300]
         raise InputError(f"a training step of this {config.model_type} cannot be traced: {sentence}") from None
     finally:
-        token_loss.ROWS.update(pieces)
+        lm_loss.ROWS.update(pieces)
         register_document_attention()
 
 

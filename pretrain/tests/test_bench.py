@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bench
-from bench_helpers.bench_corpus import LARGEST, SMALLEST, read_sentences, write_documents
+from bench_helpers.bench_tokens import LARGEST, SMALLEST, read_sentences, write_documents
 from bench_helpers.bench_training import cpu_seconds_of_tree, time_steps, useful_share
 from run_record import InputError, read_json
 from token_data.corpus_reader import iterate_texts, read_corpus

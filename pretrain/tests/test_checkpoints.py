@@ -23,7 +23,7 @@ from checkpointing.checkpoint_reader import (
     step_folder,
 )
 from checkpointing.checkpoints import Checkpoints
-from checkpointing.hashed_tensors import HashedFile, write_hashed
+from checkpointing.tensor_files import HashedFile, write_hashed
 from run_record import InputError, read_json, sha256_of_file, write_json
 from training.run_lock import RunFence
 

@@ -7,10 +7,17 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from token_data.bpe_plan import Unsuitable, merge_by_rank, plan_fast_encoder, prove_merges
 from token_data.corpus_encoder import LibraryEncoder
-from token_data.encoder_choice import NASTY, choose_encoder, compare
-from token_data.fast_encoder import FastEncoder
+from token_data.fast_encoder import (
+    NASTY,
+    FastEncoder,
+    Unsuitable,
+    choose_encoder,
+    compare,
+    merge_by_rank,
+    plan_fast_encoder,
+    prove_merges,
+)
 
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False)
 BYTES_ONLY = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -7,7 +7,7 @@ import pytest
 from modelling import lm_model
 from run_record import InputError
 from training.lm_arguments import build_parser
-from training.lm_trackers import check_trackers
+from training.lm_log import check_trackers
 
 
 def parsed(*flags: str):

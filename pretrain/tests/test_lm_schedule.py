@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from modelling.lm_schedule import learning_rate
+from modelling.lm_optimizer import learning_rate
 
 
 @pytest.mark.parametrize(

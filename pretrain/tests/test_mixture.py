@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataloading.mixture import (
+from dataloading.lm_data import (
     PERIOD,
     Mixture,
     parts_by_weight,

@@ -1,6 +1,6 @@
 import pytest
 
-from modelling.token_loss import summed_cross_entropy
+from modelling.lm_loss import summed_cross_entropy
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataloading.window_layouts import DocumentRows, OverlappingWindows, make_windows
+from dataloading.packed_windows import DocumentRows, OverlappingWindows, make_windows
 from run_record import InputError
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)

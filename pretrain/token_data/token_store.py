@@ -3,12 +3,231 @@
 Reads   a token store (pretrain/FORMAT.md, written by pretrain/tokenize_corpus.py)
 """
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from run_record import InputError, read_json
+from run_record import InputError, describe_files, read_json, sha256_of_file, write_json
+from token_data.corpus_encoder import LibraryEncoder
+from token_data.corpus_reader import Batch, Shard, iterate_batches
+
+
+def find_differences(
+    store: Path, manifest: dict, corpus: list[Shard], library: LibraryEncoder, documents: int, seed: int
+) -> Iterator[str]:
+    """What differs, a line each: "file: what", with the document's number (from 0) where there is one.
+
+    Files against their SHA-256; columns against each other; ids against the vocabulary; and of each shard `documents`
+    documents, drawn by the seed, encoded again through the library.
+    """
+    files = dict(manifest["files"])
+    for facts in manifest["shards"].values():
+        files |= facts["files"]
+    whole = True
+    for name, wanted in sorted(files.items()):
+        difference = compare_file(store / name, wanted)
+        if difference:
+            whole = False
+            yield f"{name}: {difference}"
+    known = {shard.name: shard for shard in corpus}
+    for name in sorted({*known, *manifest["shards"]}):
+        if name not in manifest["shards"] or name not in known:
+            yield f"{name}: in the {'corpus' if name in known else 'store'} only"
+        elif whole or (store / f"{name}.tokens").exists():
+            yield from check_shard(store, manifest, known[name], library, documents, seed)
+
+
+def compare_file(path: Path, wanted: dict) -> str | None:
+    if not path.exists():
+        return "is missing"
+    if path.stat().st_size != wanted["bytes"]:
+        return f"has {path.stat().st_size} bytes, the manifest says {wanted['bytes']}"
+    return None if sha256_of_file(path) == wanted["sha256"] else "its SHA-256 is not the manifest's"
+
+
+def check_shard(
+    store: Path, manifest: dict, shard: Shard, library: LibraryEncoder, documents: int, seed: int
+) -> Iterator[str]:
+    """What differs in one shard: between its files, and between it and the corpus."""
+    facts, name = manifest["shards"][shard.name], shard.name
+    try:
+        tokens = np.fromfile(store / f"{name}.tokens", manifest["dtype"])
+        offsets = np.load(store / f"{name}.offsets.npy").astype(np.int64)
+        sizes, ids = np.load(store / f"{name}.bytes.npy"), np.load(store / f"{name}.ids.npy")
+        mask = np.fromfile(store / f"{name}.loss", np.uint8) if manifest["loss_mask"] else None
+    except (OSError, ValueError) as error:
+        yield f"{name}: cannot be read ({error})"
+        return
+    lengths = {len(offsets) - 1, len(sizes), len(ids), facts["documents"], shard.documents}
+    if len(lengths) != 1 or offsets[0] != 0 or offsets[-1] != len(tokens) or len(tokens) != facts["tokens"]:
+        yield f"{name}: its columns, its manifest and the corpus name different numbers of documents or tokens"
+        return
+    if mask is not None and len(mask) != len(tokens):
+        yield f"{name}.loss: has {len(mask)} entries for {len(tokens)} tokens"
+        mask = None
+    empty = np.flatnonzero(np.diff(offsets) <= 0)
+    if len(empty):
+        yield f"{name}.offsets.npy: document {empty[0]} does not start before the next ({len(empty)} such)"
+        return
+    unknown = np.flatnonzero(tokens >= manifest["vocabulary"])
+    if len(unknown):
+        number = np.searchsorted(offsets, unknown[0], side="right") - 1
+        yield f"{name}.tokens: document {number} has an id over the vocabulary ({len(unknown)} such ids)"
+    endless = np.flatnonzero(tokens[offsets[1:] - 1] != manifest["end_of_text"])
+    if len(endless):
+        yield f"{name}.tokens: document {endless[0]} does not end with the end-of-text token ({len(endless)} such)"
+    yield from compare_documents(shard, library, tokens, offsets, sizes, ids, mask, documents, seed)
+
+
+def compare_documents(
+    shard: Shard, library: LibraryEncoder, tokens, offsets, sizes, ids, mask, documents: int, seed: int
+) -> Iterator[str]:
+    """What differs between the corpus and the store in all documents' names and sizes, and in some documents' ids."""
+    count = len(sizes)
+    chosen = set(np.random.default_rng([seed, count]).permutation(count)[:documents].tolist())
+    first = 0
+    for batch in iterate_batches(shard):
+        spans = batch.loss_spans or [None] * len(batch.texts)
+        for number, (text, name, marked) in enumerate(zip(batch.texts, batch.ids, spans, strict=True), first):
+            place = slice(int(offsets[number]), int(offsets[number + 1]))
+            if ids[number] != name.encode():
+                yield f"{shard.name}.ids.npy: document {number} is not {name}, as in the corpus"
+            if sizes[number] != len(text.encode()):
+                yield f"{shard.name}.bytes.npy: document {number} has not the size of its text"
+            if number not in chosen:
+                continue
+            if tokens[place].tolist() != [*library.ids([text])[0], library.end_of_text]:
+                yield f"{shard.name}.tokens: document {number} is encoded otherwise by the library"
+            if mask is not None and mask[place].tolist() != wanted_mask(shard, number, text, marked, library, place):
+                yield f"{shard.name}.loss: document {number} has other marks than its loss_spans give"
+        first += len(batch.texts)
+
+
+def wanted_mask(shard: Shard, number: int, text: str, spans, library: LibraryEncoder, place: slice) -> list[int]:
+    if spans is None:
+        return [1] * (place.stop - place.start)
+    check_spans(shard, number, spans, len(text))
+    return [*tokens_in_spans(library.encode_with_places(text)[1], spans).tolist(), 0]
+
+
+DATA_SUFFIXES = (".tokens", ".offsets.npy", ".bytes.npy", ".ids.npy", ".loss")
+
+
+def tokenise_shard(shard: Shard, out: Path, encoder, loss_mask: bool) -> dict:
+    """Write one shard's files. Returns its facts, which are also the .json that makes the shard whole.
+
+    encoder: turns texts into ids (corpus_encoder.py, fast_encoder.py); loss_mask: whether the corpus has loss spans
+    anywhere, and so every shard a mask.
+    Errors: InputError naming the document whose loss_spans are no spans of its text.
+    """
+    base = out / shard.name
+    base.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        writer = ShardWriter(base, loss_mask, files)
+        for batch in iterate_batches(shard):
+            writer.add_batch(shard, batch, encoder)
+    return writer.finish(shard)
+
+
+class ShardWriter:
+    """The open files and the growing columns of one shard."""
+
+    def __init__(self, base: Path, loss_mask: bool, files: ExitStack):
+        self.base = base
+        for suffix in DATA_SUFFIXES:  # what another run, killed, may have left
+            base.with_name(base.name + suffix).unlink(missing_ok=True)
+        self.tokens = files.enter_context(open(self.aside(".tokens"), "wb"))  # noqa: SIM115, the stack closes it
+        self.mask = files.enter_context(open(self.aside(".loss"), "wb")) if loss_mask else None  # noqa: SIM115
+        self.hash = hashlib.sha256()
+        self.counts, self.sizes, self.ids, self.characters, self.empty = [], [], [], 0, 0
+
+    def aside(self, suffix: str) -> Path:
+        return self.base.with_name(f"{self.base.name}{suffix}.tmp")
+
+    def add_batch(self, shard: Shard, batch: Batch, encoder) -> None:
+        """Encode and write some documents."""
+        flat, counts = encoder.encode(batch.texts)
+        self.tokens.write(flat.data)
+        self.hash.update(flat.data)
+        if self.mask:
+            self.mask.write(self.loss_mask(shard, batch, len(flat), counts, encoder).data)
+        self.counts.append(counts)
+        self.sizes.append(batch.utf8_bytes)
+        self.characters += batch.characters
+        self.empty += batch.texts.count("")
+        self.ids += [identifier.encode("utf-8") for identifier in batch.ids]
+
+    def loss_mask(self, shard: Shard, batch: Batch, tokens: int, counts: np.ndarray, encoder) -> np.ndarray:
+        """uint8 [tokens]: 0 outside the spans of the documents that have some, 1 elsewhere."""
+        mask = np.ones(tokens, np.uint8)
+        first, stops = sum(map(len, self.counts)), np.cumsum(counts)
+        for number, spans in enumerate(batch.loss_spans or []):
+            if spans is None:
+                continue
+            check_spans(shard, first + number, spans, len(batch.texts[number]))
+            _, places = encoder.encode_with_places(batch.texts[number])
+            mask[stops[number] - counts[number] : stops[number] - 1] = tokens_in_spans(places, spans)
+            mask[stops[number] - 1] = 0
+        return mask
+
+    def finish(self, shard: Shard) -> dict:
+        """Once the files are closed: the arrays, the names, the facts."""
+        counts = np.concatenate(self.counts) if self.counts else np.zeros(0, np.int64)
+        sizes = np.concatenate(self.sizes) if self.sizes else np.zeros(0, np.int64)
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+        arrays = {
+            ".offsets.npy": offsets,
+            ".bytes.npy": sizes.astype(np.uint32),
+            ".ids.npy": np.asarray(self.ids, f"S{max(map(len, self.ids), default=1)}"),
+        }
+        for suffix, array in arrays.items():
+            with open(self.aside(suffix), "wb") as file:
+                np.save(file, array)
+        suffixes = [".tokens", *arrays, *([".loss"] if self.mask else [])]
+        for suffix in suffixes:
+            self.aside(suffix).replace(self.base.with_name(self.base.name + suffix))
+        root = self.base.parents[2]
+        tokens = self.base.with_name(self.base.name + ".tokens")
+        others = [self.base.with_name(self.base.name + suffix) for suffix in suffixes[1:]]
+        files = describe_files(root, others)
+        files[tokens.relative_to(root).as_posix()] = {
+            "bytes": tokens.stat().st_size,
+            "sha256": self.hash.hexdigest(),
+        }
+        facts = {
+            "language": shard.language,
+            "source": shard.source,
+            "documents": len(counts),
+            "empty_documents": self.empty,
+            "tokens": int(offsets[-1]),
+            "characters": self.characters,
+            "utf8_bytes": int(sizes.sum()),
+            "files": files,
+        }
+        write_json(self.base.with_name(self.base.name + ".json"), facts)
+        return facts
+
+
+def check_spans(shard: Shard, number: int, spans: list, characters: int) -> None:
+    for span in spans:
+        if span is None or len(span) != 2 or None in span or not 0 <= span[0] < span[1] <= characters:
+            raise InputError(
+                f"{shard.path}: document {number} (from 0): the loss span {span} is no [start, end) within its "
+                f"{characters} characters; pretrain/FORMAT.md says what loss_spans hold"
+            )
+
+
+def tokens_in_spans(places: np.ndarray, spans: list) -> np.ndarray:
+    """uint8 [tokens]: 1 where the characters of a token, [start, end), overlap one of the spans."""
+    mask = np.zeros(len(places), np.uint8)
+    for start, end in spans:
+        mask |= ((places[:, 0] < end) & (places[:, 1] > start)).astype(np.uint8)
+    return mask
+
 
 FORMAT_VERSION = 2
 

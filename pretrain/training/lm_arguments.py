@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from modelling.packed_attention import CHOICES as ATTENTION
-from training.lm_card_parts import add_card_flags
-from training.lm_trackers import TRACKERS
+from training.lm_card import add_card_flags
+from training.lm_log import TRACKERS
 
 # Arguments that change neither the weights nor the data order, and so may differ when a run is resumed. What lies at
 # the paths `data`, `mix`, `replay`, `model` and `init_config` is part of the run's identity by its content.
