@@ -166,9 +166,7 @@ def add_counts(units: list[dict]) -> dict:
     total: dict[str, dict] = {}
     for unit in units:
         for language, counts in unit["counts"].items():
-            row = total.setdefault(language, dict.fromkeys((*REASONS, "read", "kept_characters"), 0))
-            for key, value in counts.items():
-                row[key] += value
+            _add(total.setdefault(language, dict.fromkeys((*REASONS, "read", "kept_characters"), 0)), counts)
     return dict(sorted(total.items()))
 
 
@@ -178,10 +176,13 @@ def add_cleaning(units: list[dict]) -> dict:
     for unit in units:
         for language, steps in unit["cleaning"].items():
             for step, counts in steps.items():
-                row = total.setdefault(language, {}).setdefault(step, {"documents": 0, "changes": 0})
-                for key, value in counts.items():
-                    row[key] += value
+                _add(total.setdefault(language, {}).setdefault(step, {"documents": 0, "changes": 0}), counts)
     return {language: dict(sorted(steps.items())) for language, steps in sorted(total.items())}
+
+
+def _add(row: dict[str, int], counts: dict[str, int]) -> None:
+    for key, value in counts.items():
+        row[key] += value
 
 
 def count_repeated_ids(out: Path, files: dict[str, dict]) -> dict[str, int]:

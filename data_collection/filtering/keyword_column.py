@@ -19,36 +19,8 @@ from typing import NamedTuple
 import numpy
 import pyarrow
 
-from filtering.keyword_kernel import (
-    ANYWHERE,
-    BOUNDARY,
-    CODE_POINTS,
-    FIRST_LETTER,
-    FIRST_SEQUENCE,
-    INSIDE,
-    LATIN,
-    LATIN_LEFT,
-    LATIN_RIGHT,
-    MAX_LETTERS,
-    OTHER,
-    PROCLITIC,
-    PROCLITIC_BASE,
-    PUBLISHED,
-    SKIP,
-    SPACE,
-    TOKEN,
-    WHOLE,
-    WORDS,
-)
-from filtering.keyword_lists import (
-    LATIN_END,
-    LATIN_START,
-    NOT_TEXT,
-    PROCLITICS,
-    UNSPACED,
-    Keyword,
-    is_long,
-)
+from filtering import keyword_kernel as kernel
+from filtering.keyword_lists import LATIN_END, LATIN_START, NOT_TEXT, PROCLITICS, UNSPACED, Keyword, is_long
 from filtering.text_folding import folding_table
 from run_record import InputError
 
@@ -60,7 +32,7 @@ MAX_TABLE_BYTES = 64 << 20  # a larger table of transitions is replaced by lists
 class ColumnScorer:
     def __init__(self, language: str, rule: str, keywords: list[Keyword]):
         self.automaton = build_automaton(language, rule, keywords)
-        self._score_documents, self._is_utf8 = _load_kernel(self.automaton)
+        _load_kernel(self.automaton)
         self._ascii_end = numpy.uint32(0 if language in TWO_BYTE_LETTERS else 0x80)
 
     def score(self, texts) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -90,26 +62,25 @@ class ColumnScorer:
         if not len(texts):
             return distinct, density
         data, begins, ends = _documents(texts)
-        refused = self._not_utf8(data, begins, ends)
-        ends[refused] = begins[refused]
-        self._score_documents(self.automaton, data, begins, ends, self._ascii_end, distinct, density)
-        distinct[refused] = NOT_TEXT.distinct
+        invalid = _not_utf8(data, begins, ends)
+        ends[invalid] = begins[invalid]
+        kernel.score_documents(self.automaton, data, begins, ends, self._ascii_end, distinct, density)
+        distinct[invalid] = NOT_TEXT.distinct
         return distinct, density
 
-    def _not_utf8(self, data, begins, ends) -> list[int]:
-        """The rows that are not valid UTF-8; reading a parquet file does not check that."""
-        some = begins < ends
-        if not some.any():
-            return []
-        first, last = begins[some][0], ends[some][-1]
-        edges = numpy.concatenate([begins[some], ends[some]])
-        if self._is_utf8(data, first, last) and not (data[edges[edges < last]] & 0xC0 == 0x80).any():
-            return []  # everything is valid, and no text begins or ends inside a character
-        return [
-            row
-            for row, (begin, end) in enumerate(zip(begins, ends, strict=True))
-            if not self._is_utf8(data, begin, end)
-        ]
+
+def _not_utf8(data, begins, ends) -> list[int]:
+    """The rows that are not valid UTF-8; reading a parquet file does not check that."""
+    some = begins < ends
+    if not some.any():
+        return []
+    first, last = begins[some][0], ends[some][-1]
+    edges = numpy.concatenate([begins[some], ends[some]])
+    if kernel.is_utf8(data, first, last) and not (data[edges[edges < last]] & 0xC0 == 0x80).any():
+        return []  # everything is valid, and no text begins or ends inside a character
+    return [
+        row for row, (begin, end) in enumerate(zip(begins, ends, strict=True)) if not kernel.is_utf8(data, begin, end)
+    ]
 
 
 def _zeros(rows: int) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -130,30 +101,23 @@ def _documents(texts) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     return data, begins, ends
 
 
-def _load_kernel(automaton):
-    """The compiled functions, called once on an empty column; prints a notice if compilation takes long."""
-    notice = threading.Timer(
-        NOTICE_AFTER_S,
-        print,
-        ("compiling the keyword matcher (once per machine, about 10 s)",),
-        {"file": sys.stderr, "flush": True},
-    )
+def _load_kernel(automaton) -> None:
+    """Load or compile the kernel by calls on an empty column; prints a notice if that takes long."""
+    message = "compiling the keyword matcher (once per machine, about 10 s)"
+    notice = threading.Timer(NOTICE_AFTER_S, print, [message], {"file": sys.stderr, "flush": True})
     notice.start()
     try:
-        from filtering.keyword_kernel import is_utf8, score_documents
-
         data, begins, ends = _documents(pyarrow.array([], pyarrow.string()))
-        is_utf8(data, numpy.int64(0), numpy.int64(0))
-        score_documents(automaton, data, begins, ends, numpy.uint32(0), *_zeros(0))
+        kernel.is_utf8(data, numpy.int64(0), numpy.int64(0))
+        kernel.score_documents(automaton, data, begins, ends, numpy.uint32(0), *_zeros(0))
     finally:
         notice.cancel()
-    return score_documents, is_utf8
 
 
 class Automaton(NamedTuple):
     """Arrays and numbers that the matcher reads. State numbers are rows, except in `table`."""
 
-    way: int  # PUBLISHED, WORDS or ANYWHERE
+    way: int  # PUBLISHED, WORDS or ANYWHERE of the kernel
     symbols: int  # number of symbols
     symbol_of: numpy.ndarray  # uint16 [CODE_POINTS + ...]: of each code point; FIRST_SEQUENCE + i: the i-th sequence,
     # whose length (at most 7) is at CODE_POINTS + 8 i, followed by its symbols
@@ -174,21 +138,21 @@ class Automaton(NamedTuple):
 
 def build_automaton(language: str, rule: str, keywords: list[Keyword]) -> Automaton:
     """The automaton of one list; 0.1 to 0.2 s for the project's lists. Errors: InputError for too many characters."""
-    alphabet = {letter: i for i, letter in enumerate(_letters(language, rule, keywords), FIRST_LETTER)}
-    if len(alphabet) > MAX_LETTERS:
+    alphabet = {letter: i for i, letter in enumerate(_letters(language, rule, keywords), kernel.FIRST_LETTER)}
+    if len(alphabet) > kernel.MAX_LETTERS:
         raise InputError(
-            f"the {language} keywords contain {len(alphabet)} different characters; at most {MAX_LETTERS} are supported"
+            f"the {language} keywords have {len(alphabet)} different characters, over {kernel.MAX_LETTERS}"
         )
-    symbols = FIRST_LETTER + len(alphabet)
+    symbols = kernel.FIRST_LETTER + len(alphabet)
     patterns, flags = _patterns(language, rule, keywords, alphabet)
     texts = [k.bare if rule == "published" else k.text for k in keywords]
     proclitics = [
-        sum(alphabet[c] * PROCLITIC_BASE**i for i, c in enumerate(reversed(p)))
+        sum(alphabet[c] * kernel.PROCLITIC_BASE**i for i, c in enumerate(reversed(p)))
         for p in PROCLITICS
         if p and language == "ar" and rule == "bounded"
     ]
     return Automaton(
-        way=PUBLISHED if rule == "published" else ANYWHERE if language in UNSPACED else WORDS,
+        way=kernel.PUBLISHED if rule == "published" else kernel.ANYWHERE if language in UNSPACED else kernel.WORDS,
         symbols=symbols,
         symbol_of=_symbols_of_code_points(rule, alphabet),
         **_states(patterns, symbols, runs=rule == "bounded"),
@@ -207,23 +171,23 @@ def _letters(language: str, rule: str, keywords: list[Keyword]) -> list[str]:
     """Every character with its own symbol."""
     if rule == "published":
         return list(dict.fromkeys([" ", *"".join(k.bare for k in keywords)]))
-    first = LATIN if language in UNSPACED else "".join(PROCLITICS) if language == "ar" else ""
+    first = kernel.LATIN if language in UNSPACED else "".join(PROCLITICS) if language == "ar" else ""
     return list(dict.fromkeys(first + "".join(k.text for k in keywords).replace(" ", "")))
 
 
 def _symbols_of_code_points(rule: str, alphabet: dict[str, int]) -> numpy.ndarray:
     """Automaton.symbol_of."""
     folding = folding_table(rule)
-    of_character = numpy.full(CODE_POINTS, OTHER, numpy.uint16)
-    of_character[[c for c in range(0x3001) if chr(c).isspace()]] = BOUNDARY  # in folded texts only one of them occurs
+    of_character = numpy.full(kernel.CODE_POINTS, kernel.OTHER, numpy.uint16)
+    of_character[[c for c in range(0x3001) if chr(c).isspace()]] = kernel.BOUNDARY  # folded texts have only U+0020
     for letter, number in alphabet.items():
         of_character[ord(letter)] = number
     lengths = numpy.diff(folding.starts)
-    symbol_of = numpy.full(CODE_POINTS + 8 * len(lengths), SKIP, numpy.uint16)
+    symbol_of = numpy.full(kernel.CODE_POINTS + 8 * len(lengths), kernel.SKIP, numpy.uint16)
     one, several = folding.single >= 0, folding.single < -1
-    symbol_of[:CODE_POINTS][one] = of_character[folding.single[one]]
-    symbol_of[:CODE_POINTS][several] = FIRST_SEQUENCE - 2 - folding.single[several]
-    sequences = symbol_of[CODE_POINTS:].reshape(-1, 8)
+    symbol_of[: kernel.CODE_POINTS][one] = of_character[folding.single[one]]
+    symbol_of[: kernel.CODE_POINTS][several] = kernel.FIRST_SEQUENCE - 2 - folding.single[several]
+    sequences = symbol_of[kernel.CODE_POINTS :].reshape(-1, 8)
     sequences[:, 0] = lengths
     for i in range(int(lengths.max())):
         longer = lengths > i
@@ -238,26 +202,26 @@ def _patterns(language: str, rule: str, keywords: list[Keyword], alphabet: dict[
         if rule == "published":
             body = tuple(alphabet[c] for c in keyword.bare)
             token = not is_long(keyword.bare, language)
-            heads = ((BOUNDARY,), (SPACE,)) if token else ((),)
+            heads = ((kernel.BOUNDARY,), (kernel.SPACE,)) if token else ((),)
             if token and " " in keyword.bare:
                 heads = ()  # short, but of two words: no single token equals it
-            flag = TOKEN if token else 0
+            flag = kernel.TOKEN if token else 0
         else:
-            body = tuple(BOUNDARY if c == " " else alphabet[c] for c in keyword.text)
+            body = tuple(kernel.BOUNDARY if c == " " else alphabet[c] for c in keyword.text)
             heads = ((),)
             if language in UNSPACED:
                 flag = (
-                    bool(LATIN_START.match(keyword.text)) * LATIN_LEFT
-                    | bool(LATIN_END.match(keyword.text)) * LATIN_RIGHT
+                    bool(LATIN_START.match(keyword.text)) * kernel.LATIN_LEFT
+                    | bool(LATIN_END.match(keyword.text)) * kernel.LATIN_RIGHT
                 )
             else:
-                flag = WHOLE if keyword.place in ("whole", "ending") else 0
+                flag = kernel.WHOLE if keyword.place in ("whole", "ending") else 0
                 if keyword.place in ("inside", "ending"):
-                    flag |= INSIDE
+                    flag |= kernel.INSIDE
                 else:
-                    heads = ((BOUNDARY,),)
+                    heads = ((kernel.BOUNDARY,),)
                     if language == "ar":  # the last letters of proclitics: fewer positions to check
-                        flag |= PROCLITIC
+                        flag |= kernel.PROCLITIC
                         heads += tuple((alphabet[c],) for c in sorted({p[-1] for p in PROCLITICS if p}))
         patterns += [((*head, *body), number) for head in heads]
         flags.append(flag)
@@ -287,7 +251,7 @@ def _states(patterns: list[tuple[tuple[int, ...], int]], symbols: int, runs: boo
     for symbol, child in children[0].items():
         root_row[symbol] = number_of[child]
     return {
-        "start": int(number_of[children[0].get(BOUNDARY, 0)]),
+        "start": int(number_of[children[0].get(kernel.BOUNDARY, 0)]),
         "first_hit": len(children) - len(hits),
         "dense": dense,
         **(_table(children, fail, order, number_of, symbols) if dense else _edges(children, fail, number_of)),
@@ -312,12 +276,12 @@ def _fallbacks(children: list[dict[int, int]], ends: list[list[int]], runs: bool
                 suffix = fail[suffix]
             fail[child] = children[suffix].get(symbol, 0) if node else 0
             ends[child] = ends[child] + ends[fail[child]]
-            if runs and symbol == BOUNDARY:
+            if runs and symbol == kernel.BOUNDARY:
                 loops.append(child)
             order.append(child)
             waiting.append(child)
     for node in loops:
-        children[node][BOUNDARY] = node
+        children[node][kernel.BOUNDARY] = node
     return order, fail
 
 
@@ -328,7 +292,7 @@ def _table(children, fail, order, number_of, symbols: int) -> dict:
             rows[node] = rows[fail[node]]
         for symbol, child in children[node].items():
             rows[node, symbol] = child
-        rows[node, SKIP] = node
+        rows[node, kernel.SKIP] = node
     table = numpy.empty_like(rows)
     table[number_of] = number_of[rows] * numpy.uint32(symbols)
     return {

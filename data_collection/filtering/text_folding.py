@@ -23,7 +23,6 @@ CODE_POINTS = 0x110000
 DROPPED = ("Mn", "Me", "Cf")  # Unicode categories: combining marks, invisible format characters
 VOICING = "\u3099\u309a"  # ka + voicing mark = ga
 ARABIC = {"\u0640": "", "\u0649": "\u064a", "\u0629": "\u0647"}
-SURROGATES = range(0xD800, 0xE000)
 HANGUL = range(0xAC00, 0xD7A4)  # syllables: decomposed by rule, not by table
 # Letters that do not change, and the other blocks with letters or marks: the rest is unassigned or for private use.
 # A test checks all code points.

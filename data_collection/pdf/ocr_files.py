@@ -87,7 +87,11 @@ class Passwords:
 
     def __init__(self, path: Path | None):
         self._of: dict[str, list[str]] = {}
-        for number, line in enumerate(_lines(path) if path else (), 1):
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines() if path else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read the passwords in {path}: {error}") from None
+        for number, line in enumerate(lines, 1):
             name, tab, password = line.partition("\t")
             if not line.strip():
                 continue
@@ -98,13 +102,6 @@ class Passwords:
 
     def for_pdf(self, name: str) -> tuple[str, ...]:
         return (*self._of.get(name, ()), *self._of.get("*", ()))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the passwords in {path}: {error}") from None
 
 
 def front_and_back(pages: int) -> tuple[int, int]:
@@ -161,15 +158,13 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
     """(the record of one PDF in documents.jsonl, its failures)."""
     total = len(pdf.pages) + sum(failure["page"] is not None for failure in pdf.failed)
     front, back = front_and_back(total) if drop_matter else (0, 0)
-    unsure = [page for page in pdf.pages if page.get("confidence", 100) < min_confidence]
-    sure = [page for page in pdf.pages if page not in unsure]
+    sure = [page for page in pdf.pages if page.get("confidence", 100) >= min_confidence]
     body = [page for page in sure if front < page["page"] <= total - back]
-    failed = pdf.failed + [
-        _failure(
-            name, page["page"], f"confidence {page['confidence']}, under {min_confidence:g}: kept in pages.jsonl only"
-        )
-        for page in unsure
-    ]
+    failed = list(pdf.failed)
+    for page in pdf.pages:
+        if (confidence := page.get("confidence", 100)) < min_confidence:
+            reason = f"recognised with confidence {confidence}, under {min_confidence:g}: kept in pages.jsonl only"
+            failed.append({"document": name, "page": page["page"], "reason": reason})
     text, removed = without_furniture(body)
     reason = ""
     if pdf.facts.get("xfa") and total == 1 and PLACEHOLDER in text.lower():
@@ -179,7 +174,7 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         reason = f"no usable text on any of its {total} pages"
         reason += f"; {attached} attached files are not read" * (attached > 0)
     if reason:
-        failed.append(_failure(name, None, reason))
+        failed.append({"document": name, "page": None, "reason": reason})
     methods = Counter(page["method"] for page in pdf.pages)
     return {
         "id": document_id(text),
@@ -192,15 +187,11 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         "pages_ocr": methods["ocr"],
         "pages_empty": methods["empty"],
         "pages_failed": total - len(pdf.pages),
-        "pages_unsure": len(unsure),
+        "pages_unsure": len(pdf.pages) - len(sure),
         "pages_front_and_back": len(sure) - len(body),
         "lines_removed": removed,
         "confidence": mean_confidence(body),
     }, failed
-
-
-def _failure(name: str, page: int | None, reason: str) -> dict:
-    return {"document": name, "page": page, "reason": reason}
 
 
 def without_furniture(pages: list[dict]) -> tuple[str, dict[str, int]]:
@@ -208,9 +199,8 @@ def without_furniture(pages: list[dict]) -> tuple[str, dict[str, int]]:
     if not pages:
         return "", remove_furniture([]).removed
     by_number = {page["page"]: page for page in pages}
-    numbers = range(
-        pages[0]["page"], pages[-1]["page"] + 1
-    )  # including pages that failed, which are counted in page numbers
+    # Pages that failed count as well: printed page numbers include them.
+    numbers = range(pages[0]["page"], pages[-1]["page"] + 1)
     cleaned = remove_furniture([by_number[n]["lines"] if n in by_number else "" for n in numbers])
     texts = []
     for number, lines in zip(numbers, cleaned.pages, strict=True):

@@ -25,7 +25,6 @@ ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 class Cleaned(NamedTuple):
     pages: list[str]  # the pages' texts without furniture
     removed: dict[str, int]  # {"heads", "feet", "page_numbers": lines removed}
-    lines: list[tuple[str, int]]  # removed lines ("#": the page's number) and their counts, most frequent first
 
 
 def remove_furniture(pages: list[str]) -> Cleaned:
@@ -33,25 +32,22 @@ def remove_furniture(pages: list[str]) -> Cleaned:
     split = [page.split("\n") for page in pages]
     found = [_furniture_at(split, name, step) for name, step in (("heads", 1), ("feet", -1))]
     removed: Counter = Counter(heads=0, feet=0, page_numbers=0)
-    kinds: Counter = Counter()
     for lines, heads, feet in zip(split, *found, strict=True):
-        together = heads | feet
-        bare = all(not line.strip() or place in together for place, line in enumerate(lines))
-        for place, (name, kind) in together.items():
-            if bare and name != "page_numbers":
-                continue
-            lines[place] = ""
-            removed[name] += 1
-            kinds[kind] += 1
+        furniture = heads | feet
+        is_bare = all(not line.strip() or place in furniture for place, line in enumerate(lines))
+        for place, name in furniture.items():
+            if name == "page_numbers" or not is_bare:
+                lines[place] = ""
+                removed[name] += 1
     texts = [
         page if page.split("\n") == lines else "\n".join(lines).strip("\n")
         for page, lines in zip(pages, split, strict=True)
     ]
-    return Cleaned(texts, dict(removed), kinds.most_common())
+    return Cleaned(texts, dict(removed))
 
 
-def _furniture_at(split: list[list[str]], name: str, step: int) -> list[dict[int, tuple[str, str]]]:
-    """For each page {index of a line: (name or "page_numbers", key)}, from the top (step 1) or bottom (step -1)."""
+def _furniture_at(split: list[list[str]], name: str, step: int) -> list[dict[int, str]]:
+    """For each page {index of a line: name or "page_numbers"}, from the top (step 1) or bottom (step -1)."""
     sides = [_outer_lines(lines, step) for lines in split]
     repeated = _repeated(sides)
     kinds = sorted({kind for kind, _ in repeated if len(kind) >= MIN_SIMILAR_LENGTH})
@@ -62,9 +58,9 @@ def _furniture_at(split: list[list[str]], name: str, step: int) -> list[dict[int
             kind = next((key[0] for key in _keys(line, number) if key in repeated), "") or _similar(line, kinds)
             if not kind:
                 break
-            taken[place] = (name if _has_letters(kind) else "page_numbers", kind)
+            taken[place] = name if _has_letters(kind) else "page_numbers"
         if len(taken) > MAX_LINES:
-            taken = dict(takewhile(lambda item: item[1][0] == "page_numbers", taken.items()))
+            taken = dict(takewhile(lambda item: item[1] == "page_numbers", taken.items()))
         pages.append(taken)
     return pages
 

@@ -47,6 +47,11 @@ class Box(NamedTuple):
 NO_BOX = Box(0.0, 0.0, 0.0, 0.0)
 
 
+def union(boxes: list[Box]) -> Box:
+    lefts, bottoms, rights, tops = zip(*boxes, strict=True)
+    return Box(min(lefts), min(bottoms), max(rights), max(tops))
+
+
 class Line(NamedTuple):
     text: str
     box: Box
@@ -99,10 +104,8 @@ class PageText:
         """
         if last > first and self.text[last] in LINE_END_HYPHENS:
             last -= 1  # the mark has no box
-        a, b = self.character_box(first), self.character_box(last)
-        if a == NO_BOX or b == NO_BOX:
-            return a if b == NO_BOX else b
-        return Box(min(a.left, b.left), min(a.bottom, b.bottom), max(a.right, b.right), max(a.top, b.top))
+        boxes = [self.character_box(first), self.character_box(last)]
+        return union([box for box in boxes if box != NO_BOX] or boxes)
 
     def character_box(self, index: int) -> Box:
         """The box of one character, as high as its font; NO_BOX if pdfium has none."""
@@ -309,13 +312,7 @@ def _joined_level(lines: list[Line]) -> list[Line]:
     joined = []
     for row in rows:
         row.sort(key=lambda line: line.box.left)
-        box = Box(
-            min(r.box.left for r in row),
-            min(r.box.bottom for r in row),
-            max(r.box.right for r in row),
-            max(r.box.top for r in row),
-        )
-        joined.append(Line(" ".join(r.text for r in row), box, row[0].start))
+        joined.append(Line(" ".join(r.text for r in row), union([r.box for r in row]), row[0].start))
     return joined
 
 

@@ -58,7 +58,7 @@ def test_a_book_of_distinct_lines_is_unchanged(seed):
     pages = ["\n".join(body(1000 * seed + n, chosen.randint(0, 6))) for n in range(chosen.randint(0, 30))]
     cleaned = remove_furniture(pages)
     assert cleaned.pages == pages
-    assert not any(cleaned.removed.values()) and cleaned.lines == []
+    assert not any(cleaned.removed.values())
 
 
 def test_numbers_that_do_not_count_with_the_pages_are_text():
@@ -88,8 +88,3 @@ def test_equal_pages_keep_their_text(lines):
     assert remove_furniture(pages).pages == pages
     numbered = [f"{page}\n{n + 1}" for n, page in enumerate(pages)]
     assert remove_furniture(numbered).pages == pages
-
-
-def test_removed_lines_are_listed():
-    pages, _ = pages_with(lambda n: "Cardiology", lambda n: f"p. {n + 1}")
-    assert remove_furniture(pages).lines == [("cardiology", 8), ("p. #", 8)]
