@@ -103,15 +103,13 @@ def drop_repeated_lines(text: str) -> tuple[str, int]:
     for line in lines:
         if len(line) >= MIN_REPEATED_LINE // 2:
             bare = line.strip()
-            if bare in seen and _is_long(bare):
-                continue
+            if bare in seen:
+                width = len(bare) + sum("\u3040" <= c <= "\ud7a3" for c in bare)
+                if width >= MIN_REPEATED_LINE:
+                    continue
             seen.add(bare)
         kept.append(line)
     return ("\n".join(kept), len(lines) - len(kept)) if len(kept) < len(lines) else (text, 0)
-
-
-def _is_long(line: str) -> bool:
-    return len(line) + sum("\u3040" <= c <= "\ud7a3" for c in line) >= MIN_REPEATED_LINE
 
 
 def has_repeated_lines(lines: list[str]) -> bool:

@@ -58,7 +58,7 @@ SAME_LANGUAGE = {"arz": "ar", "ary": "ar"}  # Egyptian and Moroccan Arabic
 
 class Detected(NamedTuple):
     code: str  # ISO 639-1, or "und"
-    probability: float  # the detector's (1 where the script decides), lowered where another script has many letters
+    probability: float  # the detector's (1 if the script decides), lowered if another script has many letters
 
 
 @lru_cache(maxsize=20_000)
@@ -91,12 +91,7 @@ def count_scripts(text: str) -> Counter:
     return scripts
 
 
-def language_by_script(text: str) -> tuple[str, str]:
-    """(main script, its language if only one uses it, else "")."""
-    return _main_script(text)[:2]
-
-
-def _main_script(text: str) -> tuple[str, str, float]:
+def main_script(text: str) -> tuple[str, str, float]:
     """(main script, language or "", at most 1.0 and less with other scripts); ("", "und", 0.0) for too few letters."""
     scripts = count_scripts(windows(text, *SCRIPT_WINDOWS))
     kana = scripts.pop("Kana", 0)
@@ -120,7 +115,7 @@ def detect_language(text: str, detector: str = DETECTORS[0]) -> Detected:
     """
     if detector == "none":
         return Detected(UNDETERMINED, 0.0)
-    script, code, share = _main_script(text)
+    script, code, share = main_script(text)
     if code:
         return Detected(code, round(share, 4))
     if script not in SCRIPTS_OF:

@@ -4,10 +4,11 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
-from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language, language_by_script
+from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language, main_script
 from pdf.page_ocr import PageReader
 from pdf.pdf_journal import Unit
 from pdf.recognition_engines import OcrError
@@ -97,16 +98,12 @@ def facts_of(document, path: Path) -> dict:
 
 def read_page(document, number: int, name: str, reader: PageReader, languages: tuple[str, ...]) -> dict:
     """One page's record: its text and method, or the reason why it cannot be read. number: from 0."""
+    record = {"document": name, "page": number + 1}
     try:
-        page = Page(document, number)
-    except PdfError as error:
-        return {"document": name, "page": number + 1, "reason": str(error)}
-    try:
-        return {"document": name, "page": number + 1} | _read_loaded_page(page, reader, languages)
+        with closing(Page(document, number)) as page:
+            return record | _read_loaded_page(page, reader, languages)
     except (PdfError, OcrError) as error:
-        return {"document": name, "page": number + 1, "reason": str(error)}
-    finally:
-        page.close()
+        return record | {"reason": str(error)}
 
 
 def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]) -> dict:
@@ -133,7 +130,7 @@ def is_expected_script(text: str, languages: tuple[str, ...]) -> bool:
 
     A layer in another script usually comes from a font with a wrong character table: the page only looks right.
     """
-    script, code = language_by_script(text)
+    script, code, _ = main_script(text)
     if code == UNDETERMINED and not script:
         return True
     if script == "Han":
@@ -144,13 +141,8 @@ def is_expected_script(text: str, languages: tuple[str, ...]) -> bool:
 def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
     """A page's record without its number. lines: the text as read, one line per line of the page."""
     text = repair_page(lines)
-    return {
-        "method": method,
-        "language": page_language(text, languages),
-        "characters": len(text),
-        "text": text,
-        "lines": lines,
-    }
+    language = page_language(text, languages)
+    return {"method": method, "language": language, "characters": len(text), "text": text, "lines": lines}
 
 
 def page_language(text: str, languages: tuple[str, ...]) -> str:

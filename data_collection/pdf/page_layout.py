@@ -40,7 +40,8 @@ def set_upright(picture):
         return picture, 0.0
     from PIL import Image
 
-    paper = _paper_level(picture)
+    histogram = picture.histogram()
+    paper = histogram.index(max(histogram))  # the most frequent grey fills the corners
     return picture.rotate(degrees, resample=Image.Resampling.BICUBIC, expand=True, fillcolor=paper), degrees
 
 
@@ -83,12 +84,6 @@ def _dark_edges(picture):
         chosen = numpy.random.default_rng(0).integers(0, len(rows), MAX_INK)  # every n-th would make a pattern
         rows, columns = rows[chosen], columns[chosen]
     return rows.astype(numpy.float32), columns.astype(numpy.float32), grey.shape[0]
-
-
-def _paper_level(picture) -> int:
-    """The most frequent grey: fills the corners after rotation."""
-    histogram = picture.histogram()
-    return histogram.index(max(histogram))
 
 
 def is_one_column(ink) -> bool:

@@ -235,6 +235,7 @@ class PageReader:
         languages = (languages,) if isinstance(languages, str) else tuple(languages)
         self.models = [TRAINED_DATA[code] for code in (TRAINED_DATA if "auto" in languages else languages)]
         self.latin = [model for model in self.models if LANGUAGE_OF[model] in SCRIPTS_OF["Latin"]]
+        self.latin_probe = "eng" if "eng" in self.latin else next(iter(self.latin), "")
         self.resolution = resolution
         self.settings = Settings(resolution, timeout, engine_name(engine), chinese_engine)
         self.settled = self.models[0] if len(self.models) == 1 else ""
@@ -283,7 +284,7 @@ class PageReader:
     def _detect_and_read(self, page: PageReadings) -> Reading:
         """Read with the model of the script and language that the page shows."""
         if self.latin and len(self.models) > 1:
-            probe = page.probe(self._latin_probe())
+            probe = page.probe(self.latin_probe)
             if probe.confidence >= LATIN_PROBE and letters(probe.text) >= PROBE_LETTERS:
                 return self._read_latin(page, probe.text)
         script = page.script()
@@ -299,17 +300,14 @@ class PageReader:
             return reading
         return max(reading, self._by_trial(page), key=lambda r: r.words.confidence)
 
-    def _latin_probe(self) -> str:
-        return "eng" if "eng" in self.latin else self.latin[0]
-
     def _read_latin(self, page: PageReadings, seen: str = "") -> Reading:
         """seen: text of the page known so far. A page too short to show its language is read with all models."""
         if len(self.latin) == 1:
             return page.words(self.latin[0])
-        seen = seen or page.words(self._latin_probe()).words.text
+        seen = seen or page.words(self.latin_probe).words.text
         model = TRAINED_DATA.get(detect_language(seen).code, "")
         if model not in self.latin:
-            model = self._latin_probe() if letters(seen) >= ENOUGH_LETTERS else "+".join(self.latin)
+            model = self.latin_probe if letters(seen) >= ENOUGH_LETTERS else "+".join(self.latin)
         return page.words(model)
 
     def _first_plausible(self, page: PageReadings, models: list[str]) -> Reading:
@@ -325,7 +323,7 @@ class PageReader:
 
     def _by_trial(self, page: PageReadings) -> Reading:
         """By the model with the highest confidence on a band of the page; for pages whose script is misdetected."""
-        trials = [model for model in self.models if model not in self.latin] + [self._latin_probe()] * bool(self.latin)
+        trials = [model for model in self.models if model not in self.latin] + [self.latin_probe] * bool(self.latin)
         best = max(trials, key=lambda model: page.probe(model).confidence)
         return self._read_latin(page) if best in self.latin else page.words(best)
 

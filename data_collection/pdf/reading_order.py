@@ -190,7 +190,10 @@ def _gutters(page: PageText, lines: list[Line]) -> list[float]:
     pieces = lines
     if len(wide) >= MIN_COLUMN_LINES and sum(bool(page.gaps(x)) for x in sampled) > 0.3 * len(sampled):
         chosen = set(wide)
-        pieces = [piece for line in lines for piece in (_pieces(page, line) if line in chosen else [line])]
+        pieces = []
+        for line in lines:
+            cuts = [(end, after) for _, _, end, after in page.gaps(line)] if line in chosen else []
+            pieces += page.split(line, cuts) if cuts else [line]
     elif len(wide) > 0.8 * len(lines):
         return []
     candidates = _valleys(pieces, left, right)
@@ -198,10 +201,6 @@ def _gutters(page: PageText, lines: list[Line]) -> list[float]:
         return candidates
     alone = [[x] for x in candidates if len(candidates) > 1 and _are_columns(pieces, [x])]
     return min(alone, key=lambda gutter: abs(gutter[0] - (left + right) / 2), default=[])
-
-
-def _pieces(page: PageText, line: Line) -> list[Line]:
-    return page.split(line, [(end, after) for _, _, end, after in page.gaps(line)])
 
 
 def _valleys(pieces: list[Line], left: float, right: float) -> list[float]:

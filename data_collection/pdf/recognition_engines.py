@@ -63,9 +63,6 @@ class Script(NamedTuple):
     turn: int  # degrees to rotate the picture clockwise so that it is upright: 0, 90, 180, 270
 
 
-UNKNOWN_SCRIPT = Script("", 0)
-
-
 @lru_cache(maxsize=1)
 def data_folder() -> Path | None:
     """Folder of the trained data: $TESSDATA_PREFIX, else the tesseract program's own."""
@@ -133,11 +130,11 @@ def read_words(engine: str, picture, model: str, layout: int, resolution: int, s
 
 
 def read_script(engine: str, picture, resolution: int, seconds: float) -> Script:
-    """The script and orientation of a grey PIL picture; UNKNOWN_SCRIPT if there is too little text."""
+    """The script and orientation of a grey PIL picture; Script("", 0) if there is too little text."""
     read = _script_in_process if engine == "tesserocr" else _script_by_program
     found = read(picture, resolution, seconds)
     if found is None:
-        return UNKNOWN_SCRIPT
+        return Script("", 0)
     script, script_confidence, turn, turn_confidence = found
     name = {"Hiragana": "Japanese", "Katakana": "Japanese", "Fraktur": "Latin"}.get(script, script)
     return Script(name if script_confidence >= 0.4 else "", turn if turn_confidence >= 2 else 0)

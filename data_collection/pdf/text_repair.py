@@ -85,7 +85,8 @@ def repair_page(text: str) -> str:
     raw_lines = text.split("\n")
     has_cjk = ANY_CJK.search(text) is not None
     lines = [_clean_line(line, has_cjk) for line in raw_lines]
-    usual = _usual_width(lines)
+    widths = sorted(len(line) for line in lines if line)
+    usual = widths[int(0.8 * (len(widths) - 1))] if widths else 0
     paragraphs: list[str] = []
     is_open = False  # whether the next line continues the last paragraph
     for i, line in enumerate(lines):
@@ -140,11 +141,6 @@ def _is_drop_cap(letter: str, line: str) -> bool:
     if len(letter) != 1 or not letter.isupper() or len(line) < 20 or not line[0].islower():
         return False
     return letter not in ONE_LETTER_WORDS or line.split()[0] in AFTER_INITIAL
-
-
-def _usual_width(lines: list[str]) -> int:
-    widths = sorted(len(line) for line in lines if line)
-    return widths[int(0.8 * (len(widths) - 1))] if widths else 0
 
 
 def _ends_paragraph(line: str, following: str, usual: int) -> bool:
