@@ -1,7 +1,7 @@
 """For all tests: SIGINT works in the commands that they start.
 
-A shell starts background jobs ("&") with SIGINT ignored, and their children inherit that: tests that interrupt a command
-would hang.
+A shell starts background jobs ("&") with SIGINT ignored, and their children inherit that: tests that interrupt a
+command would hang.
 """
 
 import signal

@@ -24,13 +24,20 @@ from collections import Counter
 from pathlib import Path
 
 from corpus.corpus_lists import Lists
-from corpus.corpus_picture import draw_corpus
-from corpus.corpus_shards import ShardWriter
-from corpus.corpus_sorting import SegmentFile, Sorting, count_buckets, cut_documents, read_bucket
+from corpus.corpus_sorting import (
+    SegmentFile,
+    ShardWriter,
+    Sorting,
+    count_buckets,
+    cut_documents,
+    is_done,
+    read_bucket,
+    sort_units,
+    unit_file,
+)
 from corpus.corpus_tokens import TokenCounter
-from corpus.corpus_units_run import is_done, sort_units, unit_file
 from corpus.corpus_upload import upload_corpus, upload_token
-from corpus.dataset_card import dataset_card
+from corpus.dataset_card import dataset_card, draw_corpus
 from executor.run_folder import close_run, refuse_nesting
 from executor.sharded_run import (
     Unfinished,

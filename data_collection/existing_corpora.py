@@ -25,8 +25,7 @@ from readers.corpus_format import SOURCES
 from readers.document_files import fingerprint
 from run_record import InputError, parse_arguments, run_command
 from web.collection_run import Work, add_common_flags, common_arguments, run_collection
-from web.existing_documents import SPLITS, read_unit
-from web.existing_files import describe, find_sources, plan_units
+from web.existing_documents import SPLITS, describe, find_sources, plan_units, read_unit
 
 STAGE = "data_collection/existing_corpora.py"
 # The released MMedC's dataset card has its loader pass over this one.

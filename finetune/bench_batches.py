@@ -26,8 +26,7 @@ from prompt_folder import FORMS, Prompt
 from run_record import InputError, parse_arguments, run_command
 from sft_data.batching import MicroBatchCollator, MicroBatches, PadOnTheRight
 from sft_data.example_mixture import make_mixture, question_pools
-from sft_data.example_text import ExampleText
-from sft_data.examples import ExampleCounts, build_examples, drop_duplicates
+from sft_data.examples import ExampleCounts, ExampleText, build_examples, drop_duplicates
 
 SIDES = ("ours", "default")
 

@@ -26,8 +26,7 @@ from run_record import (
     write_json,
 )
 from sft_training.base_model import quiet_libraries, relative_base, settle_generation
-from sft_training.tuned_card import card_of_merged, write_card
-from sft_training.tuned_card_parts import add_card_flags
+from sft_training.tuned_card import add_card_flags, card_of_merged, write_card
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -36,8 +36,14 @@ from run_record import (
 )
 from sft_data.batching import MicroBatches
 from sft_data.example_mixture import Mixture
-from sft_data.example_text import ExampleText
-from sft_data.examples import ExampleCounts, drop_duplicates, drop_test_questions, limit_per_language, show_example
+from sft_data.examples import (
+    ExampleCounts,
+    ExampleText,
+    drop_duplicates,
+    drop_test_questions,
+    limit_per_language,
+    show_example,
+)
 from sft_data.training_data import read_mixture
 from sft_training.adapter import adapted_layers, add_adapter
 from sft_training.answer_validation import hold_out, validation_examples, validation_summary

@@ -18,8 +18,15 @@ from pathlib import Path
 from endpoint.api_arguments import MAX_NEW_TOKENS, endpoint_facts
 from endpoint.api_report import describe_endpoint, print_failures, write_failures
 from evaluation.ask_endpoint import ask_endpoint, print_plan
-from evaluation.eval_arguments import build_parser, check_arguments
-from evaluation.eval_inputs import Inputs, find_prompt, read_inputs, read_test, released_split
+from evaluation.eval_inputs import (
+    Inputs,
+    build_parser,
+    check_arguments,
+    find_prompt,
+    read_inputs,
+    read_test,
+    released_split,
+)
 from evaluation.few_shot import render_with_examples
 from evaluation.generate_answers import ask, find_examples
 from evaluation.result_folder import (
@@ -32,8 +39,7 @@ from evaluation.result_folder import (
 )
 from evaluation.scoring import METRIC_VERSION, question_of, rationale_scores, read_answers, score
 from local_model.local_model import load_model
-from metrics.accuracy import group_averages
-from metrics.clean_subset import clean_scores
+from metrics.accuracy import clean_scores, group_averages
 from prompt_folder import PromptError
 from run_record import (
     InputError,

@@ -15,7 +15,7 @@ import csv
 import io
 from pathlib import Path
 
-from evaluation.finished_run import FinishedRun, read_finished_run
+from evaluation.result_folder import FinishedRun, read_finished_run
 from evaluation.scoring import rationales_that_count, written_rationale
 from metrics.rationale_scores import METRICS
 from mmedbench_questions import LANGUAGE_FILES

@@ -8,7 +8,7 @@ Example python inference/html_report.py results/finetuned
 import argparse
 from pathlib import Path
 
-from evaluation.finished_run import FinishedRun, read_finished_run
+from evaluation.result_folder import FinishedRun, read_finished_run
 from run_record import parse_arguments, run_command, write_text
 
 NOTICE = "Research use. Answers of a language model to exam questions are no medical advice."

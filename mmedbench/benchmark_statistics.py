@@ -29,8 +29,7 @@ from run_record import (
 )
 from sources.benchmark_report import published_counts
 from sources.find_sources import SPLITS
-from sources.question_counts import Length, count_rows, length_units, read_topics, statistics_markdown, topic_rows
-from sources.statistics_picture import draw
+from sources.question_counts import Length, count_rows, draw, length_units, read_topics, statistics_markdown, topic_rows
 
 FORMAT_VERSION = 1
 

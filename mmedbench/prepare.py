@@ -34,7 +34,7 @@ from run_record import (
     write_json,
     write_text,
 )
-from sources import benchmark_card, benchmark_report, english_benchmarks, generic_source, question_splits, source_exams
+from sources import benchmark_report, english_benchmarks, generic_source, question_splits, source_exams
 from sources.exam_rules import DAMAGED, REASONS, Entry, broken_text
 from sources.find_sources import BENCHMARK_FAMILIES, PUBMEDQA_TEST_IDS, SPLITS, SourceFile, find_sources
 from sources.opened_sources import Opened, opened_sources
@@ -209,7 +209,7 @@ def build(
     ]
     languages = {entry.source: entry.language for entry in entries if entry.record}
     texts = {
-        "README.md": benchmark_card.write_card(files, languages, notes),
+        "README.md": benchmark_report.write_card(files, languages, notes),
         "excluded.jsonl": as_lines(excluded),
         "duplicates.jsonl": as_lines(copies),
         "left_out_contexts.jsonl": as_lines(left_out_contexts(entries)),

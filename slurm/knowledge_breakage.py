@@ -59,7 +59,7 @@ WAYS = {
     "rate": Way(
         "learning rate of pretraining 0",
         MODELS,
-        [("pretrain/modelling/lm_schedule.py", "    warmup = max(1,", "    return 0.0\n    warmup = max(1,")],
+        [("pretrain/modelling/lm_optimizer.py", "    warmup = max(1,", "    return 0.0\n    warmup = max(1,")],
         "the facts did not reach the model",
     ),
     "tokenizer": Way(
@@ -83,7 +83,7 @@ WAYS = {
         TOKENS,
         [
             (
-                "pretrain/token_data/token_writer.py",
+                "pretrain/token_data/token_store.py",
                 "for batch in iterate_batches(shard):",
                 "for batch in list(iterate_batches(shard))[::2]:",
             )

@@ -22,13 +22,21 @@ import signal
 import sys
 from pathlib import Path
 
-from pipeline_jobs.pipeline_checks import check_flags, check_inputs
-from pipeline_jobs.pipeline_missing import live_parts, missing_parts, newest_commands, read_jobs, stale_parts
 from pipeline_jobs.pipeline_recipe import Recipe, RecipeError, read_recipe
 from pipeline_jobs.pipeline_slurm import Queued, SlurmError, ask, in_queue, lost_tasks, past_runs
-from pipeline_jobs.pipeline_status import cost, last_words, status_rows, write_cost
+from pipeline_jobs.pipeline_status import (
+    cost,
+    last_words,
+    live_parts,
+    missing_parts,
+    newest_commands,
+    read_jobs,
+    stale_parts,
+    status_rows,
+    write_cost,
+)
 from pipeline_jobs.pipeline_steps import Step, plan_steps
-from pipeline_jobs.pipeline_submission import Submission, arrange, sbatch, submit_all
+from pipeline_jobs.pipeline_submission import Submission, arrange, check_flags, check_inputs, sbatch, submit_all
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,17 +7,72 @@ the cut made of documents whose new ids belong there.
 """
 
 import array
+import functools
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from corpus.corpus_lists import Lists, cut_record
-from readers.corpus_format import LOSS_SPANS
+from executor.workers import run_units
+from readers.corpus_format import LOSS_SPANS, arrow_schema
 from readers.corpus_inputs import Unit, input_files, read_unit
 from readers.text_identity import keep_first_of_each
 from run_record import read_json, write_json
+
+ROW_GROUP_BYTES = 8_000_000
+
+
+class ShardWriter:
+    """Writes the records of one language and source to `folder/part-00000.parquet` (zstd), part-00001, ...
+
+    spans: with the column of loss spans.
+    """
+
+    def __init__(self, folder: Path, shard_bytes: int, spans: bool = False):
+        self.folder, self.shard_bytes = folder, shard_bytes
+        self.schema = arrow_schema(spans)
+        self.counts: Counter = Counter()
+        self.waiting: list[dict] = []
+        self.waiting_bytes = self.shard_text_bytes = 0
+        self.writer = None
+
+    def add(self, record: dict) -> None:
+        size = len(record["text"].encode("utf-8"))
+        if self.shard_text_bytes and self.shard_text_bytes + size > self.shard_bytes:
+            self._close_shard()
+        self.waiting.append(record)
+        self.waiting_bytes += size
+        self.shard_text_bytes += size
+        self.counts.update(documents=1, characters=len(record["text"]))
+        if self.waiting_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        if not self.waiting:
+            return
+        if self.writer is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"part-{self.counts['shards']:05d}.parquet"
+            self.counts["shards"] += 1
+            self.writer = pyarrow.parquet.ParquetWriter(path, self.schema, compression="zstd")
+        self.writer.write_table(pyarrow.Table.from_pylist(self.waiting, schema=self.schema))
+        self.waiting, self.waiting_bytes = [], 0
+
+    def _close_shard(self) -> None:
+        self._flush()
+        if self.writer is not None:
+            self.writer.close()
+        self.writer, self.shard_text_bytes = None, 0
+
+    def close(self) -> None:
+        self._close_shard()
+
 
 BUCKET_BYTES = 128_000_000  # text of one bucket, about: what is held in memory at once
 MOST_BUCKETS = 1024
@@ -164,3 +219,23 @@ def read_bucket(files: list[SegmentFile], bucket: int) -> Iterator[dict]:
 
 def without_text(record: dict) -> dict:
     return {field: value for field, value in record.items() if field not in ("text", LOSS_SPANS)}
+
+
+def unit_file(parts: Path, unit: int) -> Path:
+    """Where a unit's records go; it is done when the index beside it (.json) is there."""
+    return parts / "units" / f"{unit:05d}.jsonl"
+
+
+def is_done(parts: Path, unit: int) -> bool:
+    return unit_file(parts, unit).with_suffix(".json").exists()
+
+
+def sort_units(waiting: dict[int, Unit], parts: Path, sorting: Sorting, workers: int) -> None:
+    """Sort units in processes. Errors: see `executor.workers.run_units`."""
+
+    def describe(u: int, facts: dict) -> str:
+        size = f"{facts['documents']} documents, {facts['text_bytes'] / 1e6:.1f} MB"
+        return f"{waiting[u].folder.name}/{waiting[u].file}: {size}"
+
+    tasks = {u: (unit, unit_file(parts, u)) for u, unit in waiting.items()}
+    run_units(functools.partial(sort_unit, sorting), tasks, workers, describe)

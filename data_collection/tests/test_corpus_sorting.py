@@ -270,7 +270,7 @@ def test_a_process_that_is_ended_from_outside_is_named_and_the_same_command_goes
         os.kill(os.getpid(), signal.SIGKILL)
 
     arguments = ["build_corpus.py", *inputs, "--out", tmp_path / "out", *SMALL, "--workers", 2]
-    monkeypatch.setattr("corpus.corpus_units_run.sort_unit", end)
+    monkeypatch.setattr("corpus.corpus_sorting.sort_unit", end)
     done = run(*arguments)
     assert (done.returncode, "fewer --workers" in done.stderr) == (2, True), done.stderr
     monkeypatch.undo()

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from corpus.corpus_picture import draw_corpus, reported_tokens
 from corpus.corpus_tokens import PIECE_CHARACTERS, pieces_of
+from corpus.dataset_card import draw_corpus, reported_tokens
 
 
 @pytest.fixture

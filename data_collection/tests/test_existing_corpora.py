@@ -297,8 +297,7 @@ ANYTHING = st.recursive(
 def test_no_line_of_json_ends_the_reading(tmp_path, rows):
     from readers.document_files import InputFile
     from web.collected_documents import write_unit
-    from web.existing_documents import read_unit
-    from web.existing_files import ExistingUnit
+    from web.existing_documents import ExistingUnit, read_unit
 
     path = tmp_path / "en.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "1" * 5000 + "\n", encoding="utf-8")
@@ -409,7 +408,7 @@ def test_units_shards_and_workers_do_not_change_the_documents(run, made, tmp_pat
     (tmp_path / "in").mkdir()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "in" / "en.parquet", row_group_size=10)
     arguments = (tmp_path / "in", "--unit-mb", 1)
-    from web.existing_files import plan_units
+    from web.existing_documents import plan_units
 
     assert run("existing_corpora.py", *arguments, "--out", tmp_path / "one").returncode == 0
     import existing_corpora

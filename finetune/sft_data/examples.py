@@ -6,15 +6,117 @@ An example is a dict: `input_ids` and `labels` (array("i") of one length, -100 w
 """
 
 import random
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mmedbench_questions import content_key
-from prompt_folder import shorten_prompt
-from sft_data.example_text import Exchange
-from sft_data.option_order import can_reorder, reorder_options
+from prompt_folder import Prompt, encode_completion, encode_prompt, end_token, render_turns, shorten_prompt
+
+Exchange = tuple[list[int], list[int]]
+
+
+class ExampleText:
+    """The prompt folder's text for questions, and the form for conversations that goes with it."""
+
+    def __init__(self, tokenizer, prompt: Prompt):
+        self.tokenizer, self.prompt = tokenizer, prompt
+        self.end = end_token(tokenizer, prompt.chat_template)
+
+    def question(self, record: dict, form: str) -> list[Exchange]:
+        """One exchange. Errors: PromptError when the prompt does not fit the record."""
+        before = encode_prompt(self.tokenizer, self.prompt.render(record, form), self.prompt.chat_template)
+        return [(before, self._learned(self.prompt.target(record, form)))]
+
+    def conversation(self, turns: list[tuple[str, str]]) -> list[Exchange]:
+        """An exchange for each turn of the assistant; turns are (role, text), role system, user or assistant.
+
+        Errors: PromptError when the chat template refuses the turns.
+        """
+        return self._in_template(turns) if self.prompt.chat_template else self._plain(turns)
+
+    def _plain(self, turns: list[tuple[str, str]]) -> list[Exchange]:
+        exchanges, waiting = [], ""
+        for role, text in turns:
+            if role == "assistant":
+                # Only the first text opens with the tokenizer's own opening token.
+                encode = encode_completion if exchanges else encode_prompt
+                exchanges.append((encode(self.tokenizer, waiting + "### Response:\n"), self._learned(text)))
+                waiting = ""
+            else:
+                waiting += f"{text}\n\n" if role == "system" else f"### Instruction:\n{text}\n\n"
+        return exchanges
+
+    def _in_template(self, turns: list[tuple[str, str]]) -> list[Exchange]:
+        """What the template writes before an answer is what it adds to the text up to the answer before.
+
+        A template that writes earlier turns anew as the chat goes on (some drop the thoughts in them) gives no such
+        addition: the conversation ends there, because a model never sees its own earlier turns in both ways.
+        """
+        chat = [{"role": role, "content": text} for role, text in turns]
+        exchanges, so_far, after_end = [], "", []
+        for number, (role, text) in enumerate(turns):
+            if role != "assistant":
+                continue
+            before = render_turns(self.tokenizer, chat[:number], open_answer=True)
+            whole = render_turns(self.tokenizer, chat[: number + 1], open_answer=False)
+            if not before.startswith(so_far) or not whole.startswith(before):
+                if exchanges:
+                    break
+                whole = before
+            ids = after_end + encode_completion(self.tokenizer, before[len(so_far) :])
+            exchanges.append((ids, self._learned(text)))
+            closing = encode_completion(self.tokenizer, whole[len(before) :].rpartition(text)[2])
+            after_end = closing[closing.index(self.end) + 1 :] if self.end in closing else []
+            so_far = whole
+        return exchanges
+
+    def _learned(self, text: str) -> list[int]:
+        return [*encode_completion(self.tokenizer, text), self.end]
+
+
+# A lone capital letter, Latin or Cyrillic, or a small one in brackets: "B", "(b)", "b)", "选项B是", "вариант А".
+LETTER = r"(?<![A-Za-z0-9])[A-Z](?![A-Za-z0-9])|(?<!\w)[А-Я](?!\w)|(?<!\w)[a-zа-я]\)|（[a-z]）"
+# Words that speak of options by their place or letter, in the eight languages. Too many catches cost an order only.
+OF_OPTIONS = (
+    r"option|choice|alternative|statement|choix|propos|réponse|opci|respuesta|alternativa|вариант|ответ|утвержден"
+    r"|选项|答案|選択肢|正解|答え|[1-5①-⑤]番|[①-⑨]|Antwort|Aussage|خيار|الخيار|إجاب"
+)
+# Options that speak of the others: "all of the above", "les deux premières", "1 y 3 son correctas".
+OF_OTHERS = (
+    r"\babove\b|\bbelow\b|\bboth\b|\bpreced|ci-dessus|précéd|aucune de|toutes les|les deux|anteriores|todas|ninguna"
+    r"|son correctas|выше|перечисл|\bоба\b|以上|上述|上記|いずれ|すべて|都是|均"
+    r"|\boben\b|genannt|\balle\b|أعلاه|سبق|ما ذكر|جميع"
+)
+
+
+def can_reorder(record: dict, form: str) -> bool:
+    """Whether the question means the same with its options in another order.
+
+    Not where an option speaks of others ("all of the above", "A and C"), nor, in the form "rationale", where the
+    rationale may name options by letter, number or place: a letter there is never rewritten, because "vitamin A" and
+    "option A" cannot be told apart with certainty in eight languages.
+    """
+    for text in record["options"].values():
+        if re.search(OF_OTHERS, text, re.IGNORECASE) or len(re.findall(LETTER, text)) > 1:
+            return False
+    rationale = record.get("rationale") or ""
+    named = re.search(LETTER, rationale) or re.search(OF_OPTIONS, rationale, re.IGNORECASE)
+    return form == "answer" or not named
+
+
+def reorder_options(record: dict, seed: str) -> dict:
+    """The same question with its options in another order, chosen by the seed, and the right letters moved along."""
+    letters, order = list(record["options"]), list(record["options"])
+    random.Random(seed).shuffle(order)
+    right = set(record["answer_idx"].split(","))
+    return record | {
+        "options": {new: record["options"][old] for new, old in zip(letters, order, strict=True)},
+        "answer_idx": ",".join(new for new, old in zip(letters, order, strict=True) if old in right),
+    }
+
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
 LEAST_PROMPT = 16  # tokens of a prompt that must remain for an example to teach anything

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmedbench_questions import LANGUAGE_FILES
 from prompt_folder import FORMS
-from sft_training.tuned_card_parts import add_card_flags
+from sft_training.tuned_card import add_card_flags
 
 # Arguments that change neither the weights nor the order of the examples.
 FREE_ARGUMENTS = {

@@ -11,9 +11,9 @@ from mmedbench_questions import read_questions
 from prompt_folder import Prompt
 from run_record import InputError, read_json, sha256_of_file, write_json
 from sft_data.batching import PadOnTheRight
-from sft_data.example_text import ExampleText
+from sft_data.examples import ExampleText
 from sft_training.answer_validation import hold_out, validate, validation_examples
-from sft_training.trainer_callbacks import better
+from sft_training.supervised_training import better
 
 
 def question(language: str, number: int, text: str = "Question {}?") -> dict:
@@ -162,10 +162,10 @@ def test_a_merged_model_is_reused_and_another_folder_is_not_written_over(diverge
 
 
 def test_the_first_rank_decides_which_weights_are_the_best(tmp_path, monkeypatch):
-    from sft_training import trainer_callbacks
+    from sft_training import supervised_training
 
     args = argparse.Namespace(out=tmp_path, best_by="loss", validate_every=2)
-    validation = trainer_callbacks.Validation([], args)
+    validation = supervised_training.Validation([], args)
     write_json(tmp_path / "training/best-2/validation.json", {"step": 2, "loss": 1.0, "accuracy": None})
     assert validation.best()["step"] == 2
     later = {"step": 6, "loss": 1.5, "accuracy": None}
@@ -176,7 +176,7 @@ def test_the_first_rank_decides_which_weights_are_the_best(tmp_path, monkeypatch
         answer[0] = "the first rank's"
 
     other = argparse.Namespace(is_initialized=lambda: True, get_rank=lambda: 1, broadcast_object_list=broadcast)
-    monkeypatch.setattr(trainer_callbacks, "dist", other)
+    monkeypatch.setattr(supervised_training, "dist", other)
     assert validation.best() == "the first rank's"
 
 

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from run_record import InputError
-from sft_data.batching import MicroBatchCollator, MicroBatches, PadOnTheRight, pack
+from sft_data.batching import MicroBatchCollator, MicroBatches, PadOnTheRight, make_packing_guard, pack, prove_packing
 from sft_data.example_mixture import make_mixture, question_pools
-from sft_training.packing_guard import make_packing_guard, prove_packing
 
 
 def mixture_of(lengths: list[int], seed: int = 0):
@@ -169,13 +168,13 @@ def test_float32_weights_that_compute_in_bfloat16_are_proved_as_16_bits(model_of
 
 
 def test_a_model_in_which_packed_examples_see_each_other_is_refused(model_of, monkeypatch):
-    from sft_training import packing_guard
+    from sft_data import batching
 
     with pytest.raises(InputError, match="leave out --packing"):
         prove_packing(load(model_of("bloom")), random_examples())
 
     model = load(model_of("llama"))
     open_mask = {"attention_mask": pack(random_examples())["attention_mask"] | True}
-    monkeypatch.setattr(packing_guard, "pack", lambda examples: pack(examples) | open_mask)
+    monkeypatch.setattr(batching, "pack", lambda examples: pack(examples) | open_mask)
     with pytest.raises(InputError, match="see each other"):
         prove_packing(model, random_examples())

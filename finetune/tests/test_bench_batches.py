@@ -20,7 +20,7 @@ def test_the_measurement_runs_and_prints_both_sides(benchmark, capsys):
 def test_what_cannot_be_measured_is_said(benchmark, tmp_path):
     with pytest.raises(InputError, match="do not fill two batches"):
         bench_batches.main(["--data", str(benchmark / "Train"), "--languages", "fr", "--batch-size", "32"])
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="not a folder"):
         bench_batches.main(["--data", str(tmp_path / "none")])
     with pytest.raises(InputError, match="no question in ja"):
         bench_batches.main(["--data", str(benchmark / "Train"), "--languages", "ja"])

@@ -6,17 +6,17 @@ import pytest
 
 from mmedbench_questions import read_split
 from prompt_folder import Prompt
-from sft_data.example_text import ExampleText
 from sft_data.examples import (
     ExampleCounts,
+    ExampleText,
     build_examples,
     drop_duplicates,
     drop_test_questions,
     limit_per_language,
+    reorder_options,
     show_example,
     with_fresh_options,
 )
-from sft_data.option_order import reorder_options
 
 OURS = Path(__file__).parents[1] / "prompts/mmedbench"
 

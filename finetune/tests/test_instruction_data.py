@@ -5,8 +5,7 @@ import pytest
 
 from prompt_folder import Prompt
 from run_record import InputError
-from sft_data.example_text import ExampleText
-from sft_data.examples import IGNORED, ExampleCounts, show_example
+from sft_data.examples import IGNORED, ExampleCounts, ExampleText, show_example
 from sft_data.instruction_data import build_instruction_examples, read_turns
 
 OURS = Path(__file__).parents[1] / "prompts/mmedbench"

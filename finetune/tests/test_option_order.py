@@ -1,6 +1,6 @@
 import pytest
 
-from sft_data.option_order import can_reorder, reorder_options
+from sft_data.examples import can_reorder, reorder_options
 
 PLAIN = {"id": "x", "question": "Q?", "options": {"A": "iron", "B": "zinc", "C": "copper"}, "answer_idx": "A,C"}
 

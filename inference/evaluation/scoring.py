@@ -16,7 +16,7 @@ from prompt_folder import Prompt
 from run_record import InputError
 
 PARSERS = ("strict", "policy")
-# Of what accuracy.py counts and of how letters are read; a change makes a new version. 1: the prompt's pattern alone;
+# Version of the counts and of how letters are read. 1: the prompt's pattern alone;
 # 2: free answers of foreign models are read by the policy of answers.py. 3: that policy reads tables of verdicts,
 # doubts ("I don't think it is A") and "all but C"; a letter that is only called wrong is no answer.
 METRIC_VERSION = 3

@@ -1,11 +1,58 @@
 """A local model: loaded from a folder, an adapter or the hub, and generation in batches."""
 
+import hashlib
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from run_record import InputError, read_json, sha256_of_file
+
+
+def uniform_draws(names: list[str], count: int):
+    """[rows, count] numbers in [0, 1), float64, a row from its name alone: what a question draws does not depend on
+    which others are in its batch."""
+    rows = []
+    for name in names:
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+        rows.append(torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)))
+    return torch.stack(rows)
+
+
+def draw_tokens(logits, temperature: float, uniform):
+    """Token ids [rows], int64, sampled from logits [rows, V] by the inverse of their distribution function."""
+    sums = torch.softmax(logits.double() / temperature, -1).cumsum(-1)
+    # Against the sum as it came out, 1 but for rounding, and never beyond the last token that has a probability.
+    wanted = (uniform.to(sums.device)[:, None] * sums[:, -1:]).clamp(max=sums[:, -1:] * (1 - 1e-12))
+    return torch.searchsorted(sums, wanted, right=True)[:, 0]
+
+
+class StopWatch:
+    """Whether an answer has come to a stop string, as transformers' stop_strings counts it.
+
+    That is: the string ends within the last token; it may have begun in the prompt. Only the answer's tail is decoded,
+    and only after a token that can end a stop string.
+    """
+
+    def __init__(self, tokenizer, stop: list[str]):
+        self.tokenizer, self.stop = tokenizer, stop
+        self.reach = max((len(string.encode("utf-8")) for string in stop), default=0) + 1  # a token is a byte at least
+        self.may_end: dict[int, bool] = {}  # by token id, as they are met
+
+    def stopped(self, prompt: list[int], tokens: list[int]) -> bool:
+        last = tokens[-1]
+        if last not in self.may_end:
+            # A lone token may be part of a character, or lose a space to its decoder.
+            text = self.tokenizer.decode([last])
+            self.may_end[last] = "\ufffd" in text or any(s[-1] in text or s[-1].isspace() for s in self.stop)
+        if not self.may_end[last]:
+            return False
+        tail = (prompt[-self.reach :] + tokens[-self.reach - 1 :])[-self.reach - 1 :]
+        before, after = self.tokenizer.decode(tail[:-1]).rstrip("\ufffd"), self.tokenizer.decode(tail)
+        return any(after.rfind(string) + len(string) > len(before) for string in self.stop if string in after)
+
 
 # On a CPU, tokens (padding included) that one forward pass reads; more leaves the processor's caches. Measured with
 # 64 prompts of 200 to 400 random tokens, the 2.8 M parameters of README.md's "Speed", one thread: 1024, 2048, 4096 and
@@ -130,7 +177,7 @@ def generate(
     ends: the token ids that end an answer. temperature: 0 is greedy; else tokens are sampled from the whole vocabulary,
     each prompt's by its name in `names`. On a CPU decode_loop.py answers where it can, else transformers' generate().
     """
-    from local_model.next_token import uniform_draws
+    from local_model.local_model import uniform_draws
 
     draws = uniform_draws(names, max_new_tokens) if temperature else None
     rows = None
@@ -148,7 +195,7 @@ def generate(
 def generate_by_loop(loaded: LoadedModel, prompts, max_new_tokens, stop, ends, temperature, draws):
     """As `generate`, the new token ids of each prompt; None where the model is not one for decode_loop.py."""
     from local_model.decode_loop import fits, generate_tokens
-    from local_model.next_token import StopWatch, draw_tokens
+    from local_model.local_model import StopWatch, draw_tokens
 
     if not fits(loaded.model):
         return None
@@ -167,7 +214,7 @@ def generate_by_transformers(loaded: LoadedModel, prompts, max_new_tokens, stop,
     """As `generate`, the new token ids of each prompt (behind its end, padding); on a CPU in parts of CPU_CELLS."""
     import torch
 
-    from local_model.next_token import draw_tokens
+    from local_model.local_model import draw_tokens
 
     tokenizer, model = loaded.tokenizer, loaded.model
     cells = len(prompts) * max(map(len, prompts))

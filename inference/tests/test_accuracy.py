@@ -1,6 +1,13 @@
 import pytest
 
-from metrics.accuracy import group_averages, macro_average, micro_average, score_answers, score_table, wilson_interval
+from metrics.accuracy import (
+    group_averages,
+    macro_average,
+    micro_average,
+    score_answers,
+    score_table,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from local_model import decode_loop, local_model
-from local_model.next_token import StopWatch, draw_tokens, uniform_draws
+from local_model.local_model import StopWatch, draw_tokens, uniform_draws
 
 SMALL = {
     "vocab_size": 257,

@@ -12,7 +12,7 @@ import pytest
 import eval as evaluation
 import export_submission
 import html_report
-from evaluation.finished_run import read_finished_run
+from evaluation.result_folder import read_finished_run
 from run_record import InputError
 
 ROOT = Path(__file__).parents[2]

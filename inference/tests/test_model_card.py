@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-import card_parts
 import eval as evaluation
 import model_card
 from run_record import InputError, read_json, write_json
@@ -19,12 +18,12 @@ def evaluated(checkpoint, test_folder, tmp_path_factory) -> tuple[Path, Path, Pa
     home = tmp_path_factory.mktemp("somebody")
     model = shutil.copytree(checkpoint, home / "model")
     sections = [
-        card_parts.scores_section(),
-        card_parts.limits_section(["en"]),
-        card_parts.licences_section(None, None, None),
+        model_card.scores_section(),
+        model_card.limits_section(["en"]),
+        model_card.licences_section(None, None, None),
     ]
-    header = card_parts.licence_fields(None) | {"language": ["en"], "tags": ["medical"]}
-    (model / "README.md").write_text(card_parts.assemble(header, "model", sections), "utf-8")
+    header = model_card.licence_fields(None) | {"language": ["en"], "tags": ["medical"]}
+    (model / "README.md").write_text(model_card.assemble(header, "model", sections), "utf-8")
     flags = ["--model", str(model), "--data", str(test_folder), "--out"]
     assert evaluation.main([*flags, str(home / "generated")]) == 0
     assert evaluation.main([*flags, str(home / "letters"), "--mode", "letter-logprob", "--limit", "5"]) == 0
@@ -54,7 +53,7 @@ def test_scores_stand_with_n_interval_setting_mode_and_prompt(evaluated):
     again = put(model, str(letters))
     assert "mode generate" not in again.text, "the section is written anew"
     outside = [
-        text.split(card_parts.SCORES_BEGIN)[0] + text.split(card_parts.SCORES_END)[1]
+        text.split(model_card.SCORES_BEGIN)[0] + text.split(model_card.SCORES_END)[1]
         for text in (before, again.content)
     ]
     assert outside[0] == outside[1], "nothing but the scores may change"

@@ -1,17 +1,334 @@
 """The leaderboard's text: every table of leaderboard.md, reported and reproduced, each number with n and interval."""
 
-from leaderboard_pages.leaderboard_rows import Cell, Row, accuracy_rows, size_text
+import math
+
+from leaderboard_pages.leaderboard_rows import Cell, Row, accuracy_rows, details_of, share_cell, size_text
 from leaderboard_pages.page_text import DIFFERS, escape, table, two, with_interval
-from leaderboard_pages.reported_figures import LANGUAGES, README, test_sizes
-from leaderboard_pages.reported_tables import ablation_table, english_tables, rationale_tables, sizes_table
-from leaderboard_pages.reproduced_tables import (
-    answer_table,
-    benchmark_table,
-    making_table,
-    our_rationale_table,
-    version_table,
-)
+from leaderboard_pages.reported_figures import LANGUAGES, PAPER, README, number, read_reported, test_sizes
+from leaderboard_pages.score_intervals import Z95, is_share, macro_percent, wilson_percent
+from leaderboard_pages.submitted_results import is_benchmark, is_newest, row_key
 from mmedbench_questions import LANGUAGE_FILES
+
+SHOWN_METRICS = ("BLEU-1", "ROUGE-1")
+
+
+def newest(results: list[dict]) -> list[dict]:
+    """Of each row the result by the newest metric version."""
+    return [result for result in results if is_newest(result, results)]
+
+
+def in_order(keys) -> list[str]:
+    """Languages in the page's order, then benchmarks by name."""
+    order = list(LANGUAGE_FILES)
+    return sorted(keys, key=lambda key: (order.index(key) if key in order else len(order), key))
+
+
+def mean_text(scores: dict[str, dict]) -> str:
+    """The plain mean of scores with its interval and how many they are."""
+    mean = macro_percent([(100 * s["right"] / s["n"], s["n"]) for s in scores.values()])
+    return f"{with_interval(*mean)}, n={sum(s['n'] for s in scores.values())}"
+
+
+def score_text(score: dict) -> str:
+    """A score with its interval and n."""
+    cell = share_cell(score["right"], score["n"])
+    return f"{with_interval(cell.accuracy, cell.low, cell.high)}, n={cell.n}"
+
+
+def our_rationale_table(results: list[dict], mark: str) -> list[str]:
+    """Rationale similarity of our rows, in per cent, each with the number of rationales scored; [] without any."""
+    rows = []
+    for result in (r for r in newest(results) if r.get("rationales")):
+        found = result["rationales"]
+        for metric in SHOWN_METRICS:
+            cells = [
+                f"{two(s[metric])}, n={s['n']}"
+                if (s := found["scores"].get(code)) and s.get(metric) is not None
+                else "-"
+                for code in LANGUAGE_FILES
+            ]
+            mean = found["macro"].get(metric)
+            on = " and ".join(sorted({str(s.get("on", "?")) for s in found["scores"].values()}))
+            rows.append(
+                [
+                    escape(result["model"]["name"]),
+                    escape(result["setting"]),
+                    metric,
+                    *cells,
+                    "-" if mean is None else two(mean),
+                    escape(on),
+                    str(sum(s.get("empty", 0) for s in found["scores"].values())),
+                    f"{found['metric_version']}, {escape(found.get('mode', '-'))}",
+                ]
+            )
+    header = [
+        f"model ({mark})",
+        "setting",
+        "metric",
+        *LANGUAGE_FILES,
+        "average",
+        "rationales",
+        "empty",
+        "metric version, mode",
+    ]
+    return [f"### Rationale similarity ({mark})", "", *table(header, rows)] if rows else []
+
+
+def benchmark_table(results: list[dict], mark: str) -> list[str]:
+    """Our rows on the English benchmarks, a line a benchmark; [] without any."""
+    rows = []
+    for result in (r for r in newest(results) if is_benchmark(r)):
+        first = [escape(result["model"]["name"]), escape(result["setting"]), escape(result["model"]["training"])]
+        scores = result["scores"]
+        rows += [
+            [*first, escape(key), score_text(scores[key]), str(scores[key]["unparsed"])] for key in in_order(scores)
+        ]
+        rows.append(
+            [*first, f"average of {len(scores)}", mean_text(scores), str(sum(s["unparsed"] for s in scores.values()))]
+        )
+    header = [f"model ({mark})", "setting", "training", "benchmark", "accuracy", "unparsed"]
+    return [f"### English benchmarks ({mark})", "", *table(header, rows)] if rows else []
+
+
+def version_table(results: list[dict], mark: str) -> list[str]:
+    """Rows that were scored by several metric versions, side by side; [] where none was."""
+    rows: dict[tuple, dict[int, dict]] = {}
+    for result in results:
+        rows.setdefault(row_key(result), {})[result["metric_version"]] = result
+    several = {key: mine for key, mine in rows.items() if len(mine) > 1}
+    if not several:
+        return []
+    versions = sorted({version for mine in several.values() for version in mine})
+    lines = []
+    for (name, setting, _), mine in several.items():
+        keys = in_order({key for result in mine.values() for key in result["scores"]})
+        for key in [*keys, None]:
+            cells = []
+            for version in versions:
+                scores = mine[version]["scores"] if version in mine else {}
+                if key is None:
+                    cells.append(mean_text(scores) if scores else "-")
+                else:
+                    cells.append(score_text(scores[key]) if key in scores else "-")
+            lines.append([escape(name), escape(setting), "average" if key is None else escape(key), *cells])
+    header = [f"model ({mark})", "setting", "language", *(f"metric version {version}" for version in versions)]
+    return [
+        f"### The same rows by older metric versions ({mark})",
+        "",
+        "A corrected metric makes a new version; what an older one gave stays. The tables above hold the newest.",
+        "",
+        *table(header, lines),
+    ]
+
+
+def answer_table(results: list[dict], mark: str) -> list[str]:
+    """How each model answered: unparsed answers, how lopsided its letters are, accuracy where clean."""
+    rows = []
+    for result in newest(results):
+        clean = ((result.get("clean") or {}).get("scores")) or {}
+        for key in in_order(result["scores"]):
+            score = result["scores"][key]
+            letters = score["predicted_letters"]
+            total = sum(letters.values())
+            most = max(sorted(letters), key=letters.get, default=None)
+            share = f"{escape(most)} {100 * letters[most] / total:.1f} %" if total else "-"
+            known = clean.get(key)
+            rows.append(
+                [
+                    escape(result["model"]["name"]),
+                    escape(result["setting"]),
+                    escape(key),
+                    str(score["n"]),
+                    str(score["right"]),
+                    str(score["unparsed"]),
+                    share,
+                    "not known" if known is None else score_text(known) if known["n"] else "no question is clean",
+                ]
+            )
+    header = [
+        f"model ({mark})",
+        "setting",
+        "language",
+        "n",
+        "right",
+        "unparsed",
+        "most predicted letter",
+        "accuracy where clean",
+    ]
+    return (
+        [
+            f"### How they answered ({mark})",
+            "",
+            "An unparsed answer did not keep the prompt's format and counts as wrong. *Clean* are questions that were",
+            "not found in the training corpus; known where a contamination report was given.",
+            "",
+            *table(header, rows),
+        ]
+        if rows
+        else []
+    )
+
+
+def making_table(results: list[dict], mark: str) -> list[str]:
+    """What made each result, old metric versions too: model, data, prompt, metric, commit, date, machine, command."""
+    rows, names = [], []
+    for result in results:
+        details = details_of(result)
+        names = [name for name in details if name not in ("setting", "clean accuracy") and not name.startswith("asked")]
+        kind = "English benchmarks" if is_benchmark(result) else "MMedBench"
+        kept = "yes" if result.get("predictions") else "no"
+        cells = [
+            f"<code>{escape(details[name])}</code>" if name == "command" else escape(details[name]) for name in names
+        ]
+        if "asked by" in details:
+            cells[-1] += (
+                f", answers asked for {escape(details['asked at'])} at {escape(details['asked with'])} by "
+                f"<code>{escape(details['asked by'])}</code>"
+            )
+        rows.append([escape(result["model"]["name"]), escape(result["setting"]), kind, *cells, kept])
+    header = [f"model ({mark})", "setting", "questions", *names, "predictions kept"]
+    return [f"### What made them ({mark})", "", *table(header, rows)] if rows else []
+
+
+METRICS = {"BLEU-1": ("bleu1", "bleu1_avg"), "ROUGE-1": ("rouge1", "rouge1_avg")}
+
+
+def rationale_tables() -> list[str]:
+    """BLEU-1 and ROUGE-1 by language, averages recomputed; of models without public cells the average alone."""
+    by_model: dict[str, dict[str, dict[str, str]]] = {}
+    for line in read_reported("rationale_reported"):
+        by_model.setdefault(line["model"], {})[line["language"]] = line
+    lines = [
+        "## Reported: rationale similarity",
+        "",
+        f"Reported; source: {README}. Per cent.",
+        "Measured on the rationales that passed the human check, 1,136 over all languages; how many in each is",
+        "not published, so there is no interval and no rank.",
+        "",
+    ]
+    for title, (metric, average) in METRICS.items():
+        rows = []
+        for model, cells in by_model.items():
+            values = [float(cells[code][metric]) for code in LANGUAGES]
+            mean, printed = sum(values) / len(values), float(cells["avg_as_printed"][metric])
+            rows.append(
+                (
+                    -mean,
+                    [
+                        escape(model),
+                        *map(two, values),
+                        two(mean),
+                        two(printed) if abs(mean - printed) >= 0.011 else "-",
+                    ],
+                )
+            )
+        for line in read_reported("rationale_averages_reported"):
+            if (printed := number(line[average])) is not None:
+                rows.append((-printed, [escape(line["model"]), *"-" * len(LANGUAGES), f"{two(printed)} §", "-"]))
+        header = ["model (reported)", *LANGUAGES, "average", DIFFERS]
+        lines += [f"### {title} (reported)", "", *table(header, [row for _, row in sorted(rows)])]
+    return [*lines, "§ As printed: the cells of this model are not public, so the average cannot be recomputed.", ""]
+
+
+def english_tables() -> list[str]:
+    """Accuracy on the English benchmarks with intervals; the average is the plain mean over all nine."""
+    benchmarks = read_reported("english_benchmark_sizes")
+    sizes, rows = {line["column"]: int(line["test"]) for line in benchmarks}, []
+    for line in read_reported("english_benchmarks_reported"):
+        cells = {column: value for column in sizes if (value := number(line[column])) is not None}
+        shown = {
+            column: with_interval(
+                value, *wilson_percent(value, sizes[column]), "" if is_share(value, sizes[column], 1) else " ‡"
+            )
+            for column, value in cells.items()
+        }
+        mean, printed = macro_percent([(cells[c], sizes[c]) for c in cells]), number(line["avg_as_printed"])
+        whole = len(cells) == len(sizes)
+        rows.append(
+            (
+                not whole,
+                -mean[0],
+                [
+                    escape(line["model"]),
+                    line["size"],
+                    *(shown.get(column, "-") for column in sizes),
+                    with_interval(*mean) if whole else "-",
+                    two(printed) if printed is not None and abs(mean[0] - printed) >= 0.011 else "-",
+                ],
+            )
+        )
+    header = [
+        "model (reported)",
+        "size",
+        *(f"{line['benchmark']} (n={int(line['test'])})" for line in benchmarks),
+        "average",
+        DIFFERS,
+    ]
+    return [
+        "## Reported: English benchmarks",
+        "",
+        f"Reported; source: {README}. Cells are printed with one decimal.",
+        "n is the size of the set that `prepare.py --english-benchmarks` builds: the public test set; of MedMCQA,",
+        "whose test set has no public key, the dev set. The sources do not say theirs.",
+        "",
+        *table(header, [row for *_, row in sorted(rows)]),
+        "‡ No k of n gives this figure: its denominator is unknown, and its interval is computed as if it were n.",
+        "",
+    ]
+
+
+def widest_half() -> float:
+    """Half the widest 95 % interval that a mean over the released six languages can have, in points: p = 1/2 in all."""
+    sizes = test_sizes().values()
+    return 100 * Z95 * math.sqrt(sum(0.25 / n for n in sizes)) / len(sizes)
+
+
+def ablation_table() -> list[str]:
+    """What the corpus gives: average accuracy and rationale similarity by base model and corpus."""
+    half = widest_half()
+    rows = [
+        [
+            escape(line["base_model"]),
+            escape(line["corpus"]),
+            with_interval(float(line["accuracy"]), float(line["accuracy"]) - half, float(line["accuracy"]) + half),
+            *(two(float(line[name])) if line[name] else "-" for name in ("bleu1", "rouge1")),
+        ]
+        for line in read_reported("ablation_reported")
+    ]
+    return [
+        "## Reported: ablation of the corpus",
+        "",
+        f"Reported; source: {PAPER}, table 4.",
+        "Only averages are published, so they are as printed, and the interval is the widest that an average over",
+        f"these test sets can have: {two(half)} points to either side.",
+        "",
+        *table(
+            [
+                "base model (reported)",
+                "pretrained further on",
+                f"accuracy (n={sum(test_sizes().values())})",
+                "BLEU-1",
+                "ROUGE-1",
+            ],
+            rows,
+        ),
+    ]
+
+
+def sizes_table() -> list[str]:
+    """Questions of the released benchmark."""
+    rows = [
+        [line["language"], escape(line["source"] or "-"), f"{int(line['train']):,}", f"{int(line['test']):,}"]
+        for line in read_reported("mmedbench_counts")
+    ]
+    return [
+        "## Reported: questions of MMedBench",
+        "",
+        f"Reported; source: {PAPER}, and the public dataset card.",
+        "",
+        *table(["language", "exam", "train", "test (n)"], rows),
+    ]
+
 
 INTRODUCTION = """# Leaderboard
 

@@ -11,11 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard_pages import picture_canvas
+from leaderboard_pages import leaderboard_drawing
 from leaderboard_pages.leaderboard_drawing import PICTURES, draw, size_scale, spread
-from leaderboard_pages.leaderboard_pictures import drawn_sha256, picture_lines, problems, write_pictures
+from leaderboard_pages.leaderboard_pictures import (
+    difference,
+    drawn_sha256,
+    name_and_more,
+    picture_data,
+    picture_lines,
+    problems,
+    write_pictures,
+)
 from leaderboard_pages.leaderboard_rows import accuracy_rows, mean_cell, share_cell
-from leaderboard_pages.picture_contents import difference, name_and_more, picture_data
 from leaderboard_pages.reported_figures import LANGUAGES
 from leaderboard_pages.reported_figures import test_sizes as released_sizes
 
@@ -237,7 +244,7 @@ def test_a_board_of_more_rows_than_a_picture_holds_says_so():
 @pytest.mark.parametrize("name", PICTURES)
 def test_no_text_leaves_the_picture_or_covers_another(name, rows):
     data, (build, height) = picture_data(rows)[name], PICTURES[name]
-    with picture_canvas.paper(height(data)) as figure:
+    with leaderboard_drawing.paper(height(data)) as figure:
         build(figure, data)
         figure.canvas.draw()
         texts = list(figure.texts)
@@ -338,8 +345,8 @@ def test_a_picture_that_shows_nothing_any_more_goes(tmp_path, quick_drawing):
 
 
 def test_no_two_kinds_of_mark_share_their_shape_or_their_colour():
-    colours, markers, _ = zip(*picture_canvas.STYLES.values(), strict=True)
-    assert len(set(colours)) == len(set(markers)) == len(picture_canvas.STYLES)
+    colours, markers, _ = zip(*leaderboard_drawing.STYLES.values(), strict=True)
+    assert len(set(colours)) == len(set(markers)) == len(leaderboard_drawing.STYLES)
 
 
 def test_a_size_that_the_name_says_already_is_not_said_twice():

@@ -242,7 +242,7 @@ def test_an_answer_is_there_after_kill_9_right_after_it_was_saved(make, tmp_path
     store = make()
     store.close()
     script = (
-        "import os, sys, signal\nfrom pathlib import Path\nfrom review_store import Answer, ReviewStore\n"
+        "import os, sys, signal\nfrom pathlib import Path\nfrom review_desk.review_store import Answer, ReviewStore\n"
         "store = ReviewStore(Path(sys.argv[1]))\n"
         "store.save(store.items['zh'][1], store.people[1], Answer(True, False, '备注'))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from review_desk.reviewer_view import KEYS
+from review_desk.review_app import KEYS
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import zipfile
 import pytest
 
 from mmedbench_questions import check_record
-from sources import source_archives
+from sources import opened_sources
 
 RELEASED = {
     "question": "Q",
@@ -148,7 +148,7 @@ def test_a_broken_an_empty_a_doubled_an_encrypted_and_a_huge_archive_are_refused
     ):
         done = run("prepare.py", tmp_path / f"{name}.zip", "--out", tmp_path / "out")
         assert (done.returncode, message in done.stderr) == (2, True), (name, done.stderr)
-    monkeypatch.setattr(source_archives, "MOST_BYTES", 100)
+    monkeypatch.setattr(opened_sources, "MOST_BYTES", 100)
     done = run("prepare.py", tmp_path / "whole.zip", "--out", tmp_path / "out")
     assert (done.returncode, "more than 100" in done.stderr) == (2, True)
     assert not (tmp_path / "out").exists()

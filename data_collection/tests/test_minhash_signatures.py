@@ -1,4 +1,4 @@
-"""text_shingles.py and exact_duplicates.normalised_text: the same as their plain definitions, on any text."""
+"""minhash_signatures.py and exact_duplicates.normalised_text: the same as their plain definitions, on any text."""
 
 import random
 import unicodedata
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark_helpers.planted_duplicates import near_copy, true_similarity, units_of_text
-from dedup.text_shingles import shingle_hashes
+from dedup.minhash_signatures import shingle_hashes
 from readers.text_identity import normalised_text
 
 TRICKY = [

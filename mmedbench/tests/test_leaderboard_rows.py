@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leaderboard_pages.row_ranks import is_better, paired_p, rank_rows, z_better
+from leaderboard_pages.leaderboard_rows import is_better, paired_p, rank_rows, z_better
 
 
 def run_of(**languages: str) -> dict:
@@ -50,7 +50,7 @@ def test_many_questions_take_the_normal_distribution_which_agrees_with_the_exact
     a = run_of(en="1" * 200 + "0" * 160 + "1" * 640, ru="1" * 28 + "0" * 20 + "1" * 208)
     b = run_of(en="0" * 200 + "1" * 160 + "1" * 640, ru="0" * 28 + "1" * 20 + "1" * 208)
     exact = paired_p(a, b)
-    monkeypatch.setattr("leaderboard_pages.row_ranks.EXACT_SUMS", 10)
+    monkeypatch.setattr("leaderboard_pages.leaderboard_rows.EXACT_SUMS", 10)
     normal = paired_p(a, b)
     assert exact[0] == normal[0]
     assert exact[1] != normal[1]

@@ -5,7 +5,7 @@ import pytest
 
 from run_record import InputError, describe_files
 from sft_data.examples import IGNORED, ExampleCounts
-from sft_data.replay_text import read_replay
+from sft_data.training_data import read_replay
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sft_training.run_checkpoints import forget_metrics_after, mark_complete, newest_checkpoint
+from sft_training.run_folder import forget_metrics_after, mark_complete, newest_checkpoint
 
 
 @pytest.fixture

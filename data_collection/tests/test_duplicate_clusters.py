@@ -1,4 +1,4 @@
-"""near_duplicates.py and duplicate_clusters.py: groups and clusters are those of the plain definition, in any order."""
+"""duplicate_clusters.py: groups and clusters equal those of the plain definition, in any order."""
 
 import itertools
 import random
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup import near_duplicates
+from dedup import duplicate_clusters
+from dedup.duplicate_clusters import LEADERS, SMALL_GROUP, compare, groups_of, roots_of, unite_pairs
 from dedup.minhash_signatures import band_keys, bands_for
-from dedup.near_duplicates import LEADERS, SMALL_GROUP, compare, groups_of, roots_of, unite_pairs
 
 some_sets = st.lists(st.frozensets(st.integers(0, 14), min_size=1, max_size=9), max_size=14)
 
@@ -99,7 +99,7 @@ def test_large_groups_have_leaders_unlike_each_other_and_pieces_make_no_differen
     found = []
     for at_once in (10**9, pieces * 20):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(near_duplicates, "SHINGLES_AT_ONCE", at_once)
+            patch.setattr(duplicate_clusters, "SHINGLES_AT_ONCE", at_once)
             forest = numpy.arange(len(sets), dtype=numpy.int32)
             found.append(
                 numpy.concatenate([numpy.stack(m) for m in compare(catalogue_of(sets), groups, 0.8, forest)], axis=1)
@@ -120,7 +120,7 @@ def test_a_group_of_strangers_costs_no_more_than_its_leaders(monkeypatch):
     catalogue = catalogue_of(sets)
     plain = catalogue.shingles
     catalogue.shingles = lambda documents: (read.append(len(documents)), plain(documents))[1]
-    monkeypatch.setattr(near_duplicates, "SHINGLES_AT_ONCE", 3000)
+    monkeypatch.setattr(duplicate_clusters, "SHINGLES_AT_ONCE", 3000)
     forest = numpy.arange(count, dtype=numpy.int32)
     assert sum(len(matches.later) for matches in compare(catalogue, groups, 0.8, forest)) == 0
     assert max(read) <= 1000 + LEADERS and sum(read) <= count + LEADERS * len(read)
