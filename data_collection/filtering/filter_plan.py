@@ -14,28 +14,28 @@ from readers.document_chunks import Span, open_lines
 from readers.document_files import InputFile, file_errors, open_parquet
 from run_record import InputError
 
-PLANNED_AT_ONCE = 16
-TEXT_FILE_BYTES = 1000  # what a text file counts in a unit at least, so that none holds endless tiny ones
+PARALLEL_FILES = 16
+MIN_TEXT_FILE_BYTES = 1000  # size at which smaller text files are counted, to bound the files of a unit
 
 
 def plan_units(files: list[InputFile], language: str, text_column: str, unit_bytes: int) -> list[Unit]:
-    """The units of all files, in order. Errors: InputError for a file without the column, or with no text in it."""
+    """The units of all files, in order. Errors: InputError for a file without the text column."""
 
     def plan(file: InputFile) -> list[Unit]:
         declared = declared_language(Path(file.name), language)
         if file.name.endswith(".txt"):
-            return [Unit((file,), Span(0, 0), declared, True, True, max(TEXT_FILE_BYTES, file.size))]
+            return [Unit((file,), Span(0, 0), declared, True, True, max(MIN_TEXT_FILE_BYTES, file.size))]
         if file.name.endswith(".parquet"):
             return _parquet_units(file, declared, text_column, unit_bytes)
         _check_first_line(file, text_column)
         return [Unit((file,), Span(0, 0), declared, True, not file.on_hub, file.size)]
 
-    with ThreadPoolExecutor(PLANNED_AT_ONCE) as pool:  # on the hub most of the time is waiting
+    with ThreadPoolExecutor(PARALLEL_FILES) as pool:  # on the hub most of the time is waiting
         return list(_texts_together([unit for units in pool.map(plan, files) for unit in units], unit_bytes))
 
 
 def _texts_together(units: list[Unit], unit_bytes: int) -> Iterator[Unit]:
-    """Text files that follow each other in one language become one unit of up to unit_bytes."""
+    """Group consecutive text files of one language into units of up to unit_bytes."""
     waiting: list[Unit] = []
 
     def together() -> Unit:
@@ -63,14 +63,14 @@ def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes:
     try:
         parquet = open_parquet(file)
     except InputError:
-        # Listed in failures.jsonl when its turn comes.
+        # Listed in failures.jsonl when it is read.
         return [Unit((file,), Span(0, 0), declared, False, False, file.size)]
     schema, facts = parquet.schema_arrow, parquet.metadata
     _check_columns(file.name, schema.names, text_column)
     if not is_text(schema.field(text_column).type):
         raise InputError(
-            f"{file.name}: column {text_column!r} holds {schema.field(text_column).type}, not text; "
-            "name the right one with --text-column"
+            f"{file.name}: column {text_column!r} is {schema.field(text_column).type}, not text; choose another one "
+            "with --text-column"
         )
     as_text = "id" not in schema.names or not is_number(schema.field("id").type)
     spans, first, text, stored = [], 0, 0, 0
@@ -91,7 +91,7 @@ def _parquet_units(file: InputFile, declared: str, text_column: str, unit_bytes:
 
 
 def _check_first_line(file: InputFile, text_column: str) -> None:
-    """InputError where the first line is a JSON object without the text column; other faults show when it is read."""
+    """InputError if the first line is a JSON object without the text column; other errors are reported on reading."""
     try:
         with open_lines(file, glance=True) as (lines, _), file_errors(file.name):
             first = next((line for line in iter(lines.readline, b"") if line.strip()), b"{}")
@@ -107,13 +107,12 @@ def _check_columns(name: str, columns: list[str], text_column: str) -> None:
         raise InputError(f"{name}: two columns are called {twice!r}; rename one")
     if text_column not in columns:
         raise InputError(
-            f"{name}: no column {text_column!r}; it has {', '.join(columns) or 'none'}; "
-            "name the right one with --text-column"
+            f"{name}: no column {text_column!r}; it has {', '.join(columns) or 'none'}; choose one with --text-column"
         )
 
 
 def describe_unit(unit: Unit) -> str:
-    """Such as `en.parquet row groups 0 to 9`."""
+    """For example `en.parquet row groups 0 to 9`."""
     first = unit.files[0].name
     if len(unit.files) > 1:
         return f"{first} and {len(unit.files) - 1} more"

@@ -1,4 +1,4 @@
-"""filter.py: what it keeps, counts and refuses, and that a killed run goes on to the same bytes."""
+"""filter.py: what it keeps, counts and rejects, and that a resumed run is byte-identical."""
 
 import gzip
 import json
@@ -48,7 +48,7 @@ def test_medical_documents_are_kept_with_all_their_columns(run, made, web, tmp_p
     assert not (tmp_path / "out" / "parts").exists()
 
 
-def test_a_second_run_is_reused_and_another_setting_is_refused(run, web, tmp_path, made):
+def test_a_finished_run_is_reused_and_another_setting_is_an_error(run, web, tmp_path, made):
     assert run("filter.py", web, "--out", tmp_path / "out").returncode == 0
     before = made.files(tmp_path / "out")
     again = run("filter.py", web, "--out", tmp_path / "out", "--workers", 1)
@@ -195,7 +195,7 @@ def test_damaged_inputs_are_listed_and_the_rest_is_done(run, made, tmp_path):
     ("arguments", "message"),
     [
         (["--text-column", "body"], "no column 'body'; it has text, url, n"),
-        (["--text-column", "n"], "column 'n' holds int64, not text"),
+        (["--text-column", "n"], "column 'n' is int64, not text"),
         (["--language", "it"], "invalid choice: 'it'"),
         (["--workers", "0"], "must be at least 1"),
         (["--rule", "loose"], "invalid choice: 'loose'"),
@@ -212,7 +212,7 @@ def test_a_bad_setting_is_named_in_one_sentence(run, web, tmp_path, arguments, m
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_input_that_is_missing_empty_or_holds_the_output_is_refused(run, web, tmp_path):
+def test_input_that_is_missing_empty_or_contains_the_output_is_an_error(run, web, tmp_path):
     (tmp_path / "empty").mkdir()
     for source, message in (
         (tmp_path / "gone", "does not exist"),
@@ -237,7 +237,7 @@ def test_a_folder_in_which_nothing_can_be_read_is_an_error_and_leaves_nothing(ru
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_other_files_is_not_written_into(run, web, tmp_path):
+def test_a_folder_with_other_files_is_not_used_as_output(run, web, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep", encoding="utf-8")
     done = run("filter.py", web, "--out", tmp_path / "out")
@@ -261,7 +261,7 @@ def test_every_recipe_is_read(run, web, tmp_path, made):
     assert made.manifest(tmp_path / "published_filter")["arguments"]["rule"] == "published"
 
 
-def test_own_keywords_and_thresholds_decide(run, made, tmp_path):
+def test_custom_keywords_and_thresholds_are_used(run, made, tmp_path):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "en.txt").write_text("train\nbicycl\n", encoding="utf-8")
     thresholds = json.loads((made.stage / "thresholds.json").read_text(encoding="utf-8"))
@@ -284,7 +284,7 @@ def test_own_keywords_and_thresholds_decide(run, made, tmp_path):
     assert [r["text"] for r in made.table(tmp_path / "out/en/part-00000.parquet")] == [made.general["en"]]
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_unbroken_one(run, made, tmp_path):
+def test_a_killed_run_resumes_and_is_byte_identical_to_an_uninterrupted_one(run, made, tmp_path):
     for i in range(5):
         rows = [{"text": f"{made.medical['en']} {i} {j}", "n": j} for j in range(100)]
         rows += [{"text": made.general["en"] * 9, "n": j} for j in range(1000)]
@@ -305,7 +305,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_bytes_of_an_unbroken_one(run, ma
     assert {k: first[k] for k in keys} == {k: second[k] for k in keys}
 
 
-def test_a_run_killed_while_moving_its_parts_finds_what_it_moved(run, made, web, tmp_path, monkeypatch):
+def test_a_run_killed_while_moving_its_parts_finds_the_moved_ones(run, made, web, tmp_path, monkeypatch):
     monkeypatch.setattr("filter.write_json", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt()))
     assert run("filter.py", web, "--out", tmp_path / "out").returncode == 130
     monkeypatch.undo()
@@ -325,7 +325,7 @@ def test_large_and_dictionary_text_columns_are_text(run, made, tmp_path):
         assert made.manifest(tmp_path / f"out{i}")["counts"]["en"]["kept"] == 1
 
 
-def test_half_a_character_in_json_is_no_text_and_does_not_stop_the_run(run, made, tmp_path):
+def test_an_unpaired_surrogate_in_json_is_not_text_and_does_not_stop_the_run(run, made, tmp_path):
     rows = [{"text": made.medical["en"] + " \ud83d"}, {"text": made.medical["en"], "\ud83d": "\ud83d", "id": "\ud83d"}]
     made.jsonl(tmp_path / "en.jsonl", rows)
     done = run("filter.py", tmp_path / "en.jsonl", "--out", tmp_path / "out", "--keep-scores", "--keep-rejected")
@@ -372,14 +372,14 @@ def test_ids_of_json_lines_may_be_lists(run, made, tmp_path):
     assert kept == scored == '["b", 1]'
 
 
-def test_two_columns_of_one_name_are_refused(run, tmp_path):
+def test_two_columns_with_one_name_are_an_error(run, tmp_path):
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 3, ["text", "n", "n"])
     pyarrow.parquet.write_table(table, tmp_path / "en.parquet")
     done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out")
     assert (done.returncode, "two columns are called 'n'" in done.stderr) == (2, True)
 
 
-def test_linked_folders_are_read_and_what_cannot_be_is_named(run, made, web, tmp_path):
+def test_linked_folders_are_read_and_unreadable_files_named(run, made, web, tmp_path):
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "more").symlink_to(web)
     arguments = tmp_path / "links", "--out", tmp_path / "out", "--dry-run"
@@ -442,7 +442,7 @@ def test_boilerplate_lists_and_the_detectors_version_are_part_of_the_run(run, ma
     assert (done.returncode, "different inputs (boilerplate)" in done.stderr) == (2, True)
 
 
-def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made, web, tmp_path):
+def test_the_output_can_be_filtered_again_and_empty_files_contain_nothing(run, made, web, tmp_path):
     assert run("filter.py", web, "--out", tmp_path / "once").returncode == 0
     (tmp_path / "once" / "fr" / "more.jsonl").write_text("", encoding="utf-8")
     done = run("filter.py", tmp_path / "once", "--out", tmp_path / "twice")
@@ -452,7 +452,7 @@ def test_own_output_can_be_filtered_again_and_empty_files_hold_nothing(run, made
     assert made.table(tmp_path / "twice/en/part-00000.parquet") == made.table(tmp_path / "once/en/part-00000.parquet")
 
 
-def test_what_is_no_text_is_counted_and_kept_readable(run, made, tmp_path):
+def test_values_that_are_not_text_are_counted_and_kept_readable(run, made, tmp_path):
     texts = [made.medical["en"].encode(), b"caf\xe9 " + made.medical["en"].encode(), None, b"\xff\xfe"]
     column = pyarrow.array(texts, pyarrow.binary()).view(pyarrow.string())
     for name in ("en", "unnamed"):  # declared, and to be detected
@@ -514,7 +514,7 @@ def test_text_files_are_documents_with_their_path_as_id(run, made, tmp_path):
     assert made.manifest(tmp_path / "out")["counts"]["fr"]["not_text"] == 1
 
 
-def test_ids_are_kept_filled_in_and_repeated_ones_counted(run, made, tmp_path):
+def test_ids_are_kept_or_filled_in_and_repeated_ones_counted(run, made, tmp_path):
     text = made.medical["en"]
     for name, ids in (("text", ["a", None, " ", "a"]), ("full", [3, 4, 5, 5]), ("gaps", [3, None, 5, 6])):
         made.parquet(tmp_path / name / "en.parquet", [{"text": f"{text} {i}", "id": i} for i in ids])
@@ -532,7 +532,7 @@ def test_ids_are_kept_filled_in_and_repeated_ones_counted(run, made, tmp_path):
     assert made.manifest(tmp_path / "out" / "gaps")["repeated_ids"] == {}
 
 
-def test_a_document_in_another_of_the_eight_languages_is_relabelled_when_asked(run, made, tmp_path):
+def test_a_document_in_another_of_the_eight_languages_is_relabelled_with_the_flag(run, made, tmp_path):
     german = (
         "Nach drei Tagen sank das Fieber, und die Blutwerte wurden besser. Der Arzt erklärte ihr, dass sie die "
         "Tabletten noch eine Woche lang nehmen und sich schonen soll; bei Atemnot soll sie sofort wiederkommen."
@@ -562,7 +562,7 @@ def stricter(made, tmp_path):
     return write
 
 
-def test_other_thresholds_decide_again_from_the_scores_as_from_the_web_text(run, made, stricter, tmp_path):
+def test_other_thresholds_give_the_same_from_the_scores_as_from_the_text(run, made, stricter, tmp_path):
     texts = [
         " ".join(made.medical["en"].split()[:n]) + " " + made.general["en"] * k
         for n in (6, 12, 20, 26)
@@ -593,7 +593,7 @@ def test_other_thresholds_decide_again_from_the_scores_as_from_the_web_text(run,
     assert (none.returncode, "no manifest.json" in none.stderr) == (2, True)
 
 
-def test_one_input_is_needed(run, web, tmp_path):
+def test_exactly_one_input_is_required(run, web, tmp_path):
     for arguments in ([], [web, "--hub", "me/web"]):
         done = run("filter.py", *arguments, "--out", tmp_path / "out")
         assert (done.returncode, "one of the two" in done.stderr) == (2, True)

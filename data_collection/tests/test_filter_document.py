@@ -1,4 +1,4 @@
-"""filter_document.py: a column is decided as its texts are one by one."""
+"""filter_document.py: a column gets the same decisions as its texts one by one."""
 
 import numpy as np
 import pyarrow
@@ -35,13 +35,13 @@ def test_a_column_gets_the_reasons_of_its_texts(made, rule):
                 assert (keywords, share) == (one.distinct, pytest.approx(one.density)), (language, text)
 
 
-def test_a_column_that_is_no_utf8_is_refused():
+def test_a_column_that_is_not_utf8_is_an_error():
     column = pyarrow.array([b"\xff fever"], pyarrow.binary()).view(pyarrow.string())
     with pytest.raises(NotUtf8):
         DocumentFilter("bounded").decide_column(column, "en")
 
 
-def test_given_scores_decide_in_place_of_matching():
+def test_given_scores_replace_matching():
     judge = DocumentFilter("bounded")
     limits = judge.thresholds["en"]
     few, least = limits.min_distinct_keywords - 1, limits.min_density

@@ -85,7 +85,7 @@ def test_every_kind_of_file_is_read_and_every_document_has_an_id(many, whole, ma
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
-def test_runs_killed_at_random_moments_end_with_the_bytes_of_an_undisturbed_one(many, whole, made, tmp_path, workers):
+def test_runs_killed_at_random_moments_are_byte_identical_to_an_uninterrupted_one(many, whole, made, tmp_path, workers):
     random.seed(workers)
     arguments = [many, "--out", tmp_path / "out", *whole[1], "--workers", workers]
     killed = 0
@@ -105,7 +105,7 @@ def test_runs_killed_at_random_moments_end_with_the_bytes_of_an_undisturbed_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 1])
-def test_shards_at_once_make_the_output_of_one_run_and_the_last_writes_the_manifest(many, whole, made, tmp_path, first):
+def test_parallel_shards_write_the_output_of_one_run_and_the_last_the_manifest(many, whole, made, tmp_path, first):
     arguments = [many, "--out", tmp_path / "out", *whole[1], "--workers", 1]
     shards = [start(made, [*arguments, "--shard", f"{i}/3"]) for i in range(first, first + 3)]
     for shard in shards:
@@ -128,7 +128,7 @@ def test_a_shard_alone_leaves_the_rest_to_the_others(many, whole, run, made, tmp
         assert run("filter.py", *arguments, f"--shard={wrong}").returncode == 2
 
 
-def test_two_runs_on_one_output_are_refused(many, whole, run, tmp_path):
+def test_a_second_run_on_one_output_is_an_error(many, whole, run, tmp_path):
     from executor.run_folder import only_run
 
     out = tmp_path / "out"
@@ -193,7 +193,7 @@ def test_a_shard_that_begins_while_another_publishes_takes_what_that_made(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_ends_at_once_with_a_sentence_and_goes_on(many, whole, made, tmp_path, sent, code):
+def test_an_interrupted_run_ends_at_once_with_a_sentence_and_can_be_resumed(many, whole, made, tmp_path, sent, code):
     out = tmp_path / "out"
     arguments = [many, "--out", out, *whole[1], "--workers", 2]
     process = start(made, arguments)
@@ -209,7 +209,7 @@ def test_an_interrupted_run_ends_at_once_with_a_sentence_and_goes_on(many, whole
     assert_same(made, out, whole[0])
 
 
-def test_a_full_disk_is_a_sentence_and_the_run_goes_on(many, whole, run, made, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_sentence_and_the_run_can_be_resumed(many, whole, run, made, tmp_path, monkeypatch):
     arguments = [many, "--out", tmp_path / "out", *whole[1]]
     write = pyarrow.parquet.ParquetWriter.write_table
     calls = []

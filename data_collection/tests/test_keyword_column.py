@@ -1,4 +1,4 @@
-"""The compiled matcher against the plain definition: equal numbers on real, generated and hostile columns."""
+"""keyword_column.py against the plain definition: equal scores on real, generated and hostile columns."""
 
 import itertools
 import os
@@ -257,7 +257,7 @@ def test_composed_and_decomposed_texts_score_the_same(matchers, language):
 @pytest.mark.parametrize("table_bytes", [0, keyword_column.MAX_TABLE_BYTES])
 @pytest.mark.parametrize("language", KEYWORDS)
 def test_generated_lists_count_as_defined_with_a_table_and_without(tmp_path, monkeypatch, language, table_bytes):
-    """table_bytes 0 is the way that very large lists take."""
+    """table_bytes 0: as with very large lists."""
     monkeypatch.setattr(keyword_column, "MAX_TABLE_BYTES", table_bytes)
     terms = st.lists(st.sampled_from(LETTERS[language] + [" "]), min_size=1, max_size=5).map("".join)
     written = st.builds(str.__add__, st.sampled_from(["", "", "=", "-", "*"]), terms)
@@ -334,7 +334,7 @@ def test_every_kind_of_arrow_column_is_read(column):
         assert_equal_to_the_definition(load_matcher(language, "bounded"), TEXTS, column)
 
 
-def test_columns_without_text_score_nothing_and_other_types_are_refused():
+def test_columns_without_text_score_zero_and_other_types_are_errors():
     matcher = load_matcher("en", "bounded")
     for column in (pyarrow.nulls(3), pyarrow.nulls(3, pyarrow.string()), pyarrow.array(["", "", ""])):
         assert [list(scores) for scores in matcher.score_column(column)] == [[0, 0, 0], [0.0, 0.0, 0.0]]
@@ -346,7 +346,7 @@ def test_columns_without_text_score_nothing_and_other_types_are_refused():
 
 
 @pytest.mark.parametrize("bad", [b"fever \xff", b"\xc3", b"\xed\xa0\x80 fever", b"\xf0\x9f\x98", b"\xc0\xaf", b"\x80"])
-def test_what_is_not_utf8_is_refused_and_its_neighbours_are_scored(bad):
+def test_invalid_utf8_scores_minus_one_and_its_neighbours_are_scored(bad):
     good = b"fever and cough"
     column = pyarrow.array([good, bad, b"", bad, good, None]).view(pyarrow.string())
     distinct, density = load_matcher("en", "bounded").score_column(column)
@@ -363,7 +363,7 @@ def test_a_text_cut_inside_a_character_does_not_read_into_the_next_document():
         assert distinct.tolist() == [*valid, 1]
 
 
-def test_a_text_cut_inside_a_character_is_refused_though_the_bytes_of_a_null_row_complete_it():
+def test_a_text_cut_inside_a_character_is_invalid_even_if_a_null_row_completes_it():
     offsets, missing = pyarrow.py_buffer(numpy.array([0, 7, 8, 13], numpy.int32)), pyarrow.py_buffer(b"\x05")
     text = pyarrow.py_buffer("fever é".encode() + b"fever")
     column = pyarrow.Array.from_buffers(pyarrow.string(), 3, [missing, offsets, text])
@@ -390,7 +390,7 @@ def is_utf8(part: bytes) -> bool:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_half_a_surrogate_pair_is_refused(rule):
+def test_an_unpaired_surrogate_scores_minus_one(rule):
     assert load_matcher("en", rule).score("fever \ud83d and cough") == (-1, 0.0)
 
 
@@ -414,7 +414,7 @@ def test_all_real_documents_score_as_defined(real_data, language):
         assert_equal_to_the_definition(load_matcher(language, rule), column.to_pylist(), column)
 
 
-def test_a_large_list_of_the_users_own_is_matched_without_a_table(tmp_path):
+def test_a_large_custom_list_is_matched_without_a_table(tmp_path):
     """20,000 keywords of 4,000 different characters: a table would take more than a gigabyte."""
     characters = [chr(0x4E00 + i) for i in range(4000)]
     keywords = [characters[i % 4000] + characters[i * 7 % 3989] + characters[i * 13 % 3967] for i in range(20_000)]

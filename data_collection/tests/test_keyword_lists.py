@@ -39,7 +39,7 @@ def everyday_texts(language: str, label: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_each_list_holds_hundreds_of_terms_and_its_thresholds_say_how_they_were_chosen(language, made):
+def test_each_list_has_hundreds_of_terms_and_thresholds_with_their_origin(language, made):
     assert len(load_keywords(language)) >= 500
     row = json.loads((made.stage / "thresholds.json").read_text(encoding="utf-8"))["bounded"][language]
     assert row["note"]
@@ -47,7 +47,7 @@ def test_each_list_holds_hundreds_of_terms_and_its_thresholds_say_how_they_were_
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_words_that_only_look_medical_are_no_keywords(language):
+def test_words_that_only_look_medical_are_not_keywords(language):
     matcher = load_matcher(language, "bounded")
     assert [word for word in FALSE_FRIENDS[language].split() if matcher.score(word).distinct] == []
 

@@ -1,4 +1,4 @@
-"""Keyword lists and the two rules: which words match, how often they count, what a bad list says."""
+"""keyword_match.py: which words match by the two rules, how often they count, errors in keyword lists."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def matcher(tmp_path, language: str, *keywords: str, rule: str = "bounded"):
         ("ja", "ＭＲＩ", "頭部MRIで", 1),  # full-width letters
     ],
 )
-def test_the_bounded_rule_finds_what_begins_with_a_keyword(tmp_path, language, keyword, text, found):
+def test_the_bounded_rule_matches_at_word_boundaries(tmp_path, language, keyword, text, found):
     score = matcher(tmp_path, language, keyword).score(text)
     assert score.distinct == found
     assert (score.density > 0) == bool(found)
@@ -54,7 +54,7 @@ def test_overlapping_keywords_count_once_and_the_longest_wins(tmp_path):
     assert score == (1, 1.0)
 
 
-def test_an_inflected_word_weighs_with_its_whole_length(tmp_path):
+def test_an_inflected_word_counts_with_its_complete_length(tmp_path):
     score = matcher(tmp_path, "ru", "инфекц").score("инфекциями тут")
     assert score == (1, len("инфекциями") / len("инфекциями тут"))
 
@@ -98,7 +98,7 @@ def test_a_bad_list_is_named_with_its_line(tmp_path, lines, message):
         matcher(tmp_path, "en", *lines)
 
 
-def test_a_missing_list_and_an_unknown_rule_say_what_there_is(tmp_path):
+def test_a_missing_list_and_an_unknown_rule_are_errors(tmp_path):
     with pytest.raises(InputError, match=r"no keyword list .*it\.txt"):
         load_keywords("it", tmp_path)
     with pytest.raises(InputError, match="choose one of bounded, published"):
@@ -106,7 +106,7 @@ def test_a_missing_list_and_an_unknown_rule_say_what_there_is(tmp_path):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_each_language_has_its_list_which_tells_medical_from_general_text(language, made):
+def test_each_language_has_a_list_that_separates_medical_from_general_text(language, made):
     assert len(load_keywords(language)) >= 200
     score = load_matcher(language, "bounded").score(made.medical[language])
     assert score.distinct >= 5
@@ -115,7 +115,7 @@ def test_each_language_has_its_list_which_tells_medical_from_general_text(langua
         assert load_matcher(language, "bounded").score(made.general[language]).distinct == 0
 
 
-def test_matching_keeps_its_answers_when_its_memory_of_words_is_emptied(tmp_path, monkeypatch):
+def test_scores_do_not_depend_on_the_size_of_the_word_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("filtering.keyword_match.CACHED_WORDS", 3)
     score = matcher(tmp_path, "en", "blood press", "cardio").score("one two three blood pressure four five cardiology")
     assert score.distinct == 2

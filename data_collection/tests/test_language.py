@@ -1,4 +1,4 @@
-"""Which language a text is in: by script, by letters, or not to be told."""
+"""language.py: languages detected by script or by letters, or not at all."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("detector", ["py3langid", "langdetect"])
 @pytest.mark.parametrize("language", ["en", "fr", "es", "de", "ru", "zh", "ja", "ar"])
-def test_the_eight_languages_are_told_apart(made, language, detector):
+def test_the_eight_languages_are_detected(made, language, detector):
     found = detect_language(made.medical[language], detector)
     assert found.code == language
     assert found.probability > 0.9
@@ -36,18 +36,18 @@ def test_the_eight_languages_are_told_apart(made, language, detector):
         ("2019-nCoV 病毒感染患者的 CT 检查结果", "zh"),
     ],
 )
-def test_other_languages_are_named_and_not_taken_for_a_neighbour(text, code):
+def test_other_languages_are_not_mistaken_for_a_neighbour(text, code):
     assert detect_language(text).code == code
 
 
 @pytest.mark.parametrize("language", sorted({other["language"] for other in OTHERS}))
-def test_a_neighbouring_language_is_named_surely(language):
+def test_a_neighbouring_language_is_detected_with_high_probability(language):
     texts = [other["text"] for other in OTHERS if other["language"] == language]
     assert {detect_language(text).code for text in texts} == {language}
     assert detect_language(" ".join(texts)).probability > 0.9
 
 
-def test_a_text_of_two_scripts_is_never_sure():
+def test_a_text_of_two_scripts_has_a_low_probability():
     mixed = "Больному назначен " + "amoxicillin clavulanate potassium tablets daily " * 2 + "при пневмонии на семь дней"
     assert detect_language(mixed).probability < 0.9
     russian = "Пациент поступил в больницу с лихорадкой. Принимает aspirin."
@@ -55,7 +55,7 @@ def test_a_text_of_two_scripts_is_never_sure():
     assert detect_language(russian).probability > 0.9
 
 
-def test_a_long_text_is_told_from_windows_spread_over_it(made):
+def test_a_long_text_is_detected_from_windows_spread_over_it(made):
     assert windows("abcdefghij", 3, 2) == "ab ef ij"
     assert windows("abcdefghij", 1, 2) == "ef"
     assert windows("abcdefghij", 5, 2) == "abcdefghij"
@@ -90,11 +90,11 @@ def test_a_text_with_too_few_letters_has_no_language(text):
 
 
 @pytest.mark.parametrize("detector", ["py3langid", "langdetect"])
-def test_the_answer_is_the_same_every_time(detector):
+def test_the_result_is_deterministic(detector):
     text = "Paracetamol 500 mg, ibuprofen 400 mg, amoxicillin 250 mg"
     assert len({detect_language(text, detector) for _ in range(10)}) == 1
 
 
-def test_mixed_text_follows_the_script_that_says_most():
+def test_mixed_text_has_the_language_of_its_main_script():
     assert main_script("心电图 ECG 显示心肌梗死，给予 aspirin 治疗，患者病情好转。")[:2] == ("Han", "zh")
     assert count_scripts("aбв")["Cyrillic"] == 2
