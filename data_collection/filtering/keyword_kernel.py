@@ -326,13 +326,8 @@ def scan(a, data, lane, hits):
     hits: the places where keywords end, [position, index, characters so far, hit state].
     """
     table, symbol_of, dense = a.table, a.symbol_of, a.dense
-    edge_starts, edge_symbols, edge_states, fallback, root_row = (
-        a.edge_starts,
-        a.edge_symbols,
-        a.edge_states,
-        a.fallback,
-        a.root_row,
-    )
+    edge_starts, edge_symbols, edge_states = a.edge_starts, a.edge_symbols, a.edge_states
+    fallback, root_row = a.fallback, a.root_row
     first_hit = numpy.uint32(a.first_hit * (a.symbols if dense else 1))
     at, end, state, characters, n = lane[AT], lane[UP_TO], numpy.uint32(lane[STATE]), lane[CHARACTERS], lane[HITS]
     while at < end and n < HITS_AT_ONCE - MAX_SEQUENCE:

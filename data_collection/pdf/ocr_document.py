@@ -1,6 +1,5 @@
 """Read pages of PDFs, each from its text layer or by recognition: the work of one process of `ocr.py`."""
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pdf.text_layer import (
     open_pdf,
 )
 from pdf.text_repair import repair_page
+from run_record import sha256_of_file
 
 # Fewer letters at a lower confidence are specks of dust on an empty page.
 NOISE_CHARACTERS = 10
@@ -86,11 +86,9 @@ class PdfReader:
 
 def facts_of(document, path: Path) -> dict:
     """The first record of a PDF's journal."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "opened": len(document),
-        "sha256": digest,
+        "sha256": sha256_of_file(path),
         "attachments": document.count_attachments(),
         "xfa": document.get_formtype() in XFA_FORMS,
     }

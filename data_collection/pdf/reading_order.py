@@ -12,6 +12,7 @@ from statistics import median
 from typing import NamedTuple
 
 from filtering.language import script_of
+from pdf.text_repair import SENTENCE_ENDS
 
 MAX_POINTS = 20_000  # a larger character or page is a broken file's
 INVISIBLE = 3  # text render mode, PDF 32000-1:2008, table 106
@@ -32,7 +33,6 @@ OVERHANG = 0.1  # share of a line that may reach into the next column, as addres
 PARAGRAPH_GAP = 1.45  # times the median distance of lines
 NOTE_SIZE = 0.92  # of the column's print: smaller lines at its end are footnotes if the first has a note's mark
 NOTE = re.compile(r"[\d*†‡§\[(]")
-SENTENCE_ENDS = tuple('.!?:;。！？：；؟…»”"')
 
 
 class Box(NamedTuple):
