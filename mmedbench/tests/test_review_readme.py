@@ -1,4 +1,4 @@
-"""README.md, "Reviewing rationales": its commands run in their order, and its keys are the page's."""
+"""README.md, "Review rationales": its commands run in their order, and its keys are those of the page."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from review_desk.review_app import KEYS
 
 @pytest.fixture
 def section(raw) -> str:
-    return (raw.stage / "README.md").read_text(encoding="utf-8").split("\n## Reviewing rationales\n")[1]
+    return (raw.stage / "README.md").read_text(encoding="utf-8").split("\n## Review rationales\n")[1].split("\n## ")[0]
 
 
 def test_the_review_s_commands_run_in_their_order(section, raw, run, tmp_path, monkeypatch):
