@@ -92,7 +92,7 @@ class _Pool:
         """Give waiting units to idle processes; start processes while there are too few."""
         while self.waiting:
             i, unit = self.waiting[0]
-            rest = self._rest(i, unit)
+            rest = self.books[i].journal.rest(unit)
             if rest is not None:
                 idle = [worker for worker in self.workers if worker.unit is None]
                 if idle and (i, rest.first) in self.tried:  # a page that killed a process is retried in a new one
@@ -105,12 +105,6 @@ class _Pool:
                     self.workers.append(worker)
                 worker.begin(i, rest, self.books[i])
             self.waiting.popleft()
-
-    def _rest(self, i: int, unit: Unit) -> Unit | None:
-        journal = self.books[i].journal
-        if journal.is_complete():
-            return None
-        return unit if journal.pages is None else journal.rest(unit)
 
     def _receive(self, worker: "_Worker") -> None:
         """Handle a process's messages, or its death."""
@@ -137,7 +131,7 @@ class _Pool:
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == OUT_OF_MEMORY:
             reason = f"more than {self.settings['memory_bytes'] / 2**30:g} GiB of memory needed"
-        rest = self._rest(worker.book, worker.unit) if worker.unit else None
+        rest = self.books[worker.book].journal.rest(worker.unit) if worker.unit else None
         if rest is not None:
             if worker.records == 0 or (worker.book, rest.first) in self.tried:
                 self._fail_page(worker, f"the reading process ended ({reason})")
@@ -147,7 +141,7 @@ class _Pool:
 
     def _fail_page(self, worker: "_Worker", reason: str) -> None:
         """Record the page that a process was on as failed, or the PDF if it was being opened."""
-        rest = self._rest(worker.book, worker.unit)
+        rest = self.books[worker.book].journal.rest(worker.unit)
         if rest is not None:
             journal = self.books[worker.book].journal
             page = None if journal.pages is None else rest.first
@@ -168,7 +162,7 @@ class _Pool:
     def _end_unit(self, worker: "_Worker") -> None:
         i, unit = worker.book, worker.unit
         worker.unit = None
-        if (rest := self._rest(i, unit)) is not None:
+        if (rest := self.books[i].journal.rest(unit)) is not None:
             self.waiting.appendleft((i, rest))
         elif unit.is_opening:
             self.waiting.extendleft((i, following) for following in reversed(self.books[i].journal.units()))

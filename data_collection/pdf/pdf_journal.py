@@ -89,7 +89,11 @@ class Journal:
         return [unit for start in starts if (unit := self.rest(Unit(start, start + self._unit_pages() - 1, None)))]
 
     def rest(self, unit: Unit) -> Unit | None:
-        """A unit without the pages that are done; None if all are."""
+        """A unit without the pages that are done; None if all are. Before the PDF is opened, the unit itself."""
+        if self.is_complete():
+            return None
+        if self.pages is None:
+            return unit
         opening, last = self._opening(), min(unit.last, self.end())
         first = self._next(unit.first, last)
         if first is None or (unit.is_opening and opening is not None):

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
+from itertools import accumulate
 from pathlib import Path
 
 from filtering.language import script_of
@@ -216,9 +217,5 @@ def is_blank(picture) -> bool:
 
 
 def _level(histogram: list[int], margin: float) -> int:
-    seen = 0
-    for level, count in enumerate(histogram):
-        seen += count
-        if seen > margin:
-            return level
-    return len(histogram) - 1
+    """The first grey level with more than `margin` pixels up to it."""
+    return next((level for level, seen in enumerate(accumulate(histogram)) if seen > margin), len(histogram) - 1)
