@@ -53,7 +53,10 @@ def written(tmp_path):
         ("name: a\nfilter: {flags: {? [rule] : x}}\n", "run.yaml:2: a key of flags is one word"),
         ("name: a\nfilter: {sbatch: [mem=3]}\n", "sbatch takes a list of options"),
         ("name: a\nfinetuning: {models: {a/b: {}}}\n", "the model's name 'a/b' is no folder name"),
-        (f"name: a\n{INPUTS}filter: {{flags: {{rule: loose}}}}\n", "rule is one of bounded, published, not 'loose'"),
+        (
+            f"name: a\n{INPUTS}filter: {{flags: {{rule: loose}}}}\n",
+            "rule must be one of bounded, published, not 'loose'",
+        ),
         (f"name: a\n{INPUTS}pretraining: {{flags: {{stepz: 3}}}}\n", "run.yaml:3: pretraining: train_lm.py: unknown"),
         (f"name: a\n{INPUTS}finetuning: {{models: {{x: {{epoch: 3}}}}}}\n", "finetuning, models, x: train.py: unknown"),
         (f"name: a\n{INPUTS}finetuning: {{flags: {{recipe: no.yaml}}}}\n", "cannot read the recipe no.yaml"),
