@@ -1,7 +1,7 @@
 """The questions and the scoring of an exported task folder, for another harness that runs it.
 
 `export_harness.py` copies this file beside the questions. lm-evaluation-harness calls `read_task`, `score_generated`,
-and `score_letters` by their names in the YAML files, It needs the
+and `score_letters` by their names in the YAML files. It needs the
 standard library and, in `read_task`, the `datasets` package that both harnesses bring.
 
 Reads, all beside itself: settings.json, data/<key>.jsonl, and answers.py with answer_words.py for the policy.
