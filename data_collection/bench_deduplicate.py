@@ -38,7 +38,7 @@ from run_record import InputError, parse_arguments, provenance, run_command, wri
 DEDUPLICATE = Path(__file__).with_name("deduplicate.py")
 LEVELS = (0.82, 0.86, 0.9, 0.95, 0.3, 0.35, 0.4, 0.45)  # wanted; a copy comes out near its level, on either side
 SIMILAR, UNLIKE = 0.8, 0.5
-LEAST_BYTES, MOST_BYTES = 1000, 8000
+MIN_BYTES, MAX_BYTES = 1000, 8000
 MEMORY_DOCUMENTS = (100_000, 500_000)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS"), "1")
 
@@ -112,7 +112,7 @@ def make_documents(args: argparse.Namespace, language: str) -> tuple[list[str], 
     dice = random.Random(f"{args.seed} {language}")
     texts, pairs = [], []
     for number in range(args.documents - args.planted * len(LEVELS)):
-        size = LEAST_BYTES * (MOST_BYTES / LEAST_BYTES) ** dice.random()
+        size = MIN_BYTES * (MAX_BYTES / MIN_BYTES) ** dice.random()
         texts.append(mixed_document(pool, int(size / width), dice))
         if number < args.planted * len(LEVELS):
             level = LEVELS[number // args.planted]

@@ -39,7 +39,7 @@ from run_record import InputError, parse_arguments, provenance, run_command, wri
 HERE = Path(__file__).parent
 MEASURES = ("errors", "speed", "layer", "scan")
 SIDES = {"ocr.py": "ocr.py", "defaults": "pytesseract", "one-thread": "pytesseract, one thread"}
-LEAST_CHARACTERS = 600  # of a document that gives a page
+MIN_CHARACTERS = 600  # of a document that gives a page
 LAYER_LANGUAGES = ("en", "fr", "ru")
 CID_FONTS = {"zh": "STSong-Light", "ja": "HeiseiMin-W3"}  # names that the PDF gives and the reader must have
 
@@ -143,7 +143,7 @@ def medical_texts(path: Path, seed: int) -> list[str]:
     import pyarrow.parquet
 
     rows = pyarrow.parquet.read_table(path, columns=["text", "label"]).to_pylist()
-    texts = [row["text"] for row in rows if row["label"] == "medical" and len(row["text"]) >= LEAST_CHARACTERS]
+    texts = [row["text"] for row in rows if row["label"] == "medical" and len(row["text"]) >= MIN_CHARACTERS]
     random.Random(seed).shuffle(texts)
     return texts
 

@@ -10,8 +10,8 @@ and order, and the lists of `deduplicate.py` and `decontaminate.py`. Exact dupli
     OUT/manifest.json                       counts and checksums; written last
 
 Units of the inputs are read and sorted by processes and, with --shard, by many jobs on one OUT; the last to end writes
-the corpus. A killed run goes on with the same command, unit by unit. Exit codes: 0 done, 1 disk full, 2 bad input.
-Example:
+the corpus. Rerun the same command to resume an interrupted run, unit by unit. Exit codes: 0 done, 1 disk
+full, 2 bad input. Example:
 
     python data_collection/build_corpus.py data/filtered data/ocr --out data/mmedc
 """

@@ -45,9 +45,9 @@ def check_contamination(line: object) -> str | None:
         or math.isnan(coverage)
         or not (0 < coverage <= 1)
     ):
-        return f"coverage: {coverage!r} is no share above 0 and up to 1"
+        return f"coverage: {coverage!r} is not a share above 0 and up to 1"
     if isinstance(documents, bool) or not isinstance(documents, int) or documents < 1:
-        return f"documents: {documents!r} is no number from 1 on"
+        return f"documents: {documents!r} is not a number from 1 on"
     if line.get("mode") not in MODES:
         return f"mode: {line.get('mode')!r} is none of {', '.join(MODES)}"
     if line.get("found_by") not in FOUND_BY:

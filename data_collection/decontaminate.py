@@ -10,9 +10,9 @@ Chinese.jsonl ... or MedQA.jsonl ..., such as MMedBench/Test, with the contexts 
     OUT/decisions.jsonl       with --mode drop or cut: what build_corpus.py --contamination is to do
     OUT/manifest.json         counts, the benchmark's checksums; written last
 
-What counts as found is defined in contamination_match.py. A killed run goes on with the same command, unit by unit
-(--unit-mb). With --shard the same command runs as many jobs on one OUT; the last to end writes the lists. Exit codes: 0
-done, 1 disk full, 2 bad input. Example:
+What counts as found is defined in contamination_match.py. Rerun the same command to resume an interrupted run, unit
+by unit (--unit-mb). With --shard the same command runs as many jobs on one OUT; the last to end writes the lists. Exit
+codes: 0 done, 1 disk full, 2 bad input. Example:
 
     python data_collection/decontaminate.py data/filtered data/ocr --benchmark data/MMedBench/Test --mode cut \\
         --out data/contamination

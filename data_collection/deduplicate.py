@@ -10,8 +10,8 @@ and order. Writes a list, no texts:
 (Chinese and Japanese: characters), is at least --threshold are one cluster, of which one is kept. Exact duplicates are
 counted here and removed by build_corpus.py.
 
-A killed run goes on with the same command. With --shard the same command runs as many jobs on one OUT: the first array
-makes signatures, the same array again compares, and the last to end writes the list. Example:
+Rerun the same command to resume an interrupted run. With --shard the same command runs as many jobs on one OUT: the
+first array makes signatures, the same array again compares, and the last to end writes the list. Example:
 
     python data_collection/deduplicate.py data/filtered data/ocr --out data/duplicates
 """

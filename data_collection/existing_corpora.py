@@ -9,8 +9,8 @@ in it, which is read where it lies. A document's language is what its field `lan
     OUT/failures.jsonl             what could not be read: {file (path:line), reason}
     OUT/manifest.json              counts per language and reason; written last
 
-A killed run goes on with the same command, unit by unit. Exit codes: 0 done, 2 bad input, 3 done but some documents
-could not be read. Example:
+Rerun the same command to resume an interrupted run, unit by unit. Exit codes: 0 done, 2 bad input, 3 done but
+some documents could not be read. Example:
 
     python data_collection/existing_corpora.py MMedC.zip --licence CC-BY-NC-SA-4.0 --out data/released
 """

@@ -11,9 +11,9 @@ them, or with --hub a data set of the Hugging Face hub, streamed. Writes
     OUT/failures.jsonl                           what could not be read: {file, reason}
     OUT/manifest.json                            counts per language and reason; written last
 
-A killed run goes on with the same command, unit by unit (--unit-mb). With --shard the same command runs as many jobs on
-one OUT; the last to end writes the manifest. Exit codes: 0 done, 1 disk full, 2 bad input, 3 done but some input could
-not be read (failures.jsonl), 130 or 143 interrupted. Example:
+Rerun the same command to resume an interrupted run, unit by unit (--unit-mb). With --shard the same command runs as
+many jobs on one OUT; the last to end writes the manifest. Exit codes: 0 done, 1 disk full, 2 bad input, 3 done but some
+input could not be read (failures.jsonl), 130 or 143 interrupted. Example:
 
     python data_collection/filter.py data/web --out data/filtered
 """

@@ -7,7 +7,7 @@ Writes  OUT/web, OUT/books, ...        what filter.py, ocr.py, websites.py and e
         OUT/report.md, OUT/run.json    documents in and out by reason, contamination, seconds; run.json last
 
 Each step is one command, printed before it runs; flags of single steps stand in recipes (--recipes DIR: filter.yaml,
-ocr.yaml, ...). A killed run goes on with the same command line, in the middle of the step that it was in. Example:
+ocr.yaml, ...). Rerun the same command to resume an interrupted run, in the middle of a step too. Example:
 
     python data_collection/make_corpus.py data/raw --benchmark data/MMedBench/Test --mode cut --out data/corpus
 """
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="DIR",
-        help="folders of exam questions to look for, such as data/MMedBench/Test (default: nobody looks)",
+        help="folders of exam questions to look for, such as data/MMedBench/Test (default: no decontamination)",
     )
     add(
         "--mode",
@@ -120,16 +120,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def find_inputs(args: argparse.Namespace) -> list[str]:
-    """Which kinds of input the folder holds. Errors: InputError for none, and for anything that is no such folder."""
+    """Which kinds of input the folder holds. Errors: InputError for none, and for anything else."""
     if not args.input.is_dir():
-        raise InputError(f"{args.input} is no folder; give one that holds any of the folders {', '.join(SOURCES)}")
+        raise InputError(f"{args.input} is not a folder; give one that holds any of the folders {', '.join(SOURCES)}")
     refuse_nesting(args.input, args.out)
     strange = sorted(
         path.name for path in args.input.iterdir() if path.name not in SOURCES and not path.name.startswith(".")
     )
     if strange:
         raise InputError(
-            f"{args.input / strange[0]}: nobody would read it; put it into one of the folders "
+            f"{args.input / strange[0]}: not a recognised input; expected one of the folders "
             f"{', '.join(SOURCES)} there, or take it away"
         )
     kinds = [kind for kind in SOURCES if os.path.lexists(args.input / kind)]  # a link to nothing is to be named too
@@ -147,7 +147,7 @@ def find_inputs(args: argparse.Namespace) -> list[str]:
         Path(script).stem for script in (*SOURCES.values(), "deduplicate.py", "decontaminate.py", "build_corpus.py")
     }
     if args.recipes and not args.recipes.is_dir():
-        raise InputError(f"--recipes {args.recipes} is no folder")
+        raise InputError(f"--recipes {args.recipes} is not a folder")
     for path in sorted(args.recipes.iterdir()) if args.recipes else ():
         if path.stem not in known or path.suffix != ".yaml":
             raise InputError(f"{path}: no step of that name; known are {', '.join(sorted(f'{k}.yaml' for k in known))}")
@@ -220,7 +220,7 @@ def run_step(step: Step, out: Path, steps: list[Step]) -> int:
     if code not in (0, DONE_WITH_FAILURES):
         print(
             f"make_corpus.py: step {step.name} stopped ({code}); what it says above names the remedy, and the same "
-            "command goes on from here",
+            "command resumes from here",
             file=sys.stderr,
         )
         raise SystemExit(code if code > 0 else 1)

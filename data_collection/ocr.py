@@ -8,9 +8,9 @@ Reads a PDF, or every *.pdf below a folder. Writes (FORMAT.md has every field)
     OUT/manifest.json    counts and checksums; written last
 
 Pages are shared out to --workers processes that last as long as the run; a page that crashes or hangs one is listed and
-costs that page alone. A killed run goes on at the page with the same command; but for the seconds, the bytes of the
-result depend neither on that nor on --workers and --shard. Exit codes: 0 done, 2 bad input, 3 done but some PDFs or
-pages failed. Example:
+only that page is lost. Rerun the same command to resume an interrupted run at its page; except for the seconds, the output
+depends neither on that nor on --workers and --shard. Exit codes: 0 done, 2 bad input, 3 done but some PDFs or pages
+failed. Example:
 
     python data_collection/ocr.py data/pdfs --out data/ocr --language auto --workers 2
 """

@@ -37,7 +37,7 @@ fi
 script=${1:-}
 script=${script#data_collection/}
 if [[ $script != *.py || $script == */* || ! -f data_collection/$script ]]; then
-  echo "data_collection/run.sh: '$script' is no command of data_collection/; the first argument is one, such as filter.py" >&2
+  echo "data_collection/run.sh: '$script' is not a command of data_collection/; the first argument is one, such as filter.py" >&2
   exit 2
 fi
 shift
@@ -50,9 +50,9 @@ if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
     echo "data_collection/run.sh: $script has no --shard, an array would do the same work $shards times; leave out --array" >&2
     exit 2
   fi
-  # 0-7 has eight shares; of 2,5 nobody knows how many there are.
+  # 0-7 has eight shares; of 2,5 the number is unknown.
   if [[ ! $shards =~ ^[1-9][0-9]*$ ]] || ((${SLURM_ARRAY_TASK_MAX:-0} >= shards)); then
-    echo "data_collection/run.sh: task $SLURM_ARRAY_TASK_ID is no share of $shards; give --array=0-$((SLURM_ARRAY_TASK_COUNT - 1))," \
+    echo "data_collection/run.sh: task $SLURM_ARRAY_TASK_ID is not a share of $shards; give --array=0-$((SLURM_ARRAY_TASK_COUNT - 1))," \
       "or, for some of the shares alone, SHARDS=N (how many there are in all)" >&2
     exit 2
   fi

@@ -9,8 +9,8 @@ canonical address, else the archive's, else its path; its licence is the one it 
     OUT/failures.jsonl             what could not be read: {file, reason}
     OUT/manifest.json              counts per language and reason; written last
 
-A killed run goes on with the same command, unit by unit. Exit codes: 0 done, 2 bad input, 3 done but some pages could
-not be read. Example:
+Rerun the same command to resume an interrupted run, unit by unit. Exit codes: 0 done, 2 bad input, 3 done but
+some pages could not be read. Example:
 
     python data_collection/websites.py data/sites --out data/websites
 """

@@ -50,10 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
 def find_base(adapter: Path) -> str:
     """The adapter's base model: where run.json sees it from the adapter's folder, or by the name it had.
 
-    Errors: InputError for a folder that is no complete adapter, or whose base is gone.
+    Errors: InputError for a folder that is not a complete adapter, or whose base is gone.
     """
     if not (adapter / "adapter_config.json").exists():
-        raise InputError(f"{adapter} is no LoRA adapter (no adapter_config.json); train one with train.py --lora")
+        raise InputError(f"{adapter} is not a LoRA adapter (no adapter_config.json); train one with train.py --lora")
     if not (adapter / "run.json").exists():
         raise InputError(f"{adapter} is half-made (no run.json); let train.py --lora finish first")
     record = read_json(adapter / "run.json")

@@ -7,7 +7,7 @@ Example python finetune/train.py --lora
         python finetune/train.py --model checkpoints/pretrained --data data/MMedBench/Train --out checkpoints/finetuned
         torchrun --nproc-per-node 8 finetune/train.py --recipe FILE           (one process a GPU)
 
-A run that was killed goes on from its newest complete checkpoint. USR1 or TERM: saved at the next step, exit 0.
+An interrupted run resumes from its newest complete checkpoint. USR1 or TERM: saved at the next step, exit 0.
 """
 
 import argparse
@@ -206,7 +206,7 @@ def run(args, argv, prompt: Prompt, tokenizer, batches: MicroBatches, held_out: 
             write_record(args, argv, prompt, outcome, parameters, settings.world_size, record)
             print(f"wrote {args.out}; next: python inference/eval.py --model {args.out}", flush=True)
     elif first:
-        print("asked to stop: checkpoint saved; the same command goes on from there")
+        print("asked to stop: checkpoint saved; run the same command again to resume")
     leave_together()
     return outcome.finished
 

@@ -1,7 +1,7 @@
 """Ask a model one question from the terminal, multiple choice or free, in any of the languages.
 
 Reads   a model and its prompt, as inference/eval.py does
-Writes  the answer to the screen, with the notice that it is no medical advice
+Writes  the answer to the screen, with the notice that it is not medical advice
 Example python inference/ask.py --model checkpoints/finetuned --language en "Which vitamin prevents scurvy?" \\
             --option "Vitamin A" --option "Vitamin C"
         python inference/ask.py --model checkpoints/pretrained "Vitamin C is"

@@ -90,7 +90,7 @@ def read_tokenizer(name: str, trust_remote_code: bool):
         raise InputError(f"--tokenizer {name}: no tokenizer can be read there ({reason})") from None
 
     def count(texts: list[str]) -> list[int]:
-        # verbose: a text longer than the model's context is no reason for a warning here.
+        # verbose: a text longer than the model's context is not a reason for a warning here.
         return [len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
     return count
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     names = {"manifest.json", "statistics.md", "statistics.json", "statistics.png"}
     if options.out.is_file() or (options.out.is_dir() and {path.name for path in options.out.iterdir()} - names):
-        raise InputError(f"--out {options.out} is no folder of this command; give another")
+        raise InputError(f"--out {options.out} is not a folder of this command; give another")
     count = read_tokenizer(options.tokenizer, options.trust_remote_code) if options.tokenizer else None
     units: list[Length] = length_units(options.tokenizer, count)
     rows = count_rows(groups, units, published_counts())

@@ -5,7 +5,7 @@ Writes  nothing. Problems are printed as path:line: field: what is wrong. The co
 
     python mmedbench/check.py data/MMedBench
 
-Exit 0: no problem; 1: there are problems; 2: nothing to check. A question that stands twice is no problem (the
+Exit 0: no problem; 1: there are problems; 2: nothing to check. A question that stands twice is not a problem (the
 released Chinese test set has six), but is counted.
 """
 
@@ -122,7 +122,7 @@ def files_to_check(path: Path) -> list[tuple[Path, str | None]]:
     if path.is_file():
         return [(path, by_name.get(path.name))]
     if not path.is_dir():
-        raise InputError(f"{path} is no folder and no file; give a folder with Train/ and Test/, or one of *.jsonl")
+        raise InputError(f"{path} is not a folder and no file; give a folder with Train/ and Test/, or one of *.jsonl")
     folders = [path / name for name in (*SPLITS, "English_benchmarks") if (path / name).is_dir()] or [path]
     files = [file for folder in folders for file in sorted(folder.glob("*.jsonl")) if not file.name.startswith(".")]
     if not files:

@@ -27,7 +27,7 @@ ROUNDING = 0.051  # metrics are given with one or two decimals
 
 
 def check_rows(path: Path) -> tuple[list[str], Counter]:
-    """(problems, rows by ISO code) of a file of model outputs. Errors: InputError when it is no CSV."""
+    """(problems, rows by ISO code) of a file of model outputs. Errors: InputError when it is not CSV."""
     rows = list(csv_rows(path))
     if not rows or rows[0][1] != COLUMNS:
         return [f"{path}:1: expected the columns {', '.join(COLUMNS)}"], Counter()
@@ -45,7 +45,7 @@ def check_rows(path: Path) -> tuple[list[str], Counter]:
             problems.append(f"{where}: ModelInput: blank")
         letters = truth.split(",")
         if path.name == ANSWERS and (letters != sorted(set(letters)) or not set(letters) <= set(LETTERS)):
-            problems.append(f'{where}: GT_Answer: {truth!r:.60} is no list of letters such as "A" or "A,C"')
+            problems.append(f'{where}: GT_Answer: {truth!r:.60} is not a list of letters such as "A" or "A,C"')
         elif not truth.strip():
             problems.append(f"{where}: GT_Answer: blank")
     return problems, counts
@@ -58,7 +58,7 @@ def percent(cell: str, where: str, what: str, problems: list[str]) -> float | No
     except ValueError:
         value = -1.0
     if not 0 <= value <= 100:
-        problems.append(f"{where}: {what}: {cell!r:.60} is no number of 0 to 100")
+        problems.append(f"{where}: {what}: {cell!r:.60} is not a number of 0 to 100")
         return None
     return value
 

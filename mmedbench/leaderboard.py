@@ -127,7 +127,7 @@ def add_result(options: argparse.Namespace) -> int:
             f"{target} holds another result of {name!r} ({setting}, metric version {version}); "
             "give --replace, or another --name"
         )
-    said = "with its predictions" if predictions else "without predictions: nobody can count its scores again"
+    said = "with its predictions" if predictions else "without predictions: its scores cannot be recomputed"
     if options.dry_run:
         print(f"dry run: would write {target}, {said}")
         return 0

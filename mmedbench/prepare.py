@@ -77,7 +77,7 @@ def read_entries(files: list[SourceFile]) -> list[Entry]:
 def join_rationales(paths: list[Path], entries: list[Entry]) -> tuple[dict, list[dict]]:
     """Give the rationales of files {id, rationale, human_checked?, human_check_passed?} to their questions.
 
-    Returns (counts, the lines whose id is no question's). Errors: InputError when one id gets two rationales.
+    Returns (counts, the lines whose id is not a question's). Errors: InputError when one id gets two rationales.
     """
     by_id: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -240,7 +240,7 @@ def copy_rows(groups: list[list[Entry]]) -> list[dict]:
 
 
 def left_out_contexts(entries: list[Entry]) -> list[dict]:
-    """The lines of left_out_contexts.jsonl: of each question that is kept, the context that its record goes without."""
+    """The lines of left_out_contexts.jsonl: of each question that is kept, the context that its record omits."""
     return [
         {"id": question_id(e.record), "language": e.language, "split": e.split, "source": e.source, **e.left_out}
         for e in entries

@@ -234,7 +234,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     make.add_argument("--seed", type=int, default=0, help="whole number; another draws another sample (default: 0)")
     make.add_argument("--reviewers", nargs=2, required=True, metavar=("NAME", "NAME"), help="the two who judge")
-    make.add_argument("--referee", metavar="NAME", help="who settles what they differ on (default: nobody)")
+    make.add_argument("--referee", metavar="NAME", help="who settles what they differ on (default: none)")
     make.add_argument("--dry-run", action="store_true", help="read, check, count, write nothing")
     serve = verb("serve", serve_page, "run the web page")
     serve.add_argument(

@@ -90,7 +90,7 @@ class Conversion:
         self.source, self.published = args.model, args.model
         kind = read_json(args.model / "config.json").get("model_type") if args.model.is_dir() else None
         if kind is None:
-            raise InputError(f"{args.model} is no model folder: config.json with a model_type is needed")
+            raise InputError(f"{args.model} is not a model folder: config.json with a model_type is needed")
         if (args.model / "training").is_dir() and not (args.model / "run.json").exists():
             raise InputError(f"{args.model} is half-made (no run.json); let pretrain/run.sh finish first")
         self.tensors = TensorFolder(args.model)

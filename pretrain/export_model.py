@@ -167,7 +167,7 @@ def quiet_bars() -> None:
 
 
 def refuse_untrusted_code(folder: Path, trust_remote_code: bool) -> None:
-    """Errors: InputError for a model that brings code of its own, which nobody has allowed to run."""
+    """Errors: InputError for a model that brings code of its own, which is not allowed to run."""
     from transformers import AutoConfig
 
     try:

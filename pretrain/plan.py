@@ -151,7 +151,7 @@ def count_tokens(args: argparse.Namespace) -> tuple[float, str]:
     if args.steps is not None:
         return args.steps * args.global_batch_size * args.sequence_length, f"--steps {args.steps}"
     if not (args.data / "manifest.json").exists():
-        raise InputError(f"{args.data} is no complete token store or corpus; give --tokens, such as 25.5e9")
+        raise InputError(f"{args.data} is not a complete token store or corpus; give --tokens, such as 25.5e9")
     manifest = read_json(args.data / "manifest.json")
     if "shards" in manifest:
         tokens = sum(shard["tokens"] for shard in manifest["shards"].values())

@@ -196,6 +196,6 @@ elif [[ -n ${SLURM_JOB_ID:-} && $code != 0 && $code != 2 ]]; then
 fi
 if ((code != 0)); then
   echo "$script: the ranks ended with exit code $code, for the reason given above; job ${SLURM_JOB_ID:-none} is not queued" \
-    "again; the same command goes on from the last checkpoint" >&2
+    "again; run the same command to resume from the last checkpoint" >&2
 fi
 finish "$code"

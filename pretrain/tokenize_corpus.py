@@ -6,7 +6,7 @@ Example python pretrain/tokenize_corpus.py data/MMedC --tokenizer data/tokenizer
 
         python pretrain/tokenize_corpus.py data/MMedC --tokenizer data/tokenizer --out data/tokens --check
 
-Every document ends with the end-of-text token. A shard whose .json stands is whole: a killed run goes on from there.
+Every document ends with the end-of-text token. A shard whose .json stands is whole: an interrupted run resumes there.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def run_shards(shards: list[Shard], settings: Settings, workers: int) -> Iterato
         left = [shard.name for job, shard in jobs.items() if not job.done() or job.exception()]
         raise InputError(
             f"a worker died, of too little memory most likely, at one of these shards: {', '.join(left[:workers])}; "
-            "lower --workers and run the same command again: it goes on from what is finished"
+            "lower --workers and run the same command again to resume"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -5,7 +5,7 @@ Writes  <out>: the model in safetensors with its tokenizer, run.json last; <out>
 Example bash pretrain/run.sh --recipe pretrain/recipes/tiny.yaml        (one process a GPU, or two on a CPU)
         sbatch pretrain/run.sh --recipe pretrain/recipes/tiny.yaml
 
-A run that was killed goes on from its newest complete checkpoint; the data go on where they stopped, because the
+An interrupted run resumes from its newest complete checkpoint; the data continue where they stopped, because the
 position in the data is the step. USR1 or TERM: the checkpoint is saved at the next step on all ranks, exit 0.
 """
 
@@ -161,7 +161,7 @@ class Training:
             norm = self.engine.get_global_grad_norm()
             norm = self.optimizer.norm if norm is None else float(norm)
             if decision in ("apply", "warn"):
-                # DeepSpeed leaves out an update whose gradient is no number, in every stage.
+                # DeepSpeed leaves out an update with a NaN or infinite gradient, in every stage.
                 decision, why = self.guard.judge(loss, norm) if not math.isfinite(norm) else ("apply", "")
         if decision in ("skip", "stop"):
             named = self.report(step, decision, why, losses)
@@ -314,7 +314,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
         if rank == 0:
             write_json(marker, {"step": done, "steps": steps, "signal": stopped})
             print(
-                f"asked to stop ({stopped}): checkpoint saved at step {done}; the same command goes on from there",
+                f"asked to stop ({stopped}): checkpoint saved at step {done}; run the same command again to resume",
                 flush=True,
             )
     else:
@@ -377,7 +377,7 @@ def resume_choice_now(how: str | int, rank: int) -> str | int:
 
 
 def resume(checkpoints: Checkpoints, model, tokenizer, how: str | int) -> int:
-    """The step that the run goes on from; a folder of another run is refused. A new run is noted first."""
+    """The step that the run resumes from; a folder of another run is refused. A new run is noted first."""
     folder = checkpoints.folder
 
     def note() -> None:

@@ -32,7 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--master", required=True, metavar="HOST:PORT", help="the first node, and a free port of it")
     add("--gpus", type=int, default=0, help="GPUs that every node must see")
-    add("--cpu-allowed", action="store_true", help="it is no error when no GPU is seen: the run is to be on the CPUs")
+    add(
+        "--cpu-allowed",
+        action="store_true",
+        help="it is not an error when no GPU is seen: the run is to be on the CPUs",
+    )
     add("--folder", type=Path, default=Path(), help="a folder that all nodes must see and may write to")
     add("--patience", type=float, default=120.0, help="seconds to wait for the slowest node")
     args = parser.parse_args(argv)

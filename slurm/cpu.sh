@@ -33,7 +33,7 @@ if ! command -v "$PYTHON" > /dev/null; then
 fi
 for argument in "${1:-}" "${@:2}"; do
   if [[ -z ${command:-} && ($argument != */*.py || ! -f $argument) ]]; then
-    echo "slurm/cpu.sh: '$argument' is no command; give one such as pretrain/tokenize_corpus.py, and 'then' between two" >&2
+    echo "slurm/cpu.sh: '$argument' is not a command; give one such as pretrain/tokenize_corpus.py, and 'then' between two" >&2
     exit 2
   fi
   command=$argument

@@ -214,7 +214,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     finished = args.check / "result.json"
     if not finished.exists() or read(finished)["verdict"] != "passed":
-        print(f"knowledge_breakage.py: {args.check} is no check that passed; see knowledge_check.sh", file=sys.stderr)
+        print(
+            f"knowledge_breakage.py: {args.check} is not a check that passed; see knowledge_check.sh", file=sys.stderr
+        )
         return 2
     smoke = read(args.check / "settings.json")["epochs"] == 0
     if smoke and any(WAYS[name].full for name in args.ways or []):

@@ -7,8 +7,8 @@ Example bash slurm/knowledge_check.sh --out DIR                        target an
 
 In a small invented world (knowledge_world.py) the facts about the medicines that Test asks stand in one corpus alone.
 A tiny model is trained further on that corpus (arm target) or on one without them (arm control), both are fine-tuned
-alike on Train and asked alike. A killed check goes on with the same command. Exit codes: 0 passed or reported, 1
-failed, 2 bad input, 3 inconclusive.
+alike on Train and asked alike. Rerun the same command to resume an interrupted check. Exit codes: 0 passed or reported,
+1 failed, 2 bad input, 3 inconclusive.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from synthetic_facts.knowledge_steps import (
     prepare,
     run_step,
 )
-from synthetic_facts.knowledge_verdict import LEAST_KNOWN, conclude, measure, percent, read
+from synthetic_facts.knowledge_verdict import MIN_KNOWN, conclude, measure, percent, read
 
 # About 800 fine-tuning steps of 64 examples to start with.
 FULL = Scale(medicines=96, documents=15_000, list_steps=1500, fact_steps=600, further_steps=700, epochs=20.75)
@@ -115,7 +115,7 @@ class Check:
             short = [
                 seed
                 for seed in self.seeds
-                if any(percent(found["known"]) < LEAST_KNOWN for found in measured[seed].values())
+                if any(percent(found["known"]) < MIN_KNOWN for found in measured[seed].values())
             ]
             if not short:
                 break

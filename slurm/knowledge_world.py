@@ -41,7 +41,7 @@ from synthetic_facts.knowledge_words import (
 )
 
 ATTRIBUTES = tuple(VALUES)
-MOST_MEDICINES = 10_000  # the syllables make more than twice the names of so large a world
+MAX_MEDICINES = 10_000  # the syllables make more than twice the names of so large a world
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def benchmark(world: World, seed: int) -> tuple[list[dict], dict[str, list[dict]
                     if (asked["question"], tuple(sorted(asked["options"].values()))) not in trained_on:
                         break
                 test[group].append(asked)
-                # The space before the value belongs to the sentence that goes on.
+                # The space before the value belongs to the sentence that follows.
                 options = {letter: f" {value}" for letter, value in asked["options"].items()}
                 cloze[group].append(asked | {"question": CLOZE[attribute].format(e=name), "options": options})
     return train, test, cloze
@@ -201,8 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--documents", type=int, default=15_000, help="in the corpus target (default %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write (made if missing)")
     args = parser.parse_args(argv)
-    if not 2 <= args.medicines <= MOST_MEDICINES or args.documents < 8:
-        print(f"knowledge_world.py: --medicines is 2 to {MOST_MEDICINES:,}, --documents 8 or more", file=sys.stderr)
+    if not 2 <= args.medicines <= MAX_MEDICINES or args.documents < 8:
+        print(f"knowledge_world.py: --medicines is 2 to {MAX_MEDICINES:,}, --documents 8 or more", file=sys.stderr)
         return 2
     arguments = {"seed": args.seed, "medicines": args.medicines, "documents": args.documents}
     made = args.out / "world.json"

@@ -5,7 +5,7 @@ Writes  results/NAME/pipeline/jobs.jsonl; its jobs write data/NAME, checkpoints/
         and last results/NAME/run.json: wall time and GPU-hours of each stage
 
 A stage whose record is there is complete. Asked again, the same command submits what is neither complete nor in the
-queue, so it goes on after anything. A job that fails ends those that wait for it. One submission that Slurm refuses
+queue, so it resumes after anything. A job that fails ends those that wait for it. One submission that Slurm refuses
 withdraws those before it. Examples, from the project's root (pipeline.sh finds it):
 
     bash slurm/pipeline.sh --recipe slurm/recipes/tiny.yaml --dry-run
@@ -227,7 +227,7 @@ if __name__ == "__main__":
         sys.exit(2)
     except BrokenPipeError:  # the jobs may be submitted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at the end fails again
-        print("pipeline.sh: nobody reads its output any more; --status tells what is in the queue", file=sys.stderr)
+        print("pipeline.sh: its output is not read any more; --status shows what is in the queue", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         print(f"pipeline.sh: {error}; nothing is left in the queue of what was being submitted", file=sys.stderr)

@@ -15,7 +15,7 @@ site_fail() {
 }
 
 if [[ -n ${SITE_FILE:-} && ! -f $SITE_FILE ]]; then
-  site_fail "there is no such file (SITE_FILE names it); slurm/site.example.sh is an example"
+  site_fail "there is not a such file (SITE_FILE names it); slurm/site.example.sh is an example"
 fi
 if [[ -f $site_file ]]; then
   if grep -q $'\r' "$site_file"; then site_fail "its lines end as on Windows; sed -i 's/\r\$//' FILE mends it"; fi
@@ -44,7 +44,7 @@ if [[ -f $site_file ]]; then
   done <<< "$site_names"
   partition='' account='' qos='' sbatch_options=() modules=() python='' network_interface=''
   # shellcheck source=slurm/site.example.sh
-  source "$site_file" >&2 # what it prints is no job's number
+  source "$site_file" >&2 # what it prints is not a job's number
   case ${1:-} in
     submit)
       [[ -z $partition ]] || site_options+=("--partition=$partition")

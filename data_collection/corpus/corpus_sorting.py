@@ -75,7 +75,7 @@ class ShardWriter:
 
 
 BUCKET_BYTES = 128_000_000  # text of one bucket, about: what is held in memory at once
-MOST_BUCKETS = 1024
+MAX_BUCKETS = 1024
 
 
 class Sorting(NamedTuple):
@@ -97,7 +97,7 @@ def count_buckets(manifests: dict[Path, dict]) -> int:
         for folder, manifest in manifests.items()
         for file in input_files(folder, manifest)
     ]
-    return min(MOST_BUCKETS, max(1, -(-sum(sizes) // BUCKET_BYTES)))
+    return min(MAX_BUCKETS, max(1, -(-sum(sizes) // BUCKET_BYTES)))
 
 
 class Segments:

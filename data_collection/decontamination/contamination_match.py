@@ -6,11 +6,11 @@ is read in the way of the question, whatever language it is declared in. A gram 
 a row.
 
 Content are the tokens of a unit (stem, option, context, rationale) that are no exam word (`exam_words/`: "which", "of",
-"following", "correct") and stand in a gram of at most MOST_QUESTIONS questions. A place of a document covers a unit's
+"following", "correct") and stand in a gram of at most MAX_QUESTIONS questions. A place of a document covers a unit's
 token when one of its grams stands there; a place is a band of diagonals: grams that come in the unit's order, with at
 most `slack` tokens put in or left out. A question is found by
 
-    stem               three quarters of its content is covered; a stem of little content (under SHORT, LEAST_ALONE at
+    stem               three quarters of its content is covered; a stem of little content (under SHORT, MIN_ALONE at
                        least) must stand there whole: `whole_share`
     context            three quarters of the context's, where that has LONG_CONTENT at least
     stem and options   three quarters of stem and options together, half of the stem's, half of the options', near one
@@ -30,12 +30,12 @@ from filtering.text_folding import fold
 WORDS, CHARACTERS = "words", "characters"
 GRAM = {WORDS: 3, CHARACTERS: 5}  # tokens
 NEAR_GRAM = {WORDS: 2, CHARACTERS: 3}  # tokens, where a place is known and the options are looked for around it
-MOST_QUESTIONS = 64  # a gram of more questions than this is a turn of phrase, or a fact that many ask for
+MAX_QUESTIONS = 64  # a gram of more questions than this is a turn of phrase, or a fact that many ask for
 ENOUGH = (3, 4)  # the share of content that must be covered
-LEAST_ALONE = {WORDS: 4, CHARACTERS: 10}  # content of a stem that can be found without its options
+MIN_ALONE = {WORDS: 4, CHARACTERS: 10}  # content of a stem that can be found without its options
 SHORT = {WORDS: 12, CHARACTERS: 30}  # a stem of less content must stand there whole: one word may change the fact
-LEAST_LOOKED_AT = {WORDS: 3, CHARACTERS: 5}  # content that must be covered at least, with half of it, to look closer
-LEAST_TOGETHER = {WORDS: 5, CHARACTERS: 10}  # content of stem and options together
+MIN_LOOKED_AT = {WORDS: 3, CHARACTERS: 5}  # content that must be covered at least, with half of it, to look closer
+MIN_TOGETHER = {WORDS: 5, CHARACTERS: 10}  # content of stem and options together
 LONG_CONTENT = {WORDS: 20, CHARACTERS: 40}  # of a context
 CJK_SHARE = 0.3
 STEM, OPTION, CONTEXT, RATIONALE = range(4)
@@ -117,7 +117,7 @@ def grams(sequence: tuple[str, ...], way: str) -> list[tuple[str, ...]]:
     return [sequence[i : i + n] for i in range(len(sequence) - n + 1)]
 
 
-def distinct_grams(sequences: list[tuple[int, tuple[str, ...]]], way: str, most: int = MOST_QUESTIONS) -> set:
+def distinct_grams(sequences: list[tuple[int, tuple[str, ...]]], way: str, most: int = MAX_QUESTIONS) -> set:
     """The grams of (question, tokens) pairs that stand in at most so many questions."""
     counts = Counter(gram for gram, _ in {(gram, q) for q, tokens in sequences for gram in grams(tokens, way)})
     return {gram for gram, questions in counts.items() if questions <= most}
@@ -138,7 +138,7 @@ def least_covered(kind: int, content: int, way: str) -> int | None:
     if content == 0 or kind == RATIONALE or (kind == CONTEXT and content < LONG_CONTENT[way]):
         return None
     if kind in (STEM, OPTION):
-        return max(-(-content // 2), min(content, LEAST_LOOKED_AT[way]))
+        return max(-(-content // 2), min(content, MIN_LOOKED_AT[way]))
     return needed(content)
 
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from decontamination.contamination_match import MOST_QUESTIONS
+from decontamination.contamination_match import MAX_QUESTIONS
 from decontamination.question_index import Benchmarks, Index
 from run_record import describe_files, provenance, read_json, write_json, write_text
 
@@ -54,7 +54,7 @@ def finish(
         "questions_found": len(found),
         "matches": len(matches),
         "decisions": dict(sorted(Counter(d["action"] for d in decisions.values()).items())),
-        "gram_in_questions_at_most": MOST_QUESTIONS,
+        "gram_in_questions_at_most": MAX_QUESTIONS,
         "files": describe_files(out, [out / name for name in written]),
         "parent": list(inputs),
         "provenance": provenance(argv),

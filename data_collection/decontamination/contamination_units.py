@@ -33,7 +33,7 @@ def read_documents(unit: Unit, manifest: dict) -> Iterator[dict]:
         yield from read_unit(unit, manifest)
         return
     for question in read_questions(unit.folder / unit.file):
-        # A model is trained on the record, which goes without such contexts.
+        # A model is trained on the record, which omits such contexts.
         text = "\n".join(part for _, part in parts_of(question | {"left_out_contexts": []}))
         yield {"id": question["id"], "text": text, "language": question["language"], "source": unit.file}
 

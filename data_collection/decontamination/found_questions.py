@@ -29,8 +29,8 @@ from decontamination.contamination_match import (
     CHARACTERS,
     CONTEXT,
     GRAM,
-    LEAST_ALONE,
-    LEAST_TOGETHER,
+    MIN_ALONE,
+    MIN_TOGETHER,
     NEAR_GRAM,
     RATIONALE,
     SHORT,
@@ -41,7 +41,7 @@ from decontamination.contamination_match import (
 )
 from decontamination.question_index import Index, tokens_in
 
-MOST_CUTS = 50  # rounds of cutting and searching again; what still holds a question then is dropped
+MAX_CUTS = 50  # rounds of cutting and searching again; what still holds a question then is dropped
 
 
 class Found(NamedTuple):
@@ -105,7 +105,7 @@ class Finder:
     def passages(self, text: str, found: list[Found]) -> list[list[int]] | None:
         """Spans [start, end) that together hold every question, and the rest none; None: hardly anything would stay."""
         stays, rest = numpy.ones(len(text), bool), text
-        for _ in range(MOST_CUTS):
+        for _ in range(MAX_CUTS):
             if not found:
                 break
             place = numpy.flatnonzero(stays)
@@ -154,7 +154,7 @@ class _Document:
     def _stem_coverage(self, question: int, stem: int, place: numpy.ndarray) -> float:
         """The share of the stem that stands here; 0 where it is not found without its options."""
         content = int(self.side.amount[stem])
-        if content < LEAST_ALONE[self.way]:
+        if content < MIN_ALONE[self.way]:
             return 0.0
         if content >= SHORT[self.way]:
             return float(place[COVERED] / content) if place[COVERED] >= needed(content) else 0.0
@@ -225,7 +225,7 @@ class _Document:
         side = self.side
         in_stem, in_options = int(side.amount[stem]), int(side.amount[options.start : options.stop].sum())
         enough = needed(in_stem + in_options)
-        if in_stem + in_options < LEAST_TOGETHER[self.way] or in_options == 0:
+        if in_stem + in_options < MIN_TOGETHER[self.way] or in_options == 0:
             return None
         room = self._room(options)
         if stem in places:

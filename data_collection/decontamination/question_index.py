@@ -20,9 +20,9 @@ from decontamination.contamination_match import (
     CHARACTERS,
     CONTEXT,
     GRAM,
-    LEAST_ALONE,
-    LEAST_TOGETHER,
-    MOST_QUESTIONS,
+    MAX_QUESTIONS,
+    MIN_ALONE,
+    MIN_TOGETHER,
     OPTION,
     RATIONALE,
     STEM,
@@ -252,7 +252,7 @@ def _build_side(questions: list[dict], chosen: list[int], way: str) -> Side:
     stem_alone = {}
     for u, (q, k, _) in enumerate(units):
         if k == STEM:
-            stem_alone[q] = amount[u] >= LEAST_ALONE[way]
+            stem_alone[q] = amount[u] >= MIN_ALONE[way]
         if k == OPTION and stem_alone[q]:
             continue  # the stem leads to the place
         if (enough := least_covered(k, int(amount[u]), way)) and offsets[u + 1] - offsets[u] >= n:
@@ -274,13 +274,13 @@ def _build_side(questions: list[dict], chosen: list[int], way: str) -> Side:
 
 
 def _distinct(grams: numpy.ndarray, question: numpy.ndarray, counted: numpy.ndarray) -> numpy.ndarray:
-    """[grams] bool: whether a gram stands in the counted parts of at most MOST_QUESTIONS questions."""
+    """[grams] bool: whether a gram stands in the counted parts of at most MAX_QUESTIONS questions."""
     order = numpy.lexsort((question[counted], grams[counted]))
     values, asked = grams[counted][order], question[counted][order]
     new = numpy.ones(len(values), bool)
     new[1:] = (values[1:] != values[:-1]) | (asked[1:] != asked[:-1])
     distinct, questions = numpy.unique(values[new], return_counts=True)
-    common = distinct[questions > MOST_QUESTIONS]
+    common = distinct[questions > MAX_QUESTIONS]
     return ~numpy.isin(grams, common)
 
 
@@ -337,9 +337,9 @@ def _letters(text: str) -> str:
 
 def _searchable(side: Side, way: str, question: int) -> str:
     units = side.units_of(question)
-    alone = side.amount[units[0]] >= LEAST_ALONE[way]
+    alone = side.amount[units[0]] >= MIN_ALONE[way]
     if alone or any(side.kind[u] == CONTEXT and side.least[u] < NEVER for u in units):
         return "alone"
     together = sum(int(side.amount[u]) for u in units if side.kind[u] in (STEM, OPTION))
     leads = any(side.least[u] < NEVER for u in units)
-    return "with options" if leads and together >= LEAST_TOGETHER[way] else "never"
+    return "with options" if leads and together >= MIN_TOGETHER[way] else "never"

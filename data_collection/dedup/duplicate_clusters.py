@@ -2,10 +2,10 @@
 
 Documents that some pair joins, directly or through others, are one cluster. The best stays: the first source in
 SOURCE_ORDER, then the longest text, then the least id. The others go, each with its similarity to the one kept; but one
-that shares less than LEAST_SIMILARITY with it (the far end of a chain) stays too, and may have a cluster of its own.
+that shares less than MIN_SIMILARITY with it (the far end of a chain) stays too, and may have a cluster of its own.
 Example:
 
-    python -c "import duplicate_clusters as d; print(d.LEAST_SIMILARITY)"
+    python -c "import duplicate_clusters as d; print(d.MIN_SIMILARITY)"
 """
 
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def compare(catalogue: Catalogue, groups: Groups, threshold: float, forest: nump
 
 
 def _pieces(catalogue: Catalogue, groups: Groups) -> Iterator[tuple[Groups, bool]]:
-    """Cut groups into pieces that fit the memory: whole groups, or parts of a large one (then also whether it goes on).
+    """Split groups into pieces that fit into memory: whole groups, or parts of a large one (and whether more follow).
 
     A small group is never cut.
     """
@@ -208,7 +208,7 @@ def compare_groups(members, begins, large, known, shingles, ends, threshold, sma
     return (earlier[:matched], later[:matched], similarity[:matched]), leaders[:count]
 
 
-LEAST_SIMILARITY = 0.5
+MIN_SIMILARITY = 0.5
 REASON = "near duplicate"
 COLUMNS = {
     "id": "string",
@@ -258,7 +258,7 @@ def removed_documents(catalogue: Catalogue, folder: Path) -> tuple[dict[str, lis
     groups = Groups(groups.members, groups.begins, numpy.full(len(groups.large), True))
     found = [numpy.empty((3, 0))]
     alone = numpy.arange(len(catalogue), dtype=numpy.int32)
-    for matches in compare(catalogue, groups, LEAST_SIMILARITY, alone):
+    for matches in compare(catalogue, groups, MIN_SIMILARITY, alone):
         found.append(numpy.stack(matches))
     kept, removed, similarity = numpy.concatenate(found, axis=1)
     order = numpy.argsort(removed)

@@ -52,7 +52,7 @@ def problems_of(record: dict) -> list[tuple[str, str]]:
             problems.append((field, "is missing"))
         elif record[field] is None and field not in OPTIONAL:
             problems.append((field, "is null"))
-    problems += [(field, "is no field of the corpus") for field in record if field not in (*COLUMNS, LOSS_SPANS)]
+    problems += [(field, "is not a field of the corpus") for field in record if field not in (*COLUMNS, LOSS_SPANS)]
     if problems:
         return problems
     strings = [f for f, kind in COLUMNS.items() if kind == "string" and not isinstance(record[f], str)]

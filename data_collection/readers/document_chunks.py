@@ -17,7 +17,7 @@ from typing import NamedTuple
 from readers.document_files import InputFile, file_errors, is_json_lines, open_bytes, open_parquet
 
 CHUNK_BYTES = 4_000_000  # of text in one chunk, about
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 BUFFER_BYTES = 1_000_000  # of a column read at once
 ROW_JSON = "_row_as_json"  # a JSON line's other values, until the types of the columns are known (see filter_output.py)
 
@@ -53,7 +53,7 @@ def parquet_chunks(file: InputFile, span: Span, text_column: str, also: tuple[st
         if not facts.num_rows:
             continue
         text_bytes, stored = _column_bytes(facts, text_column)
-        batch_rows = max(1, min(MOST_ROWS, CHUNK_BYTES * facts.num_rows // max(1, text_bytes)))
+        batch_rows = max(1, min(MAX_ROWS, CHUNK_BYTES * facts.num_rows // max(1, text_bytes)))
         rest = _Rows(parquet, group, others, batch_rows, file.name)
         group_first = row
         with file_errors(file.name):
@@ -157,7 +157,7 @@ def _as_text(value) -> str:
 
 
 def valid_texts(chunk: Chunk) -> Chunk:
-    """The chunk with null, and an entry in not_text, for every text that is no UTF-8: parquet files may hold such."""
+    """The chunk with null, and an entry in not_text, for every text that is not UTF-8: parquet files may hold such."""
     import pyarrow
 
     try:
@@ -180,7 +180,7 @@ def valid_texts(chunk: Chunk) -> Chunk:
 def json_chunks(
     file: InputFile, text_column: str, also: tuple[str, ...], report: Callable[[str], None]
 ) -> Iterator[Chunk]:
-    """JSON lines. report: called with a sentence for every line that is no JSON object; it is left out."""
+    """JSON lines. report: called with a sentence for every line that is not JSON object; it is left out."""
     rows: list[dict] = []
     first_row = size = 0
     with open_lines(file) as (lines, raw):
@@ -194,7 +194,7 @@ def json_chunks(
                 size += len(line)
                 if (row := _json_row(line, number, file.name, report)) is not None:
                     rows.append(row)
-            if rows and (not line or size >= CHUNK_BYTES or len(rows) == MOST_ROWS):
+            if rows and (not line or size >= CHUNK_BYTES or len(rows) == MAX_ROWS):
                 moved = raw.tell() - position
                 position += moved
                 yield _json_chunk(rows, first_row, text_column, also, moved)
@@ -286,7 +286,7 @@ class open_lines:
 
 
 def text_chunks(files: list[InputFile], first_row: int, report: Callable[[str], None]) -> Iterator[Chunk]:
-    """Text files, one document each; `rows` gives the column `id`, the file's path. A file that is no UTF-8 is null."""
+    """Text files, one document each, with the file's path as `id`. Files that are not UTF-8 are null."""
     import pyarrow
 
     texts: list[str | None] = []
@@ -304,7 +304,7 @@ def text_chunks(files: list[InputFile], first_row: int, report: Callable[[str], 
             texts.append(None)
         except OSError as error:
             report(f"{file.name}: {error.strerror}")
-        if names and (size >= CHUNK_BYTES or len(names) == MOST_ROWS or number == len(files)):
+        if names and (size >= CHUNK_BYTES or len(names) == MAX_ROWS or number == len(files)):
             ids = pyarrow.table({"id": pyarrow.array(names, pyarrow.string())})
             yield Chunk(
                 pyarrow.array(texts, pyarrow.large_string()),

@@ -59,7 +59,7 @@ def list_document_files(source: Path, suffixes: tuple[str, ...] = TABLES) -> lis
         try:
             str(path).encode()
         except UnicodeEncodeError:
-            raise InputError(f"{str(path)!a}: a name that is no UTF-8; rename the file or its folder") from None
+            raise InputError(f"{str(path)!a}: a name that is not UTF-8; rename the file or its folder") from None
     return found
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from run_record import InputError
 
-MOST_RATIO = 200  # bytes read of one stored; text is packed to a third or a tenth, deflate can go up to 1032
-RATIO_COUNTS_FROM = 10_000_000  # bytes: under this a member harms nobody, whatever it is packed to
+MAX_RATIO = 200  # bytes read of one stored; text is packed to a third or a tenth, deflate can go up to 1032
+RATIO_COUNTS_FROM = 10_000_000  # bytes: below this a member is harmless at any compression ratio
 
 
 def members_of(path: Path) -> list[zipfile.ZipInfo]:
@@ -43,7 +43,7 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
         if name in seen:
             raise InputError(f"{path}: two members are called {name!r}; pack it again with one of them")
         seen.add(name)
-        if member.file_size > max(RATIO_COUNTS_FROM, MOST_RATIO * member.compress_size):
+        if member.file_size > max(RATIO_COUNTS_FROM, MAX_RATIO * member.compress_size):
             raise InputError(
                 f"{path}: its member {name!r} says that {member.compress_size} bytes become "
                 f"{member.file_size}: a zip bomb, or no text; refused whole"
@@ -60,7 +60,7 @@ def members_of(path: Path) -> list[zipfile.ZipInfo]:
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """The open archive.
 
-    Errors: InputError for a file that is no whole zip, or a zip of a version that zipfile does not read.
+    Errors: InputError for a file that is not a whole zip, or a zip of a version that zipfile does not read.
     """
     try:
         archive = zipfile.ZipFile(path)

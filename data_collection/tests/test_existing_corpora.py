@@ -444,7 +444,7 @@ def test_bad_input_and_settings_are_refused_with_a_sentence(run, made, tmp_path)
         ([tmp_path / "a.zip"], "not a whole zip"),
         ([good, tmp_path / "y" / "en.jsonl"], "two inputs are called en.jsonl"),
         ([tmp_path / "t"], "no column 'text'; it has body, number"),
-        ([tmp_path / "t", "--text-column", "number"], "is no text"),
+        ([tmp_path / "t", "--text-column", "number"], "is not text"),
         ([good, "--encoding", "klingon"], "no encoding of texts"),
         ([good, "--encoding", "rot13"], "no encoding of texts"),
         ([good, "--encoding", "utf-16", "--split", "lines"], "does not go with --split lines"),

@@ -387,7 +387,7 @@ def test_linked_folders_are_read_and_unreadable_files_named(run, made, web, tmp_
     for make, message in (
         (lambda p: p.with_name("fr.jsonl").symlink_to("gone"), "fr.jsonl is a link to nothing"),
         (lambda p: p.with_name("up").symlink_to(p.parent.parent), "up links to a folder that it lies in"),
-        (lambda p: p.with_name("en\udcff.jsonl").write_text("{}"), "en\\udcff.jsonl': a name that is no UTF-8"),
+        (lambda p: p.with_name("en\udcff.jsonl").write_text("{}"), "en\\udcff.jsonl': a name that is not UTF-8"),
     ):
         folder = tmp_path / "links" / "bad"
         folder.mkdir()
@@ -611,7 +611,7 @@ def test_other_columns_stay_beside_their_texts_in_a_row_group_of_many_batches(ru
         for i in range(120)
     ]
     made.parquet(tmp_path / "en.parquet", rows)
-    monkeypatch.setattr("readers.document_chunks.MOST_ROWS", 10)
+    monkeypatch.setattr("readers.document_chunks.MAX_ROWS", 10)
     done = run("filter.py", tmp_path / "en.parquet", "--out", tmp_path / "out", "--workers", 1)
     assert done.returncode == 0, done.stderr
     kept = made.table(tmp_path / "out" / "en" / "part-00000.parquet")

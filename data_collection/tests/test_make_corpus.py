@@ -1,4 +1,4 @@
-"""make_corpus.py: raw folders to a checked corpus by one command, gone on with at any step, its report."""
+"""make_corpus.py: raw folders to a checked corpus by one command, resumed at any step, its report."""
 
 import hashlib
 import json
@@ -166,10 +166,10 @@ def test_a_chain_killed_in_any_step_ends_with_the_same_bytes(chain, made, tmp_pa
 @pytest.mark.parametrize(
     ("make", "flags", "message"),
     [
-        (lambda made, raw: None, [], "is no folder"),
+        (lambda made, raw: None, [], "is not a folder"),
         (lambda made, raw: raw.mkdir(), [], "is empty; give a folder"),
         (lambda made, raw: (raw / "web").mkdir(parents=True), [], "web is empty, or no folder"),
-        (lambda made, raw: made.jsonl(raw / "pages.jsonl", [{"text": "x"}]), [], "pages.jsonl: nobody would read it"),
+        (lambda made, raw: made.jsonl(raw / "pages.jsonl", [{"text": "x"}]), [], "pages.jsonl: not a recognised input"),
         (
             lambda made, raw: (put_text(made, raw), (raw / "books").symlink_to("nowhere")),
             [],
@@ -177,7 +177,7 @@ def test_a_chain_killed_in_any_step_ends_with_the_same_bytes(chain, made, tmp_pa
         ),
         (lambda made, raw: put_text(made, raw), ["--benchmark", "nowhere"], "nowhere: no folder"),
         (lambda made, raw: put_text(made, raw), ["--workers", 0], "at least 1"),
-        (lambda made, raw: put_text(made, raw), ["--recipes", "nowhere"], "is no folder"),
+        (lambda made, raw: put_text(made, raw), ["--recipes", "nowhere"], "is not a folder"),
     ],
 )
 def test_bad_inputs_are_named_before_anything_runs(made, run, tmp_path, make, flags, message):

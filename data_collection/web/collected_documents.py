@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """Something that was read and is no document of this collection."""
+    """Something that was read and is not a document of this collection."""
 
     origin: str
     reason: str

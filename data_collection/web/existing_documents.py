@@ -107,7 +107,7 @@ def _row_groups(file: InputFile, unit_bytes: int, text_column: str) -> list[Exis
             f"{text_column!r}; rename all but one"
         )
     if not is_text(parquet.schema_arrow.field(text_column).type):
-        raise InputError(f"{file.name}: column {text_column!r} is no text; name the right one with --text-column")
+        raise InputError(f"{file.name}: column {text_column!r} is not text; name the right one with --text-column")
     units, first, size = [], 0, 0
     for group in range(parquet.num_row_groups):
         size += parquet.metadata.row_group(group).total_byte_size
@@ -275,7 +275,7 @@ def _document(row: object, name: str, where: str, place: str, arguments: dict) -
         try:
             spans = json.loads(spans)
         except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, too deep
-            return Broken(where, "wrong_loss_spans", f"{LOSS_SPANS} is no list of [start, end) pairs")
+            return Broken(where, "wrong_loss_spans", f"{LOSS_SPANS} is not a list of [start, end) pairs")
     return Found(
         text,
         _first(row, ("id",)) or place,

@@ -145,7 +145,7 @@ def _plain_starts(path: Path) -> Iterator[int]:
 def read_records(path: Path, first: int, last: int, most_bytes: int) -> Iterator[Record | Damage]:
     """The pages whose records begin in [first, last), those without a page with their problem, and damaged places.
 
-    most_bytes: of a page's content; longer ones come without it. After damage it goes on at the next record of a `.gz`.
+    most_bytes: of a page's content, which is omitted if longer. Damaged `.gz` archives are read on at the next record.
     Records about the archive itself (warcinfo, request, metadata, ...) are passed over.
     """
     from warcio.exceptions import ArchiveLoadFailed

@@ -28,9 +28,9 @@ class MicroBatches:
     """All micro-batches of a run, in order: the Trainer's dataset, one item a micro-batch (a list of examples)."""
 
     def __init__(self, mixture: Mixture, epochs: float, batch_size: int, micro_batch_size: int, packing: bool):
-        """Errors: InputError when the batch is no multiple of the micro-batch."""
+        """Errors: InputError when the batch is not a multiple of the micro-batch."""
         if batch_size % micro_batch_size:
-            raise InputError(f"--batch-size {batch_size} is no multiple of --micro-batch-size {micro_batch_size}")
+            raise InputError(f"--batch-size {batch_size} is not a multiple of --micro-batch-size {micro_batch_size}")
         self.mixture, self.packing = mixture, packing
         self.plan = plan_run(mixture, epochs, batch_size, micro_batch_size, packing)
         self.steps = len(self.plan) // (batch_size // micro_batch_size)

@@ -52,7 +52,7 @@ class ExampleText:
     def _in_template(self, turns: list[tuple[str, str]]) -> list[Exchange]:
         """What the template writes before an answer is what it adds to the text up to the answer before.
 
-        A template that writes earlier turns anew as the chat goes on (some drop the thoughts in them) gives no such
+        A template that writes earlier turns anew as the chat continues (some drop the thoughts in them) gives no such
         addition: the conversation ends there, because a model never sees its own earlier turns in both ways.
         """
         chat = [{"role": role, "content": text} for role, text in turns]
@@ -119,7 +119,7 @@ def reorder_options(record: dict, seed: str) -> dict:
 
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
-LEAST_PROMPT = 16  # tokens of a prompt that must remain for an example to teach anything
+MIN_PROMPT = 16  # tokens of a prompt that must remain for an example to teach anything
 
 
 @dataclass
@@ -184,7 +184,7 @@ def make_example(exchanges: list[Exchange], longest: int) -> tuple[dict | None, 
         if number and len(before) > room:
             done = "later turns left off"
             break
-        if room < min(LEAST_PROMPT, len(before)):
+        if room < min(MIN_PROMPT, len(before)):
             return None, "dropped: completion too long"
         if len(before) > room:
             before, done = shorten_prompt(before, room), "prompt shortened"

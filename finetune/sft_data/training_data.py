@@ -59,7 +59,7 @@ def draw_documents(path: Path, wanted: int, chance: random.Random) -> list[tuple
         )
     files = sorted(p for p in path.rglob("*") if p.suffix in (".jsonl", ".txt")) if path.is_dir() else [path]
     if not files or not all(file.is_file() and file.suffix in (".jsonl", ".txt") for file in files):
-        raise InputError(f"--replay {path} is no corpus folder with a manifest.json, no .jsonl and no .txt")
+        raise InputError(f"--replay {path} is not a corpus folder with a manifest.json, no .jsonl and no .txt")
     documents: list[tuple[str, str]] = []
     for seen, document in enumerate(document for file in files for document in iterate_file(file)):
         # Reservoir sampling: every document has the same chance, and only those wanted are held.

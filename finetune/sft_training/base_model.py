@@ -12,7 +12,7 @@ from run_record import InputError, sha256_of_file
 
 
 def quiet_libraries() -> None:
-    """What transformers announces of its own insides is no news here, and a log file wants no progress bars."""
+    """What transformers announces of its own insides is not news here, and a log file wants no progress bars."""
     from transformers.utils import logging as transformers_logging
 
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|transformers")
@@ -136,7 +136,7 @@ def shortened(error: Exception) -> str:
 def check_known_tokens(examples, rows: int, tokenizer) -> None:
     """Errors: InputError when an example holds a token for which the model has no embedding.
 
-    A tokenizer with more tokens than the model has embeddings is no error by itself: some have tokens added that no
+    A tokenizer with more tokens than the model has embeddings is not an error by itself: some have tokens added that no
     text of ours contains.
     """
     largest = max(max(example["input_ids"]) for example in examples)

@@ -92,7 +92,7 @@ def share_of(names):
 def proper_share(text: str) -> float:
     """An argparse type: a share above 0 and below 1."""
     if not 0 < float(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and below 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and below 1")
     return float(text)
 
 

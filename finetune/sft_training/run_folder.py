@@ -98,9 +98,9 @@ def lock_run(out: Path, patience_seconds: float = 1200):
 
 
 def begin_run(out: Path, arguments: dict, inputs: dict):
-    """Hold the folder, and note what it is going to be made of, so that no other run goes on from its checkpoints.
+    """Hold the folder, and note what it is going to be made of, so that no other run resumes from its checkpoints.
 
-    A note without a checkpoint beside it binds nobody: a run that failed at its start can be tried otherwise.
+    A note without a checkpoint beside it is not binding: a run that failed at its start can be tried otherwise.
     Returns the lock. Errors: InputError.
     """
     lock = lock_run(out)

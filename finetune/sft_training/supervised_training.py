@@ -90,7 +90,7 @@ class Validation(TrainerCallback):
     """Validate every so many steps and at the end; keep the weights that did best; stop when they get no better.
 
     The best weights lie in <folder>/best-STEP, complete when its validation.json is there. That folder is the only
-    memory: a run that goes on from an older checkpoint comes by the same numbers again.
+    memory: a run that resumes from an older checkpoint comes by the same numbers again.
     """
 
     def __init__(self, examples: list[dict], args: argparse.Namespace):
@@ -200,7 +200,7 @@ def trainer_settings(args: argparse.Namespace):
     gpu = torch.cuda.is_available()
     if args.batch_size % (args.micro_batch_size * world):
         raise InputError(
-            f"--batch-size {args.batch_size} is no multiple of --micro-batch-size {args.micro_batch_size} x "
+            f"--batch-size {args.batch_size} is not a multiple of --micro-batch-size {args.micro_batch_size} x "
             f"{world} processes"
         )
     launched = "WORLD_SIZE" in os.environ
@@ -294,7 +294,7 @@ def starting_point(args: argparse.Namespace) -> str | None:
 def train(model, tokenizer, batches: MicroBatches, held_out: list[dict], settings, args: argparse.Namespace):
     """Run the Trainer, from a checkpoint if there is one. Returns (Outcome, the trainer).
 
-    held_out: examples of answer_validation.validation_examples; none is no validation.
+    held_out: examples of answer_validation.validation_examples; none: no validation.
     """
     from transformers import PrinterCallback, Trainer
 

@@ -151,7 +151,7 @@ def test_a_merged_model_is_reused_and_another_folder_is_not_written_over(diverge
     for arguments, message in (
         ([diverged, "--out", tmp_path / "full"], "holds something else"),
         ([diverged, "--out", diverged], "the adapter's own folder"),
-        ([diverged / "merged"], "is no LoRA adapter"),
+        ([diverged / "merged"], "is not a LoRA adapter"),
     ):
         with pytest.raises(InputError, match=message):
             merge.main([str(word) for word in arguments])

@@ -1,4 +1,4 @@
-"""Two ranks on a CPU: DeepSpeed's ZeRO ends where plain data parallelism does, and goes on after a kill."""
+"""Two ranks on a CPU: DeepSpeed's ZeRO ends where plain data parallelism does, and resumes after a kill."""
 
 import json
 import os

@@ -259,7 +259,7 @@ def describe_examples(shots: dict[str, list[dict]], prompt: Prompt, form: str) -
 
 
 def released_split(data: Path, keys: list[str]) -> dict[str, bool | None]:
-    """Per key whether the split is the released one, from the benchmark's manifest; None where nobody says."""
+    """Per key whether the split is the released one, from the benchmark's manifest; None if unknown."""
     manifest = data.parent / "manifest.json"
     said = read_json(manifest).get("released_split", {}) if manifest.exists() else {}
     return {key: said.get(key) for key in keys}

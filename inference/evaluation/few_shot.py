@@ -14,7 +14,7 @@ def choose_examples(
     """{language: `count` train questions}, drawn by the seed, none of them in the test set.
 
     test: {language or benchmark: records}. In the form rationale only questions with a rationale are drawn.
-    Errors: InputError when the folder is no train set or holds too few of a language that is asked.
+    Errors: InputError when the folder is not a train set or holds too few of a language that is asked.
     """
     try:
         train = [record for records in read_split(folder).values() for record in records]

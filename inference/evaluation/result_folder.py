@@ -144,7 +144,7 @@ class FinishedRun:
 
 
 def read_finished_run(folder: Path, data: Path | None = None, prompt: Path | None = None) -> FinishedRun:
-    """Errors: InputError when the folder is no finished run, or data and prompt are not those that were used.
+    """Errors: InputError when the folder is not a finished run, or data and prompt are not those that were used.
 
     data, prompt: where they are now; by default where the run found them.
     """

@@ -18,7 +18,7 @@ from run_record import InputError
 PARSERS = ("strict", "policy")
 # Version of the counts and of how letters are read. 1: the prompt's pattern alone;
 # 2: free answers of foreign models are read by the policy of answers.py. 3: that policy reads tables of verdicts,
-# doubts ("I don't think it is A") and "all but C"; a letter that is only called wrong is no answer.
+# doubts ("I don't think it is A") and "all but C"; a letter that is only called wrong is not an answer.
 METRIC_VERSION = 3
 
 
@@ -121,7 +121,7 @@ def rationales_that_count(records: list[dict]) -> tuple[bool, set[int]]:
     """(whether people checked any of a language's questions, the places of those whose rationale counts).
 
     Where anybody checked, those that passed count; else all do. A benchmark that says false of every question was
-    checked by nobody. Errors: InputError for a mark that is neither true nor false.
+    not checked. Errors: InputError for a mark that is neither true nor false.
     """
     marks = []
     for record in records:

@@ -105,7 +105,7 @@ def load_model(name: str, trust_remote_code: bool = False) -> LoadedModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
-    # What transformers announces of its own insides is no news here, and a log file wants no progress bars.
+    # What transformers announces of its own insides is not news here, and a log file wants no progress bars.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     if not sys.stderr.isatty():
         transformers_logging.disable_progress_bar()

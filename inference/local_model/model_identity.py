@@ -28,13 +28,13 @@ def known_by(model: str) -> dict[str, str]:
 
 
 def settings_of(folder: Path) -> dict[str, str]:
-    """{file: SHA-256} of a model folder's settings without its weights; {} of what is no folder."""
+    """{file: SHA-256} of a model folder's settings without its weights; {} of what is not a folder."""
     paths = {path for pattern in SETTINGS for path in folder.glob(pattern)} if folder.is_dir() else set()
     return {path.name: sha256_of_file(path) for path in sorted(paths) if path.name != "run.json"}
 
 
 def served_by(model: str) -> dict[str, str]:
-    """The same of the folder that a server was started from; {} where the name is no folder with a model in it."""
+    """The same of the folder that a server was started from; {} where the name is not a folder with a model in it."""
     try:
         return known_by(model) if Path(model).is_dir() else {}
     except InputError:

@@ -24,7 +24,7 @@ Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 def wilson_interval(right: int, n: int, z: float = Z95) -> tuple[float, float]:
     """The score interval of right/n as shares between 0 and 1. Errors: ValueError unless 0 <= right <= n, n > 0."""
     if not 0 <= right <= n or n == 0:
-        raise ValueError(f"{right} right of {n} is no share")
+        raise ValueError(f"{right} right of {n} is not a share")
     p = right / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -215,7 +215,7 @@ def _read_lines(path: Path) -> dict[str, tuple[int, float]]:
         if row["language"] not in LANGUAGE_FILES:
             raise InputError(f"{where}: language: {row['language']!r} is none of {', '.join(LANGUAGE_FILES)}")
         if math.isnan(row["coverage"]) or not 0 <= row["coverage"] <= 1:
-            raise InputError(f"{where}: coverage: {row['coverage']} is no share between 0 and 1")
+            raise InputError(f"{where}: coverage: {row['coverage']} is not a share between 0 and 1")
         if row["question_id"] in found:
             first = found[row["question_id"]][0]
             raise InputError(f"{where}: question_id: stands on line {first} already; leave one line a question")

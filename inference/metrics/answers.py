@@ -5,7 +5,7 @@
 1. The last announcement of an answer: "Answer: B and D", "答案是B", "Правильный ответ: В", "B is correct",
    "not A but B", "all are correct except C" (the others), also with an option's text in the letter's place. An earlier
    announcement was a thought; a negated or doubted one ("the answer is not B", "B is wrong", "I don't think it is B")
-   announces nothing. The question is not seen: what is only called wrong is no answer.
+   announces nothing. The question is not seen: what is only called wrong is not an answer.
 2. The whole text, its first line or its last line, where that is letters, alone or with their options' texts: "B",
    "(B)", "B) Vitamin C", "Option B", "B、D", or opens with an option's text.
    Where options are judged one by one ("A: true, B: false") and nothing is announced, the right ones are the answer;
@@ -18,7 +18,7 @@
 5. Nothing was answered: `refused` when the text says so, else `unparsed`.
 
 Before that full-width letters, Markdown, \\boxed{}, invisible marks and thoughts between <think> marks are undone, and
-what follows a new question that the model went on to invent is cut off. "B or C" is no answer. Several letters where
+what follows a new question that the model invents is cut off. "B or C" is not an answer. Several letters where
 one is asked are read as they stand, and are wrong by the exact set. Only letters that the question has are read. Lower
 case counts only where nothing but a bracket, a mark or the end follows. Cyrillic letters are read by their looks
 (А В С Е Н), but in alphabet order (А Б В Г Д) where Б, Г or Д stands among them; Arabic أ ب ج د ه are read in order.
@@ -230,7 +230,7 @@ class _Reader:
     ) -> tuple[list[str] | None, int]:
         """(sorted letters of the list that begins at start, where it ends); [] for "B or C", None where none begins.
 
-        cut: where the text goes on to call the list's last letters wrong ("B, A and C are wrong"), end before them.
+        cut: if the text then calls the list's last letters wrong ("B, A and C are wrong"), end before them.
         """
         parts: list[tuple[list[str], int, str]] = []  # marks, their end, what joined them to those before
         end, joint, begin = start, "", start

@@ -2,7 +2,7 @@
 
 Reads   an encoder (Hugging Face folder or hub name; the paper's is bert-base-multilingual-cased), pairs of texts
 Writes  <out>/bertscore-<8 hex>.jsonl as the pairs are scored: {pair: 16 hex digits of its texts, scores: [P, R, F1],
-        each 0 to 1, shortened}; a killed run goes on from there, and scoring again reads it
+        each 0 to 1, shortened}; an interrupted run resumes there, and scoring again reads it
 Example python inference/rationale.py inference/sample/rationale_pairs.jsonl --bert-score DIR
 
 Definition (Zhang et al., BERTScore, ICLR 2020, https://arxiv.org/abs/1904.09675, section 3): with unit vectors x of the
@@ -75,7 +75,7 @@ class Encoder:
         layers = getattr(getattr(model, "encoder", None), "layer", None)
         special = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id, self.tokenizer.pad_token_id
         if layers is None or None in special:
-            raise InputError(f"--bert-score {folder} is no BERT-like encoder with [CLS], [SEP] and [PAD]")
+            raise InputError(f"--bert-score {folder} is not a BERT-like encoder with [CLS], [SEP] and [PAD]")
         if not 1 <= layer <= len(layers):
             raise InputError(f"--bert-layer {layer}: {folder} has layers 1 to {len(layers)}")
         model.encoder.layer = layers[:layer]

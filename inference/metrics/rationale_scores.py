@@ -18,7 +18,7 @@ from metrics.rationale_bertscore import BERT_METRICS, PAPERS_LAYER, bert_scores
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
 MODES = ("default", "paper")
-# 2: a benchmark whose every mark says false was checked by nobody, so that all its rationales count.
+# 2: if no question is marked as checked, all rationales count.
 # 3: of several samples the rationale of one that answers as the majority does, not of the first.
 RATIONALE_METRIC_VERSION = 3
 # How a text becomes words, by language; every language not named here is split by NLTKWordTokenizer.
@@ -34,7 +34,7 @@ def _tokenizer(language: str):
 
         import jieba
 
-        jieba.setLogLevel(logging.WARNING)  # its news of building a dictionary is no result
+        jieba.setLogLevel(logging.WARNING)  # its news of building a dictionary is not a result
         return jieba.lcut
     if language == "ja":
         from janome.tokenizer import Tokenizer

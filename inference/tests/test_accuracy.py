@@ -27,7 +27,7 @@ def test_wilson_intervals_equal_known_ones(right, n, low, high):
 
 @pytest.mark.parametrize(("right", "n"), [(1, 0), (-1, 5), (6, 5)])
 def test_no_interval_without_a_share(right, n):
-    with pytest.raises(ValueError, match="is no share"):
+    with pytest.raises(ValueError, match="is not a share"):
         wilson_interval(right, n)
 
 

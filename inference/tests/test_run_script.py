@@ -110,7 +110,7 @@ def test_a_killed_process_is_told_and_the_same_command_asks_the_rest(checkpoint,
     saved = {(r["key"], r["number"]) for r in map(json.loads, partial.read_text().splitlines()[:-1])}
     assert 0 < len(saved) < 134
     done = (out / "predictions.partial-0-of-2.jsonl").read_text().count("\n")
-    assert done == 136, "the other process must have gone on to its end"
+    assert done == 136, "the other process must have continued to its end"
     finish(start(checkpoint, many, out, job_name, "--batch-size", "4"))
     assert read_json(out / "result.json")["micro"]["n"] == 270
 

@@ -26,7 +26,7 @@ from leaderboard_pages.score_intervals import macro_percent
 from mmedbench_questions import LANGUAGE_FILES
 from run_record import InputError, describe_files, read_json, sha256_of_file, write_json
 
-MOST_ROWS = 60  # a picture of more is no picture; the tables hold them all
+MAX_ROWS = 60  # a picture of more is not a picture; the tables hold them all
 # The general model that each published one was further pretrained from (Qiu et al. 2024); Llama 3.1 is not reported.
 REPORTED_BASES = {"MMedLM": "InternLM", "MMedLM 2": "InternLM 2", "MMed-Llama 3": "Llama 3"}
 LANGUAGE_NAMES = {code: name.removesuffix(".jsonl") for code, name in LANGUAGE_FILES.items()}
@@ -100,7 +100,7 @@ def common_n(rows: Sequence[Row], code: str) -> str:
 
 def by_language(rows: list[Row]) -> dict | None:
     """Dots of every model, a panel for the average and one a language."""
-    shown = rows[:MOST_ROWS]
+    shown = rows[:MAX_ROWS]
     if not shown:
         return None
     codes = [code for code in LANGUAGE_NAMES if any(code in shown_cells(row) for row in shown)]
@@ -162,7 +162,7 @@ def pairs_with_base(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 def gains(rows: list[Row]) -> dict | None:
     """What further pretraining gained: a panel a model, the average and each language."""
     panels, shown = [], []
-    for row, base in pairs_with_base(rows)[: MOST_ROWS // 3]:
+    for row, base in pairs_with_base(rows)[: MAX_ROWS // 3]:
         new, old = shown_cells(row), shown_cells(base)
         values = [
             (
@@ -217,10 +217,10 @@ def by_size(rows: list[Row]) -> dict | None:
         }
         for row in rows
         if comparable_average(row)
-    ][:MOST_ROWS]
+    ][:MAX_ROWS]
     if not points:
         return None
-    shown = [row for row in rows if comparable_average(row)][:MOST_ROWS]
+    shown = [row for row in rows if comparable_average(row)][:MAX_ROWS]
     total = sum(test_sizes().values())
     return {
         "title": "Accuracy against size",

@@ -151,7 +151,7 @@ class Row:
 
 
 def size_text(billion: float | None) -> str:
-    """Parameters for a reader: 7B, 1.8B, 2.3M; a dash where nobody says."""
+    """Parameters for a reader: 7B, 1.8B, 2.3M; a dash if unknown."""
     if billion is None:
         return "-"
     return f"{billion:.3g}B" if billion >= 0.1 else f"{billion * 1000:.3g}M"
@@ -301,7 +301,7 @@ def accuracy_rows(results: list[dict]) -> list[Row]:
             pools.setdefault(_questions_of(row, result), []).append(place)
     ranked = {}
     for places in pools.values():
-        if len(places) == 1:  # nobody else answered these questions
+        if len(places) == 1:  # no other row has these questions
             continue
         used = [_used_cells(rows[place][0]) for place in places]
         right = [

@@ -499,7 +499,7 @@ def render(results: list[dict], pictures: list[str] | None = None) -> str:
             "## Check of the machinery",
             "",
             "A model of a few million parameters, trained for minutes on the project's own sample, guesses. Its",
-            "row shows that the pipeline runs from PDFs to this page; **it is no claim about medicine**, has no",
+            "row shows that the pipeline runs from PDFs to this page; **it is not a claim about medicine**, has no",
             "rank, and is compared with nothing.",
             "",
             *our_tables(checks, [r for r in ours if r.is_check], "check of the machinery"),

@@ -6,7 +6,7 @@ Everything that comes from a result file is escaped by `escape`: a model's name 
 import re
 import unicodedata
 
-# Two roundings, of the cells and of the average, can move a printed average by a hundredth: that is no difference.
+# Two roundings, of the cells and of the average, can move a printed average by a hundredth: that is not a difference.
 DIFFERS = "printed average, where it is more than 0.01 off"
 
 
@@ -31,7 +31,7 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def two(number: float) -> str:
-    """Two decimals, rounded half up as the paper rounds (45.665 is no binary number)."""
+    """Two decimals, rounded half up as the paper rounds (45.665 is not a binary number)."""
     return f"{number + 1e-9:.2f}"
 
 

@@ -19,7 +19,7 @@ from mmedbench_questions import LETTERS
 from run_record import InputError
 
 ENDINGS = (".predictions.jsonl.gz", ".predictions.jsonl")
-LARGEST = 1 << 29  # bytes, unpacked: more is no file of answers
+LARGEST = 1 << 29  # bytes, unpacked: more is not a file of answers
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def find_predictions(result: Path) -> Path | None:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """All answers of a file, plain or gzip. Errors: InputError with the line of what is no answer."""
+    """All answers of a file, plain or gzip. Errors: InputError with the line of what is not an answer."""
     rows = []
     try:
         with open(path, "rb") as raw:
@@ -118,7 +118,7 @@ def differences(result: dict, result_path: Path, rows: list[Prediction], path: P
     for row in rows:
         by_key.setdefault(row.key, []).append(row)
     problems = [
-        f"{path}:{mine[0].line}: {key!r:.40} is no language of {result_path}"
+        f"{path}:{mine[0].line}: {key!r:.40} is not a language of {result_path}"
         for key, mine in by_key.items()
         if key not in result["scores"]
     ]

@@ -117,7 +117,7 @@ def check_fields(result: dict, where: object) -> None:
             for key in value if isinstance(value, dict) else ():
                 if key not in known:
                     raise InputError(
-                        f"{where}: {f'{name}.{key}'.lstrip('.')[:80]!r} is no field of a result; known "
+                        f"{where}: {f'{name}.{key}'.lstrip('.')[:80]!r} is not a field of a result; known "
                         f"are {', '.join(known)}"
                     )
 
@@ -222,7 +222,7 @@ def check_rationales(result: dict, where: object) -> None:
             if value is None and not n:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not -100 <= value <= 100:
-                raise InputError(f"{at}.{metric}: {value!r:.60} is no per cent")
+                raise InputError(f"{at}.{metric}: {value!r:.60} is not per cent")
     for metric, stated in need(result, "rationales.macro", dict, where).items():
         values = [s[metric] for s in scores.values() if s.get(metric) is not None]
         if stated is None and not values:
@@ -331,7 +331,7 @@ def read_results(folder: Path) -> list[dict]:
     Errors: InputError for a bad one, for two of one key, for broken predictions and for such that belong to none.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; results are added by `python mmedbench/leaderboard.py add`")
+        raise InputError(f"{folder} is not a folder; results are added by `python mmedbench/leaderboard.py add`")
     found: dict[tuple, tuple[Path, dict]] = {}
     used = set()
     for path in sorted(folder.glob("*.json")):

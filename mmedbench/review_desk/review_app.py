@@ -212,7 +212,7 @@ class Site:
         return self._render("message.html", language, message=message), error.code
 
     def _desk(self, token: str, language: str | None = None) -> Desk:
-        """Errors: NotFound for a token that is nobody's, and for a language that was not drawn."""
+        """Errors: NotFound for an unknown token, and for a language that was not drawn."""
         person = self.store.person_of(token)
         if person is None or (language is not None and language not in self.store.items):
             raise NotFound

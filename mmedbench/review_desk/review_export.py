@@ -65,7 +65,7 @@ def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_
         print(f"{out} is complete and made from the same judgements: reused")
         return 3 if read_missing(out) else 0
     if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise InputError(f"{out} is no empty folder and has no manifest.json; give another --out")
+        raise InputError(f"{out} is not an empty folder and has no manifest.json; give another --out")
     done = mark_records(store, data, paths, rows)
     if not done.placed.total() and done.settled:
         raise InputError(

@@ -22,7 +22,9 @@ def check_benchmark(folder: Path) -> dict | None:
     Errors: InputError when the folder is missing, half written, or not what its manifest says.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; make one with `python mmedbench/prepare.py SOURCES --out {folder}`")
+        raise InputError(
+            f"{folder} is not a folder; make one with `python mmedbench/prepare.py SOURCES --out {folder}`"
+        )
     if folder.name.endswith(".partial"):
         raise InputError(f"{folder} was left half written; run the command that made it again and use its --out")
     if not (folder / "manifest.json").exists():

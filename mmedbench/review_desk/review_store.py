@@ -129,7 +129,7 @@ class ReviewStore:
     """An open review. One connection serves all threads, one at a time: two or three people are no load."""
 
     def __init__(self, path: Path):
-        """Errors: InputError when the file is missing or is no review of this version."""
+        """Errors: InputError when the file is missing or is not a review of this version."""
         if not path.is_file():
             raise InputError(f"{path} is missing; make it with `python mmedbench/review.py make BENCHMARK --db {path}`")
         self.path, self._lock = path, threading.RLock()
@@ -138,7 +138,9 @@ class ReviewStore:
             found = self._connection.execute("PRAGMA application_id").fetchone()[0]
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if (found, version) != (APPLICATION_ID, FORMAT_VERSION):
-                raise InputError(f"{path} is no review database of version {FORMAT_VERSION} made by `review.py make`")
+                raise InputError(
+                    f"{path} is not a review database of version {FORMAT_VERSION} made by `review.py make`"
+                )
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
         except sqlite3.Error as error:

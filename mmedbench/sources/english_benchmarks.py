@@ -20,7 +20,7 @@ DECISIONS = ["yes", "no", "maybe"]
 def read_medmcqa(path: Path) -> Iterator[Entry]:
     """MedMCQA: lines {question, opa, opb, opc, opd, cop (1-based), exp}; always one right letter.
 
-    (`choice_type` "multi" speaks of the question's style, not of several answers; `exp` is no rationale of
+    (`choice_type` "multi" speaks of the question's style, not of several answers; `exp` is not a rationale of
     MMedBench's kind and is left out.)
     """
     return exam_entries(json_lines(path, mark_damage=True), _medmcqa_entry)

@@ -67,7 +67,7 @@ def broken_text(*texts: str) -> bool:
 
 
 def context_left_out(record: dict) -> dict:
-    """{"context": text} of a raw record whose question goes without it; null, and a "problem", where it holds none."""
+    """{"context": text} of a raw record whose question omits it; null, and a "problem", where it holds none."""
     text, problem = record.get("context"), ""
     if text is None:
         problem = "absent"

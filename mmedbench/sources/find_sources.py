@@ -59,10 +59,10 @@ class SourceFile:
 def find_sources(root: Path, only: Path | None = None) -> tuple[list[SourceFile], list[Path]]:
     """(recognised files in path order, other data files that were left alone); only: look at this one file of root.
 
-    Errors: InputError when root is no folder, a split cannot be told, or two files claim one split of one exam.
+    Errors: InputError when root is not a folder, a split cannot be told, or two files claim one split of one exam.
     """
     if not root.is_dir():
-        raise InputError(f"{root} is no folder; give the folder that holds the exams (see mmedbench/README.md)")
+        raise InputError(f"{root} is not a folder; give the folder that holds the exams (see mmedbench/README.md)")
     found, others = [], []
     for path in [only] if only else files_below(root):
         source = _layout_file(path, root) or _exam_file(path)

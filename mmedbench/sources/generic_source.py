@@ -78,7 +78,7 @@ def table_delimiter(head: str) -> str | None:
 
 
 def read_generic(path: Path) -> Iterator[Entry]:
-    """Every question of one file. Errors: InputError for a file that is no table."""
+    """Every question of one file. Errors: InputError for a file that is not a table."""
     if path.suffix == ".jsonl":
         records = json_lines(path, mark_damage=True)
     else:

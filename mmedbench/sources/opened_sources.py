@@ -45,7 +45,7 @@ def download(repository: str, revision: str) -> tuple[Path, str]:
 # What the system says of an entry whose name is too long, or is a file here and a folder there.
 BAD_NAMES = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
-MOST_BYTES = 4 << 30  # the released benchmark is some 100 MB; a bomb is larger
+MAX_BYTES = 4 << 30  # the released benchmark is some 100 MB; a bomb is larger
 
 
 def unpack(archive: Path, folder: Path) -> int:
@@ -91,9 +91,9 @@ def _check_whole(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
     if twice := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
         raise InputError(f"{archive}: the entry {twice[0]!r} stands twice; refused")
     size = sum(entry.file_size for entry in entries)
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise InputError(
-            f"{archive} would unpack to {size} bytes, more than {MOST_BYTES}; unpack it yourself and give the folder"
+            f"{archive} would unpack to {size} bytes, more than {MAX_BYTES}; unpack it yourself and give the folder"
         )
 
 

@@ -20,7 +20,7 @@ csv.field_size_limit(sys.maxsize)  # the csv module stops at 128 KiB a cell; a q
 
 
 class DuplicateKey(ValueError):
-    """A JSON object that names one key twice: which of the two values is meant, nobody can tell."""
+    """A JSON object that names one key twice: so its value is ambiguous."""
 
 
 class DamagedRecord(InputError):
@@ -171,5 +171,5 @@ def text_list(record: object, name: str, where: str) -> list[str]:
     value = field(record, name, list, where)
     for number, item in enumerate(value, start=1):
         if not isinstance(item, str):
-            raise DamagedRecord(where, "wrong_type", f"{name}: entry {number} is no text: {item!r:.80}")
+            raise DamagedRecord(where, "wrong_type", f"{name}: entry {number} is not text: {item!r:.80}")
     return value

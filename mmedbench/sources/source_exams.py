@@ -93,7 +93,7 @@ def _frenchmedmcqa_entry(where: str, record: dict) -> Entry:
 def read_rumeddanet(path: Path) -> Iterator[Entry]:
     """RuMedDaNet: lines {context, question, answer "да" or "нет", pairID}.
 
-    The record goes without the context and has the options да and нет, both as in the released benchmark; contexts
+    The record omits the context and has the options да and нет, both as in the released benchmark; contexts
     that are missing or damaged are counted as `without_context`.
     """
     return exam_entries(json_lines(path, mark_damage=True), _rumeddanet_entry)

@@ -65,10 +65,10 @@ FAULTS = {
         "99.00",
         "English: 99.00, but result.json has 1 right",
     ),
-    "an accuracy that is no number": (ACCURACY, "0.00\n", "high\n", f"{ACCURACY}:2: French: 'high' is no number"),
+    "an accuracy that is not a number": (ACCURACY, "0.00\n", "high\n", f"{ACCURACY}:2: French: 'high' is not a number"),
     "a language without accuracy": (ACCURACY, "English,French\n100.00,0.00", "English\n100.00", "fr: missing"),
     "a metric missing": (SIMILARITY, "BLEU-3,20.00\n", "", f"{SIMILARITY}:2: expected the rows BLEU-1, BLEU-2, BLEU-3"),
-    "a metric over 100": (SIMILARITY, "BLEU-3,20.00", "BLEU-3,200", "'200' is no number of 0 to 100"),
+    "a metric over 100": (SIMILARITY, "BLEU-3,20.00", "BLEU-3,200", "'200' is not a number of 0 to 100"),
     "a language without rationales": (SIMILARITY, "Metric,English", "Metric,French", "fr: not expected"),
 }
 

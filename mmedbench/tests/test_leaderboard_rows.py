@@ -58,7 +58,7 @@ def test_many_questions_take_the_normal_distribution_which_agrees_with_the_exact
 
 
 def test_pairing_sees_what_independent_samples_cannot():
-    """One has right all that the other has, and ten more: an advantage that is no chance, of 4 points in 256."""
+    """One has right all that the other has, and ten more: an advantage that is not a chance, of 4 points in 256."""
     a, b = run_of(ru="1" * 140 + "0" * 116), run_of(ru="1" * 130 + "0" * 126)
     cells = {"ru": (100 * 140 / 256, 256)}, {"ru": (100 * 130 / 256, 256)}
     assert is_better(*cells, a, b) == (True, True)

@@ -250,7 +250,7 @@ def broken_files(raw):
     good = raw.jsonl(raw.medqa("Good"))
     return {
         "a broken line": ("m/test.jsonl", good + '{"question": "cut\n' + good, ":2: not JSON"),
-        "a line that is no object": ("m/test.jsonl", good + "[1]\n", ":2: expected a JSON object"),
+        "a line that is not an object": ("m/test.jsonl", good + "[1]\n", ":2: expected a JSON object"),
         "bytes that are not UTF-8": ("m/test.jsonl", good.encode() + b'{"question": "\xe9"}\n', ":2: not UTF-8"),
         "a broken JSON file": ("f/test.json", json.dumps([raw.french()])[:-1], "f/test.json:1: not JSON"),
         "an exam that stands twice": (
@@ -266,7 +266,7 @@ def broken_files(raw):
 
 DAMAGES = [
     "a broken line",
-    "a line that is no object",
+    "a line that is not an object",
     "bytes that are not UTF-8",
     "a broken JSON file",
     "an exam that stands twice",
@@ -352,7 +352,7 @@ def damaged_records(raw):
             "wrong_type",
             "answer_idx: expected a text",
         ),
-        "a list entry that is no object": (
+        "a list entry that is not an object": (
             "f/test.json",
             json.dumps([raw.french(), 3]),
             "f/test.json: record 2",
@@ -399,7 +399,7 @@ RECORD_DAMAGES = [
     "a letter missing",
     "an aid that stands twice",
     "a wrong type",
-    "a list entry that is no object",
+    "a list entry that is not an object",
     "a mark that is none",
     "a bare NUL",
     "an escaped NUL",
@@ -437,7 +437,7 @@ def test_a_folder_without_any_exam_and_a_missing_folder_are_refused(exams, run):
     done = exams.prepare()
     assert (done.returncode, "no exam is recognised" in done.stderr) == (2, True)
     done = run("prepare.py", exams.root / "nowhere", "--out", exams.out)
-    assert (done.returncode, "is no folder" in done.stderr) == (2, True)
+    assert (done.returncode, "is not a folder" in done.stderr) == (2, True)
 
 
 # ---------------------------------------------------------------- the released layout and exams brought in by hand

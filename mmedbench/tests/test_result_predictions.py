@@ -160,7 +160,7 @@ def test_a_changed_answer_and_an_answer_that_is_missing_are_found(entry):
     packed_file.write_bytes(gzip.compress("\n".join([*lines, lines[0].replace('"ru"', '"de"')]).encode()))
     assert ":8: no prediction" in entry.render("--check").stderr  # the blank line
     packed_file.write_bytes(gzip.compress("\n".join([*lines[:-1], lines[0].replace('"ru"', '"de"')]).encode()))
-    assert ".predictions.jsonl.gz:8: 'de' is no language of" in entry.render("--check").stdout
+    assert ".predictions.jsonl.gz:8: 'de' is not a language of" in entry.render("--check").stdout
 
 
 def test_clean_accuracy_is_counted_again_where_the_answers_say_what_was_found(entry):

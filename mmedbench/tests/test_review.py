@@ -114,7 +114,7 @@ def test_splits_are_drawn_from_together_when_asked(benchmark, raw, make):
 @pytest.mark.parametrize(
     "change, said",
     [
-        (lambda folder: folder.rename(folder.with_name("MMedBench.old")), "is no folder"),
+        (lambda folder: folder.rename(folder.with_name("MMedBench.old")), "is not a folder"),
         (lambda folder: folder.joinpath("Test").rename(folder / "Dev"), "--split"),
         (lambda folder: folder.joinpath("Test/English.jsonl").write_text('{"question": "?"}\n'), "English.jsonl:1"),
         (
@@ -512,7 +512,7 @@ def test_an_export_into_the_wrong_place_or_from_the_wrong_benchmark_is_refused(m
         ({"out": "full"}, "no empty folder"),
         ({"out": "MMedBench/inside"}, "lies inside"),
         ({"data": other.parent}, "drawn from"),
-        ({"data": tmp_path / "none"}, "is no folder"),
+        ({"data": tmp_path / "none"}, "is not a folder"),
     ]
     for arguments, said in cases:
         done = export(**arguments)

@@ -101,7 +101,7 @@ BAD_ENTRIES = {
     "backslashes": ("..\\evil.jsonl", "outside"),
     "a NUL": ("a.jsonl\x00/../x", "outside"),
     "a link": (special("link.jsonl", stat.S_IFLNK), "is a link"),
-    "a link that is no data file": (special("passwd", stat.S_IFLNK), "is a link"),
+    "a link that is not a data file": (special("passwd", stat.S_IFLNK), "is a link"),
     "a device": (special("pipe.jsonl", stat.S_IFIFO), "is a link or a device"),
 }
 
@@ -148,7 +148,7 @@ def test_a_broken_an_empty_a_doubled_an_encrypted_and_a_huge_archive_are_refused
     ):
         done = run("prepare.py", tmp_path / f"{name}.zip", "--out", tmp_path / "out")
         assert (done.returncode, message in done.stderr) == (2, True), (name, done.stderr)
-    monkeypatch.setattr(opened_sources, "MOST_BYTES", 100)
+    monkeypatch.setattr(opened_sources, "MAX_BYTES", 100)
     done = run("prepare.py", tmp_path / "whole.zip", "--out", tmp_path / "out")
     assert (done.returncode, "more than 100" in done.stderr) == (2, True)
     assert not (tmp_path / "out").exists()

@@ -24,7 +24,7 @@ def complete_checkpoints(folder: Path) -> list[int]:
 
 
 def fitting_micro_batch(folder: Path, global_batch: int, micro_batch: int, ranks: int) -> int:
-    """The micro-batch of a run that goes on, maybe with other ranks than before: the largest up to `micro_batch` that
+    """The micro-batch of a resumed run, maybe on another number of ranks: the largest up to `micro_batch` that
     divides each rank's share of the global batch. Otherwise `micro_batch` as it is: in a new run a number that does not
     divide is an error of the command line."""
     share = global_batch // ranks

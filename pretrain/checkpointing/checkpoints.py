@@ -42,7 +42,7 @@ class Checkpoints:
     """A run's checkpoints, on all ranks: `resume` once, `save` at some steps, `poll` at each, `finish` at the end.
 
     keep: newest ones kept; keep_every: every so many steps one is kept for good (0: none). asynchronous: the state is
-    copied to host memory (12 bytes a parameter, over the ranks) and written by a thread while training goes on.
+    copied to host memory (12 bytes a parameter, over the ranks) and written by a thread during training.
     identity: what decides the run; a checkpoint of another identity is refused. check_owner: raises when another job
     has taken the run over; asked before a checkpoint is made current.
     """
@@ -203,7 +203,7 @@ class Checkpoints:
     # Resuming
 
     def resume(self, how: str | int = "auto") -> tuple[int, dict]:
-        """(step, the caller's state) of the checkpoint that the run goes on from; (0, {}) when there is none.
+        """(step, the caller's state) of the checkpoint that the run resumes from; (0, {}) when there is none.
 
         how: "auto", the newest whole one; "none", refuse a folder that has one; or a step.
         """

@@ -119,7 +119,7 @@ class TensorFolder:
         self._open = {path: _open(path) for path in self.paths}
         self._path_of, self.shapes, dtypes = {}, {}, {}
         for path, tensors in self._open.items():
-            for name in tensors.keys():  # noqa: SIM118 (safetensors' handle is no dict)
+            for name in tensors.keys():  # noqa: SIM118 (safetensors' handle is not a dict)
                 if name in self._path_of:
                     raise InputError(f"{path}: the tensor {name} stands in {self._path_of[name].name} too")
                 self._path_of[name] = path

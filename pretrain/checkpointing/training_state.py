@@ -6,7 +6,7 @@ a flat run of elements starting at element `start` of the flattened parameter. A
 of another stage, reads the pieces that it needs. Nothing is converted, no rank holds more than its share, and the
 files are safetensors.
 
-Where the pieces lie inside DeepSpeed is no public interface; read in its source (0.19.8: utils/tensor_fragment.py,
+Where the pieces lie inside DeepSpeed is not a public interface; read in its source (0.19.8: utils/tensor_fragment.py,
 runtime/zero/stage3.py, runtime/bf16_optimizer.py, runtime/fp16/unfused_optimizer.py). `pieces_of` counts what it
 finds, and the checkpoint is refused when the ranks together do not have every element once.
 """

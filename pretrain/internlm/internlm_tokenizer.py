@@ -55,7 +55,7 @@ class SentencePieceModel:
             raise InputError(f"{path}: no sentencepiece model ({error})") from None
         rules, trainer = proto.normalizer_spec, proto.trainer_spec
         unlike = {
-            "it is no BPE model": trainer.model_type != 2,
+            "it is not a BPE model": trainer.model_type != 2,
             "it rewrites characters": bool(rules.precompiled_charsmap),
             "it removes spaces": rules.remove_extra_whitespaces,
             "it keeps spaces unmarked": not rules.escape_whitespaces,

@@ -142,7 +142,7 @@ def make_deepspeed_config(args: argparse.Namespace, world: int, bf16: bool) -> d
     per_step = args.micro_batch_size * world
     if args.global_batch_size % per_step:
         raise InputError(
-            f"--global-batch-size {args.global_batch_size} is no multiple of --micro-batch-size "
+            f"--global-batch-size {args.global_batch_size} is not a multiple of --micro-batch-size "
             f"{args.micro_batch_size} x {world} ranks"
         )
     if args.offload != "none" and args.zero == 0:

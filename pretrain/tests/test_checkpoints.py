@@ -351,7 +351,7 @@ def test_a_run_on_another_node_is_refused_while_its_heart_beats(locks, tmp_path,
         monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks")))
     beat()
     monkeypatch.setattr("time.sleep", lambda _seconds: beat())
-    with pytest.raises(InputError, match=r"another run is writing to .*node-7.*heartbeat goes on"):
+    with pytest.raises(InputError, match=r"another run is writing to .*node-7.*heartbeat continues"):
         RunFence(tmp_path, 0.05).claim()
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     RunFence(tmp_path, 0.05).claim().close()

@@ -122,7 +122,7 @@ def test_a_model_with_its_own_code_is_trained_exported_and_averaged(base, store_
 
 
 def test_a_model_that_the_library_knows_is_exported_without_a_pointer_to_code(tokenizer_folder, tmp_path):
-    """Published folders often name code of their own beside what the library has by now; nobody needs it then."""
+    """Published folders often name code of their own beside what the library has by now; it is not needed then."""
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -176,7 +176,7 @@ def test_a_measured_speed_takes_the_place_of_the_stated_share(tiny, tmp_path):
         (["--mfu", "0"], "--mfu 0.0: a share"),
         (["--gpus", "0"], "--gpus 0: give a number above 0"),
         (["--margin", "1"], "--margin 1.0: a share of the memory"),
-        (["--micro-batch-size", "3"], "--global-batch-size 512 is no multiple of --micro-batch-size 3 x 8 ranks"),
+        (["--micro-batch-size", "3"], "--global-batch-size 512 is not a multiple of --micro-batch-size 3 x 8 ranks"),
         (["--sequence-length", "512"], "--sequence-length 512 is over the model's limit of 256 tokens"),
         (["--metrics", "nowhere.jsonl"], "nowhere.jsonl: no metrics.jsonl of a run"),
         (["--model", "too"], "give --model (a folder or hub name), --init-config or --shape"),

@@ -1,4 +1,4 @@
-"""Real runs over a model in which one token is no number: that token's document spoils the step that reads it."""
+"""Real runs over a model in which one token is not a number: that token's document spoils the step that reads it."""
 
 import json
 import os

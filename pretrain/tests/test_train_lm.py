@@ -167,7 +167,7 @@ def test_a_job_that_slurm_queued_again_goes_on_from_its_newest_checkpoint(how, m
 def test_a_number_that_must_be_above_0_is_refused_where_it_is_not(flag, tmp_path, capsys):
     with pytest.raises(SystemExit) as refusal:
         train_lm.main([str(tmp_path), flag, "0"])
-    assert refusal.value.code == 2 and f"argument {flag}: '0' is no whole number above 0" in capsys.readouterr().err
+    assert refusal.value.code == 2 and f"argument {flag}: '0' is not a whole number above 0" in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_another_model_is_not_overwritten(store_folder, config, tmp_path):

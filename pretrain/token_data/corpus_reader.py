@@ -26,10 +26,10 @@ def read_corpus(folder: Path) -> list[Shard]:
     """The shards that the manifest lists, in name order, each seen to be there with its size and its columns.
 
     Errors: InputError for a missing folder or manifest (a corpus half-made), a missing or changed shard, a shard that
-    is no parquet file or has not the columns that are read, a language without documents, no shard.
+    is not a parquet file or has not the columns that are read, a language without documents, no shard.
     """
     if not folder.is_dir():
-        raise InputError(f"the corpus {folder} is no folder; data_collection/build_corpus.py makes one")
+        raise InputError(f"the corpus {folder} is not a folder; data_collection/build_corpus.py makes one")
     if not (folder / "manifest.json").exists():
         raise InputError(
             f"{folder} has no manifest.json, so it is half-made; run data_collection/build_corpus.py again"
@@ -68,7 +68,7 @@ def read_schema(path: Path) -> tuple[int, bool]:
             schema, documents = file.schema_arrow, file.metadata.num_rows
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"{path} is no parquet file ({str(error).splitlines()[0]}); run data_collection/build_corpus.py again"
+            f"{path} is not a parquet file ({str(error).splitlines()[0]}); run data_collection/build_corpus.py again"
         ) from None
     for column in ("id", "text"):
         if column not in schema.names or not is_text(schema.field(column).type):

@@ -329,7 +329,7 @@ def choose_encoder(library: LibraryEncoder, corpus: list[Shard], fast: bool) -> 
     if not fast:
         return Choice(name, "it was asked for", None)
     if library.backend is None:
-        return Choice(name, f"{type(library.tokenizer).__name__} is no tokenizer of the tokenizers library", None)
+        return Choice(name, f"{type(library.tokenizer).__name__} is not a tokenizer of the tokenizers library", None)
     try:
         plan = plan_fast_encoder(library.backend.to_str())
         prove_merges(plan)

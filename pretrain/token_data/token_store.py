@@ -216,7 +216,7 @@ def check_spans(shard: Shard, number: int, spans: list, characters: int) -> None
     for span in spans:
         if span is None or len(span) != 2 or None in span or not 0 <= span[0] < span[1] <= characters:
             raise InputError(
-                f"{shard.path}: document {number} (from 0): the loss span {span} is no [start, end) within its "
+                f"{shard.path}: document {number} (from 0): the loss span {span} is not a [start, end) within its "
                 f"{characters} characters; pretrain/FORMAT.md says what loss_spans hold"
             )
 

@@ -54,7 +54,7 @@ def join_ranks(gpu: bool) -> None:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
-    # What torch and transformers announce of their own insides is no news for the person who watches the steps.
+    # What torch and transformers announce of their own insides is not news for the person who watches the steps.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|transformers")
     import deepspeed
     from transformers.utils import logging as transformers_logging

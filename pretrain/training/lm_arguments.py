@@ -12,7 +12,7 @@ from training.lm_log import TRACKERS
 FREE_ARGUMENTS = {"data", "mix", "replay", "model", "init_config", "validate_every", "validation_warning"}
 # How the same sums are computed (attention kernel, compilation, recomputation) changes the last bits alone.
 FREE_ARGUMENTS |= {"attn", "compile", "liger", "gradient_checkpointing", "track", "peak_tflops"}
-# A run that stopped at a spike goes on with another answer to it.
+# A run that stopped at a spike can be resumed with another answer to it.
 FREE_ARGUMENTS |= {"on_spike", "spike_factor", "max_skips"}
 FREE_ARGUMENTS |= {"out", "recipe", "dry_run", "resume", "log_every", "micro_batch_size", "zero", "offload"}
 FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_every", "weights_licence", "data_names"}
@@ -163,9 +163,9 @@ def optimizer_flags(add) -> None:
         "--on-spike",
         choices=("stop", "skip", "warn"),
         default="stop",
-        help="a loss that is a spike, or a loss or gradient that is no number: stop before the weights move; skip the "
-        "step; warn: say so and apply it (a value that is no number stops). The batch's documents are logged in each "
-        "case (default %(default)s)",
+        help="a loss that is a spike, or a NaN or infinite loss or gradient: stop before the weights move; skip the "
+        "step; warn: log it and apply it (NaN or infinite values always stop). The batch's documents are always logged "
+        " (default %(default)s)",
     )
     add(
         "--spike-factor",
@@ -201,7 +201,7 @@ def validation_flags(add) -> None:
 
 
 def checkpoint_flags(add) -> None:
-    """What is kept of a run, and how it goes on."""
+    """What is kept of a run, and how it is resumed."""
     add("--out", type=Path, default=Path("checkpoints/pretrained"), help="model folder (default %(default)s)")
     add("--save-every", type=positive, default=200, help="steps between checkpoints (default %(default)s)")
     add("--keep", type=positive, default=2, help="newest checkpoints kept (default %(default)s)")
@@ -210,7 +210,7 @@ def checkpoint_flags(add) -> None:
         "--async-save",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="copy the state to host memory and write it while training goes on: 12 bytes a parameter, over the ranks",
+        help="copy the state to host memory and write it during training: 12 bytes a parameter, over the ranks",
     )
     add("--export-every", type=int, default=0, help="steps between models under training/exports (default: none)")
     add(
@@ -225,7 +225,7 @@ def checkpoint_flags(add) -> None:
 
 def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 

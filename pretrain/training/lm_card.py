@@ -42,10 +42,10 @@ USE = """## Intended use
 
 Research on multilingual medical language models: measuring, comparing, training further.
 
-**Not for clinical use.** What it writes is no medical advice. Do not use it for diagnosis, treatment, triage, dosing or
+**Not for clinical use.** Its output is not medical advice. Do not use it for diagnosis, treatment, triage, dosing or
 any decision about a person's health, nor in a product that does so. It states false things in a confident tone."""
 LIMITS = [
-    "**No safety evaluation.** Nobody has tested it for harmful, biased or invented answers.",
+    "**No safety evaluation.** It has not been tested for harmful, biased or invented answers.",
     "**Exams are not care.** Its scores, where there are any, count letters of exam questions; they measure neither "
     "its reasons nor its use with patients.",
     "**Collapse.** A small or briefly trained model may answer one letter to almost everything, which can score above "
@@ -98,8 +98,8 @@ def licence_fields(name: str | None) -> dict:
 
 
 def licences_section(licence: str | None, base: str | None, base_licence: str | None) -> str:
-    """Who allows what, in plain words. licence: of these weights, None where nobody has said."""
-    weights = shown(licence) if licence else "unknown (nobody gave `--weights-licence`), so ask before any use"
+    """Who allows what, in plain words. licence: of these weights, None if unknown."""
+    weights = shown(licence) if licence else "unknown (`--weights-licence` was not given), so ask before any use"
     if base is None:
         start = "- **Base**: none, trained from random weights."
     else:

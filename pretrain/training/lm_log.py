@@ -3,7 +3,7 @@
 metrics.jsonl has every step once, also of a run that was killed and resumed: step, loss (nats a token), learning_rate,
 gradient_norm (before clipping), tokens_per_second, mfu (model FLOPs utilisation, 0 to 1), memory_gib (peak of rank 0:
 allocated on a GPU, else resident), seconds and tokens (of all steps so far), skipped (only where true). A value that
-is unknown, or a loss that is no number, is null.
+is unknown, or a NaN or infinite loss, is null.
 """
 
 import argparse
@@ -104,7 +104,7 @@ class RunLog:
     """Rows and lines of one run. Every rank keeps the rows' sums; rank 0 writes."""
 
     def __init__(self, args: argparse.Namespace, steps: int, start: int, model, gpu: bool):
-        """start: the step that the run goes on from; rows of later steps, left by a killed run, are removed."""
+        """start: the step that the run resumes from; rows of later steps, left by a killed run, are removed."""
         import torch.distributed as dist
 
         self.args, self.steps, self.gpu = args, steps, gpu
@@ -118,7 +118,7 @@ class RunLog:
                 write_text(path, "".join(json.dumps(row) + "\n" for row in read_metrics(path, start)))
         last = self.rows[-1] if self.rows else {}
         if self.first and last.get("step", 0) != start:
-            print(f"warning: {self.path} ends at step {last.get('step', 0)}, the run goes on from step {start}")
+            print(f"warning: {self.path} ends at step {last.get('step', 0)}, the run resumes from step {start}")
         self.seconds, self.tokens = last.get("seconds", 0.0), last.get("tokens", 0)
         self.line = [0.0, 0]  # seconds and tokens since the last line
         self.run = [0.0, 0]  # seconds and steps of this process

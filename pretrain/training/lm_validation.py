@@ -115,7 +115,7 @@ class Validation:
     """The figures of one run, step by step. Steps that a resumed run has on file are read, not computed again."""
 
     def __init__(self, engine, held_out: HeldOut, args: argparse.Namespace, start: int):
-        """start: the step that the run goes on from; lines of later steps, left by a killed run, are made anew."""
+        """start: the step that the run resumes from; lines of later steps, left by a killed run, are made anew."""
         import torch.distributed as dist
 
         self.engine, self.held_out, self.args = engine, held_out, args

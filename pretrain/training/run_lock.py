@@ -54,7 +54,7 @@ class RunFence:
         elif had and not (self._locked and had.get("host") == socket.gethostname()):
             time.sleep(3 * self.seconds)
             if self.owner.exists() and read_json(self.owner).get("heartbeat") != had.get("heartbeat"):
-                self._refuse(f"{self._whose()}; its heartbeat goes on")
+                self._refuse(f"{self._whose()}; its heartbeat continues")
         self._beat()
         threading.Thread(target=self._keep_beating, daemon=True).start()
         return self

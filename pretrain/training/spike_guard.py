@@ -39,7 +39,7 @@ class SpikeGuard:
     def judge(self, loss: float, norm: float | None = None) -> tuple[str, str]:
         """(what to do, why) of a step with this loss in nats a token and, once known, this gradient norm.
 
-        A value that is no number is never applied: `warn` stops there, since the weights would be lost.
+        A NaN or infinite value is never applied: `warn` stops there, since the weights would be lost.
         """
         if not math.isfinite(loss):
             why = f"the loss is {loss}"

@@ -98,7 +98,7 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}:1: a recipe has a name: it names data/NAME, checkpoints/NAME and results/NAME")
     name = reader.text(top["name"], "name")
     if not NAME.fullmatch(name):
-        raise reader.error(top["name"], f"name {name!r} is no folder name (letters, digits, '.', '_', '-')")
+        raise reader.error(top["name"], f"name {name!r} is not a folder name (letters, digits, '.', '_', '-')")
     inputs = reader.mapping(top["inputs"], INPUTS, "inputs") if "inputs" in top else {}
     return Recipe(
         path,
@@ -192,7 +192,9 @@ class _Reader:
         models = self.mapping(node, None, "models")
         for name in models:
             if not NAME.fullmatch(name):
-                raise self.error(node, f"the model's name {name!r} is no folder name (letters, digits, '.', '_', '-')")
+                raise self.error(
+                    node, f"the model's name {name!r} is not a folder name (letters, digits, '.', '_', '-')"
+                )
         return {name: self._flags(value) for name, value in models.items()}
 
     def _value(self, node: yaml.Node, key: str) -> str | bool | list[str]:

@@ -185,7 +185,7 @@ def _from_scontrol(job: str) -> dict[tuple[str, str], Past]:
 
 
 def _indexes(text: str) -> list[str]:
-    """Of 3, or of tasks that have not begun, which stand together: 0-2,5 or 0-7%2. Empty: of a job that is no array."""
+    """Indexes of 3, or of tasks that have not begun, given together: 0-2,5 or 0-7%2. Empty without an array."""
     found: list[str] = []
     for part in text.partition("%")[0].split(","):
         first, _, last = part.partition("-")

@@ -36,7 +36,7 @@ def read_jobs(work: Path) -> list[dict]:
 
 
 def live_parts(queued: list[Queued], entries: list[dict]) -> dict[str, list[Queued]]:
-    """{part's key: its tasks in the queue}. Errors: RecipeError for a job of this run that nobody noted."""
+    """{part's key: its tasks in the queue}. Errors: RecipeError for a job of this run that is not recorded."""
     noted = {entry["job"]: entry for entry in entries}
     live: dict[str, list[Queued]] = {}
     lost: dict[str, str] = {}
@@ -88,7 +88,7 @@ def newest_commands(entries: list[dict]) -> dict[str, list[str]]:
 
 
 def missing_parts(steps: list[Step], start: str, entries: list[dict]) -> list[Part]:
-    """The parts to make: not complete, and read by one that is to be made (what nobody reads any more may be deleted).
+    """The parts to make: not complete, and read by one that is to be made (what is not read any more may be deleted).
 
     start: name of the first step that may run. Errors: RecipeError for what such a step reads and does not find, and
     for a part that is complete, but was made by another command.

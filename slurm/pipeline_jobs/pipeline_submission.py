@@ -221,7 +221,7 @@ def check_inputs(recipe: Recipe) -> None:
     if "corpus" in recipe.inputs and not (Path(recipe.inputs["corpus"]) / "manifest.json").exists():
         raise RecipeError(
             f"{recipe.path}:{recipe.lines['corpus']}: corpus: {recipe.inputs['corpus']} has no "
-            "manifest.json: it is no finished corpus of build_corpus.py"
+            "manifest.json: it is not a finished corpus of build_corpus.py"
         )
     for split in ("Train", "Test") if "benchmark" in recipe.inputs else ():
         if not (Path(recipe.inputs["benchmark"]) / split).is_dir():

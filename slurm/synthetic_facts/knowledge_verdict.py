@@ -12,9 +12,9 @@ from synthetic_facts.knowledge_steps import ARMS
 CHANCE = 25.0  # one of four options
 # The notes' three seeds were 32 to 60 points apart, and controls at 23.6 to 29.2 %; with 288 questions chance is within
 # 18 and 32 % in 99 of 100 runs.
-LEAST_GAP, CONTROL_RANGE = 20.0, (18.0, 32.0)
-LEAST_KNOWN, LEAST_CLOZE, LEAST_LETTERS = 80.0, 95.0, 90.0
-MOST_BEFORE = 45.0  # of the sentences, before their facts were read; few are asked in the smoke version
+MIN_GAP, CONTROL_RANGE = 20.0, (18.0, 32.0)
+MIN_KNOWN, MIN_CLOZE, MIN_LETTERS = 80.0, 95.0, 90.0
+MAX_BEFORE = 45.0  # of the sentences, before their facts were read; few are asked in the smoke version
 SIGNIFICANT = 0.05
 
 
@@ -94,15 +94,15 @@ def corpus_faults(seed: int, arm: str, found: dict) -> list[str]:
             "out with a reason: they were dropped between the corpus and the tokens"
         )
     before, after = percent(found["cloze before"]), percent(found["cloze after"])
-    if arm == "target" and before > MOST_BEFORE:
+    if arm == "target" and before > MAX_BEFORE:
         faults.append(
             f"seed {seed}: {before:.1f} % of the sentences are completed before their facts were read, chance being "
             f"{CHANCE:g} %: they have leaked into the base corpus"
         )
-    if arm == "target" and after < LEAST_CLOZE:
+    if arm == "target" and after < MIN_CLOZE:
         faults.append(
             f"seed {seed}: after pretraining {after:.1f} % of the corpus' own sentences are completed rightly, "
-            f"{LEAST_CLOZE:g} % are expected ({before:.1f} % before): the facts did not reach the model"
+            f"{MIN_CLOZE:g} % are expected ({before:.1f} % before): the facts did not reach the model"
         )
     return faults
 
@@ -110,18 +110,18 @@ def corpus_faults(seed: int, arm: str, found: dict) -> list[str]:
 def answer_doubts(seed: int, arm: str, found: dict) -> list[str]:
     """Why the arm's score says nothing, in sentences."""
     known, doubts = found["known"], []
-    if percent(known) < LEAST_KNOWN:
+    if percent(known) < MIN_KNOWN:
         lost = 100 * known["unparsed"] / known["n"]
         doubts.append(
             f"seed {seed}, {arm}: of the medicines that every arm knows {percent(known):.1f} % of the questions are "
-            f"answered rightly, {LEAST_KNOWN:g} % are needed ({lost:.1f} % of the answers do not keep the prompt's "
+            f"answered rightly, {MIN_KNOWN:g} % are needed ({lost:.1f} % of the answers do not keep the prompt's "
             f"format; {found['steps']} fine-tuning steps): the questions are not understood, or asked otherwise than "
             "they were trained"
         )
-    if arm == "target" and percent(found["letters"]) < LEAST_LETTERS:
+    if arm == "target" and percent(found["letters"]) < MIN_LETTERS:
         doubts.append(
             f"seed {seed}, {arm}: where a rationale names an option, its letter follows in "
-            f"{percent(found['letters']):.1f} % of the answers, {LEAST_LETTERS:g} % are needed: letters are not bound"
+            f"{percent(found['letters']):.1f} % of the answers, {MIN_LETTERS:g} % are needed: letters are not bound"
         )
     return doubts
 
@@ -154,10 +154,10 @@ def conclude(measured: dict[int, dict[str, dict]], compared: dict[int, dict]) ->
                 f"seed {seed}: the control arm, which never read the facts, answers {control:.1f} %; chance is "
                 f"{CHANCE:g} %, {low:g} to {high:g} % are expected: the answers leak, or letters are not chosen freely"
             )
-        if gap < LEAST_GAP or row["p"] >= SIGNIFICANT:
+        if gap < MIN_GAP or row["p"] >= SIGNIFICANT:
             faults.append(
                 f"seed {seed}: the target arm is {gap:+.1f} points from the control arm (p {row['p']:.2g}), "
-                f"{LEAST_GAP:g} are expected: the facts are in the model and do not reach the score"
+                f"{MIN_GAP:g} are expected: the facts are in the model and do not reach the score"
             )
     if faults:
         return "failed", faults

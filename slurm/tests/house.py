@@ -122,7 +122,7 @@ def figures() -> dict[str, object]:
     phrases = re.compile(r"(?<!there )(?<!There )\bis no\b|\bnobody\b|\bgoes on\b|\bgone on\b|\bgoes without\b", re.I)
     return {
         "modules": modules,
-        "modules with one importer, which is no entry": len(single),
+        "modules with one importer, which is not an entry": len(single),
         "source lines without tests": sum(len(p.read_text("utf-8").splitlines()) for p in sources),
         "modules in halls": halls,
         "README lines": {s: len((ROOT / s / "README.md").read_text("utf-8").splitlines()) for s in STAGES},

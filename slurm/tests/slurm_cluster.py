@@ -84,7 +84,7 @@ def why_not() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, under those that the system and the job scripts give out."""
+    """Free ports, under those that the system and the job scripts give out."""
     while True:
         first = random.randint(10000, 19000)
         ports = list(range(first, first + count))

@@ -209,7 +209,7 @@ def test_of_two_copies_of_a_run_one_writes_also_when_the_other_is_on_a_node_that
     cluster.on_node(node, "kill", "-STOP", daemon)  # Slurm holds the node for lost, and the ranks go on
     copies = ["pgrep", "-f", "^[^ ]*python -u pretrain/train_lm.py"]
     job.until(lambda: "command: " in job.log().partition("restart 1")[2], "second copy")
-    assert job.facts()["NodeList"] != node and cluster.on_node(node, *copies).stdout, "the first copy goes on meanwhile"
+    assert job.facts()["NodeList"] != node and cluster.on_node(node, *copies).stdout, "the first copy continues"
     job.until(lambda: "resumed from" in job.log(), "work of the second copy")
     assert "taking over checkpoints/orphan from an earlier start of this job" in job.log()
     job.until(lambda: not cluster.on_node(node, *copies).stdout, "end of the first copy")
@@ -285,7 +285,7 @@ def test_a_full_disk_ends_the_job_with_a_sentence_and_the_checkpoints_whole(clus
         job = Job(cluster, work, "small/run", "--nodelist=node1", MIN_FREE_GIB="0", NODE_CHECK="0")
         assert job.end() == "FAILED" and job.facts()["Restarts"] == "0"
         assert "could not be written and counts for nothing; those from before are whole" in job.log()
-        assert "is not queued again; the same command goes on from the last checkpoint" in job.log()
+        assert "is not queued again; run the same command to resume from the last checkpoint" in job.log()
         saved = cluster.on_node("node1", "ls", small / "run/training/checkpoints").stdout.split()
         assert saved[0] == "step-00000020" and cluster.queue() == []
     finally:
@@ -309,7 +309,7 @@ def test_a_cancelled_step_and_a_job_that_fails_by_itself_are_not_queued_again(cl
     cluster.on_node(node, "kill", f"-{signal.SIGKILL.value}", rank)
     for job in (cancelled, own):
         assert job.end() == "FAILED" and job.facts()["Restarts"] == "0"
-        assert "is not queued again; the same command goes on from the last checkpoint" in job.log()
+        assert "is not queued again; run the same command to resume from the last checkpoint" in job.log()
     assert cluster.queue() == []
 
 

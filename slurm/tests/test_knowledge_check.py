@@ -117,7 +117,7 @@ def test_only_a_check_that_passed_can_be_broken(tmp_path):
     done = subprocess.run(
         [sys.executable, "slurm/knowledge_breakage.py", tmp_path], cwd=ROOT, text=True, capture_output=True, check=False
     )
-    assert done.returncode == 2 and "is no check that passed" in done.stderr
+    assert done.returncode == 2 and "is not a check that passed" in done.stderr
 
 
 @pytest.fixture(scope="module")

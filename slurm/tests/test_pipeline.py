@@ -79,7 +79,7 @@ def states(said: str) -> dict[str, str]:
 
 def test_the_whole_run_goes_through_by_one_command_and_again_after_a_job_failed(cluster, project, ask):
     (project / "pdfs").mkdir()
-    for name in ("en_mixed.pdf", "broken.pdf"):  # one that cannot be read: the stage ends with 3, the run goes on
+    for name in ("en_mixed.pdf", "broken.pdf"):  # one that cannot be read: the stage ends with 3, the run continues
         shutil.copy(project / "data_collection/sample/pdfs" / name, project / "pdfs")
     (project / "checkpoints").mkdir()
     (project / "checkpoints/quick").write_text("in the way")
@@ -329,11 +329,11 @@ def test_an_array_of_eight_filter_shards_with_two_killed_gives_the_same_corpus(c
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--array=0,2", "data_collection/run.sh", "filter.py", "web"], "task 0 is no share of 2"),
+        (["--array=0,2", "data_collection/run.sh", "filter.py", "web"], "task 0 is not a share of 2"),
         (["--array=0-1", "data_collection/run.sh", "check_corpus.py", "x"], "check_corpus.py has no --shard"),
-        (["data_collection/run.sh", "filtre.py"], "'filtre.py' is no command of data_collection/"),
+        (["data_collection/run.sh", "filtre.py"], "'filtre.py' is not a command of data_collection/"),
         (["slurm/cpu.sh", "mmedbench/prepare.py", "x", "then"], "no command stands behind the last 'then'"),
-        (["slurm/cpu.sh", "--help"], "'--help' is no command"),
+        (["slurm/cpu.sh", "--help"], "'--help' is not a command"),
         (["slurm/cpu.sh", "mmedbench/prepare.py", "nowhere", "then", "mmedbench/leaderboard.py", "render"], "nowhere"),
     ],
 )

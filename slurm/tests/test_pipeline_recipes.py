@@ -41,7 +41,7 @@ def written(tmp_path):
         ("name: a\nfilters: {}\n", "run.yaml:2: unknown key 'filters'"),
         ("name: a\npretraining: {shards: 2}\n", "run.yaml:2: unknown key 'shards'"),
         ("name: a\nname: b\n", "run.yaml:2: name stands twice"),
-        ("name: ../up\n", "run.yaml:1: name '../up' is no folder name"),
+        ("name: ../up\n", "run.yaml:1: name '../up' is not a folder name"),
         ("inputs: {}\n", "run.yaml:1: a recipe has a name"),
         ("name: [a\n", "run.yaml:2: no YAML"),
         ("- name\n", "run.yaml:1: a recipe takes lines of `key: value`"),
@@ -52,7 +52,7 @@ def written(tmp_path):
         ("name: a\nfilter: {sbatch: [-Jother]}\n", "-Jother is not for a recipe"),
         ("name: a\nfilter: {flags: {? [rule] : x}}\n", "run.yaml:2: a key of flags is one word"),
         ("name: a\nfilter: {sbatch: [mem=3]}\n", "sbatch takes a list of options"),
-        ("name: a\nfinetuning: {models: {a/b: {}}}\n", "the model's name 'a/b' is no folder name"),
+        ("name: a\nfinetuning: {models: {a/b: {}}}\n", "the model's name 'a/b' is not a folder name"),
         (
             f"name: a\n{INPUTS}filter: {{flags: {{rule: loose}}}}\n",
             "rule must be one of bounded, published, not 'loose'",
@@ -68,7 +68,7 @@ def written(tmp_path):
         ("name: a\ninputs: {web: nowhere, exams: x, tokenizer: y}\n", "run.yaml:2: web: nowhere does not exist"),
         ("name: a\ninputs: {web: slurm}\n", "inputs need exams"),
         ("name: a\ninputs: {web: slurm, corpus: slurm, exams: slurm, tokenizer: x}\n", "give one of the two"),
-        ("name: a\ninputs: {corpus: slurm, exams: slurm, tokenizer: x}\n", "it is no finished corpus"),
+        ("name: a\ninputs: {corpus: slurm, exams: slurm, tokenizer: x}\n", "it is not a finished corpus"),
         ("name: a\ninputs: {exams: slurm}\n", "the model a needs a flag model"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_reader_that_goes_away_is_not_told_that_nothing_is_submitted():
     )
     os.close(write)
     assert done.returncode == 1 and done.stderr == (
-        "pipeline.sh: nobody reads its output any more; --status tells what is in the queue\n"
+        "pipeline.sh: its output is not read any more; --status shows what is in the queue\n"
     )
 
 
@@ -234,7 +234,7 @@ def test_cost_and_state_come_from_accounting_else_from_the_logs(copy, written):
     (logs / "pretraining-70.out").write_text(
         "start 2026-01-01T00:00:00Z  job 70  restart 0\nend 2026-01-01T00:15:00Z  queued again  seconds 900\n"
         "start 2026-01-01T01:00:00Z  job 70  restart 1\n"  # its node was lost
-        "start 2026-01-01T02:00:00Z  job 70  restart 2\nloss is no number\nend 2026-01-01T02:45:00Z  exit code 1\n"
+        "start 2026-01-01T02:00:00Z  job 70  restart 2\nloss is not a number\nend 2026-01-01T02:45:00Z  exit code 1\n"
     )
     tools = copy / "tools"
     tools.mkdir()
@@ -245,7 +245,7 @@ def test_cost_and_state_come_from_accounting_else_from_the_logs(copy, written):
     code, said = pipeline(recipe, "--status", cwd=copy, path=path)
     states = {line.split()[0]: line for line in said.splitlines() if line.startswith(("pre", "fine"))}
     assert code == 0 and "failed: FAILED" in said
-    assert "pretraining: loss is no number" in said and "logs/cost/finetuning-71_1.out" in states["finetuning/b"]
+    assert "pretraining: loss is not a number" in said and "logs/cost/finetuning-71_1.out" in states["finetuning/b"]
     code, said = pipeline(recipe, "--cost", cwd=copy, path=path)
     steps = json.loads((copy / "results/cost/run.json").read_text())["steps"]
     assert steps["finetuning"] == {
