@@ -8,7 +8,7 @@ Reads a PDF, or every *.pdf below a folder. Writes (FORMAT.md has every field)
     OUT/manifest.json    counts and checksums; written last
 
 Pages are shared out to --workers processes that last as long as the run; a page that crashes or hangs one is listed and
-only that page is lost. Rerun the same command to resume an interrupted run at its page; except for the seconds, the output
+only that page is lost. Rerun the same command to resume an interrupted run at its page; but for the seconds, the output
 depends neither on that nor on --workers and --shard. Exit codes: 0 done, 2 bad input, 3 done but some PDFs or pages
 failed. Example:
 

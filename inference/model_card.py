@@ -41,24 +41,6 @@ HUB_LICENCES = {
 }
 SCORES_BEGIN, SCORES_END = "<!-- scores: begin -->", "<!-- scores: end -->"
 WEIGHTS_LINE = "- **These weights**: "
-NO_SCORES = (
-    "Not evaluated yet. `python inference/eval.py --model DIR`, then `python inference/model_card.py --model DIR\n"
-    "RESULTS`, puts scores here."
-)
-USE = """## Intended use
-
-Research on multilingual medical language models: measuring, comparing, training further.
-
-**Not for clinical use.** Its output is not medical advice. Do not use it for diagnosis, treatment, triage, dosing or
-any decision about a person's health, nor in a product that does so. It states false things in a confident tone."""
-LIMITS = [
-    "**No safety evaluation.** It has not been tested for harmful, biased or invented answers.",
-    "**Exams are not care.** Its scores, where there are any, count letters of exam questions; they measure neither "
-    "its reasons nor its use with patients.",
-    "**Collapse.** A small or briefly trained model may answer one letter to almost everything, which can score above "
-    "chance; the scores say so where it happens.",
-    "**Source texts.** Public text and old exams hold errors and outdated advice, and what was in them may come back.",
-]
 
 
 def add_card_flags(add) -> None:
@@ -102,87 +84,6 @@ def licence_fields(name: str | None) -> dict:
     """`license` of the header, and `license_name` where the hub does not know it."""
     slug = re.sub(r"[^a-z0-9.]+", "-", (name or "unknown").lower()).strip("-") or "unknown"
     return {"license": slug} if slug in HUB_LICENCES else {"license": "other", "license_name": slug}
-
-
-def licences_section(licence: str | None, base: str | None, base_licence: str | None) -> str:
-    """Who allows what, in plain words. licence: of these weights, None if unknown."""
-    weights = shown(licence) if licence else "unknown (`--weights-licence` was not given), so ask before any use"
-    if base is None:
-        start = "- **Base**: none, trained from random weights."
-    else:
-        terms = shown(base_licence) if base_licence else "see their owner"
-        start = f"- **Base weights** ({shown(base)}): {terms}; those terms hold for what is made from them too."
-    return "\n".join(
-        [
-            "## Licences",
-            "",
-            f"{WEIGHTS_LINE}{weights}.",
-            start,
-            "- **Code** that made them: Apache-2.0. That says nothing about weights or data.",
-            "- **Data**: each source has its own licence and some forbid commercial use; see the cards of the corpus",
-            "  and of the benchmark.",
-        ]
-    )
-
-
-def scores_section(text: str = NO_SCORES) -> str:
-    """The scores between their marks, so that they can be exchanged later."""
-    return f"## Scores\n\n{SCORES_BEGIN}\n{text}\n{SCORES_END}"
-
-
-def limits_section(languages: list[str], more: list[str] | None = None) -> str:
-    known = f"**Languages.** Trained on {', '.join(map(shown, languages))}; any other is untested." if languages else ""
-    return "\n".join(["## Limits", "", *(f"- {line}" for line in [known, *LIMITS, *(more or [])] if line)])
-
-
-def settings_table(arguments: dict) -> str:
-    """A run's arguments that are set, by name; a path is its last part."""
-    rows = []
-    for name, value in sorted(arguments.items()):
-        if isinstance(value, dict) or value in (None, []):
-            continue
-        values = value if isinstance(value, list) else [value]
-        said = ", ".join(last_name(v) if isinstance(v, str) else str(v) for v in values)
-        rows.append(f"| {shown(name)} | {shown(said)} |")
-    return "\n".join(["| setting | value |", "|---|---|", *rows])
-
-
-def origin_section(record: dict) -> str:
-    """Commit, versions, time of a run record; its command is left out, because it holds paths."""
-    facts = record["provenance"]
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    return "\n".join(
-        [
-            "## Origin",
-            "",
-            f"Made by `{record['stage']}` at commit {shown(facts['commit'])}, finished {shown(facts['finished_at'])},",
-            f"on {shown(facts['machine'])}, with {shown(versions)}. `run.json` beside this file has all of it, and the",
-            "SHA-256 of every file but this one.",
-        ]
-    )
-
-
-def base_facts(model: str | None, record: dict | None) -> dict:
-    """What a card says of the model that was trained further: its name, its name on the hub, its licence.
-
-    model: folder or hub name; record: the folder's run.json, {} where it has none. A folder's hub name is that of the
-    published model that it goes back to, if any.
-    """
-    if model is None:
-        return {"base": None, "base_hub": None, "base_licence": None}
-    if not Path(model).is_dir():
-        return {"base": model, "base_hub": model, "base_licence": None}
-    own = (record or {}).get("card", {})
-    return {
-        "base": last_name(Path(model).resolve()),
-        "base_hub": own.get("base_hub"),
-        "base_licence": own.get("weights_licence"),
-    }
-
-
-def assemble(fields: dict, name: str, sections: list[str]) -> str:
-    """The card's text: header, title, sections with a line between."""
-    return header_text(fields) + "\n" + "\n\n".join([f"# {shown(name)}", *(s.strip() for s in sections if s)]) + "\n"
 
 
 # From this share of one letter on, and from this many answers, the table warns; both are judgements.
