@@ -29,10 +29,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmark_helpers.duplicate_measurements import comparing_memory, datasketch_run
-from benchmark_helpers.planted_duplicates import mixed_document, near_copy, true_similarity, write_finished_folder
+from benchmark_helpers.duplicate_measurements import (
+    comparing_memory,
+    datasketch_run,
+    mixed_document,
+    near_copy,
+    true_similarity,
+    write_finished_folder,
+)
 from language_codes import LANGUAGES
-from readers.text_identity import document_id
+from readers.corpus_format import document_id
 from run_record import InputError, parse_arguments, provenance, run_command, write_json
 
 DEDUPLICATE = Path(__file__).with_name("deduplicate.py")

@@ -49,9 +49,8 @@ from executor.sharded_run import (
     run_sharded,
 )
 from language_codes import LANGUAGES
-from readers.corpus_format import FORMAT_VERSION
+from readers.corpus_format import FORMAT_VERSION, keep_first_of_each
 from readers.corpus_inputs import MAKERS, open_input, units_of
-from readers.text_identity import keep_first_of_each
 from run_record import (
     InputError,
     describe_files,

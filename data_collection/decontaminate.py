@@ -23,7 +23,7 @@ import functools
 from pathlib import Path
 
 from decontamination.contamination_report import MODES, finish, report
-from decontamination.contamination_units import BENCHMARK_STAGE, benchmark_units, read_duplicates, search_units
+from decontamination.found_questions import BENCHMARK_STAGE, benchmark_units, read_duplicates, search_units
 from decontamination.question_index import Benchmarks, build_index, read_benchmarks
 from executor.run_folder import refuse_nesting
 from executor.sharded_run import (

@@ -24,9 +24,8 @@ from typing import NamedTuple
 from executor.run_folder import refuse_nesting
 from readers.document_files import InputFile, files_below, fingerprint
 from run_record import InputError, parse_arguments, run_command
-from web.collected_documents import Broken, Found, LeftOut
+from web.collected_documents import Broken, Found, LeftOut, language_of
 from web.collection_run import Work, add_common_flags, common_arguments, run_collection
-from web.folder_labels import language_of
 from web.web_archives import SUFFIXES, Damage, parts_of, read_records
 from web.web_pages import read_page
 

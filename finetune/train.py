@@ -45,9 +45,10 @@ from sft_data.examples import (
     show_example,
 )
 from sft_data.training_data import read_mixture
-from sft_training.adapter import adapted_layers, add_adapter
 from sft_training.answer_validation import hold_out, validation_examples, validation_summary
 from sft_training.base_model import (
+    adapted_layers,
+    add_adapter,
     check_known_tokens,
     count_parameters,
     load_base,

@@ -27,7 +27,6 @@ from evaluation.eval_inputs import (
     read_test,
     released_split,
 )
-from evaluation.few_shot import render_with_examples
 from evaluation.generate_answers import ask, find_examples
 from evaluation.result_folder import (
     lock_run,
@@ -38,6 +37,7 @@ from evaluation.result_folder import (
     write_predictions,
 )
 from evaluation.scoring import METRIC_VERSION, question_of, rationale_scores, read_answers, score
+from evaluation.variants import render_with_examples
 from local_model.local_model import load_model
 from metrics.accuracy import clean_scores, group_averages
 from prompt_folder import PromptError

@@ -21,10 +21,10 @@ from pathlib import Path
 from eval import build_parser as build_eval_parser
 from eval import find_prompt, read_test
 from evaluation.eval_inputs import describe_examples
-from evaluation.few_shot import render_with_examples
 from evaluation.generate_answers import find_examples
 from evaluation.scoring import PARSERS
-from local_model.model_identity import settings_of
+from evaluation.variants import render_with_examples
+from local_model.local_model import settings_of
 from prompt_folder import FORMS, Prompt, PromptError, encode_completion, encode_prompt, end_token, render_chat
 from run_record import (
     InputError,

@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from local_model.model_identity import known_by
+from local_model.local_model import known_by
 from run_record import InputError, read_json, run_command, write_text
 
 # Licences that the hub knows by these names; others are written as "other" with their name beside it.

@@ -34,9 +34,18 @@ from run_record import (
     write_json,
     write_text,
 )
-from sources import benchmark_report, english_benchmarks, generic_source, question_splits, source_exams
+from sources import benchmark_report, generic_source, question_splits, source_exams
 from sources.exam_rules import DAMAGED, REASONS, Entry, broken_text
-from sources.find_sources import BENCHMARK_FAMILIES, PUBMEDQA_TEST_IDS, SPLITS, SourceFile, find_sources
+from sources.find_sources import (
+    BENCHMARK_FAMILIES,
+    PUBMEDQA_TEST_IDS,
+    SPLITS,
+    SourceFile,
+    find_sources,
+    read_medmcqa,
+    read_mmlu,
+    read_pubmedqa,
+)
 from sources.opened_sources import Opened, opened_sources
 from sources.raw_files import field, json_lines
 
@@ -48,9 +57,9 @@ READERS = {
     "rumeddanet": source_exams.read_rumeddanet,
     "headqa": source_exams.read_headqa,
     "layout": source_exams.read_layout,
-    "medmcqa": english_benchmarks.read_medmcqa,
-    "pubmedqa": english_benchmarks.read_pubmedqa,
-    "mmlu": english_benchmarks.read_mmlu,
+    "medmcqa": read_medmcqa,
+    "pubmedqa": read_pubmedqa,
+    "mmlu": read_mmlu,
     "benchmark": source_exams.read_layout,
     "generic": generic_source.read_generic,
 }

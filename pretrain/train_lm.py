@@ -45,11 +45,11 @@ from run_record import (
     run_command,
     write_json,
 )
+from training.distributed import RunFence
 from training.lm_arguments import FREE_ARGUMENTS, build_parser
 from training.lm_card import training_facts
 from training.lm_log import RunLog, check_trackers
 from training.lm_validation import Validation, print_validation
-from training.run_lock import RunFence
 from training.spike_guard import SpikeGuard
 
 

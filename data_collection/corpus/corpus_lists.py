@@ -10,9 +10,8 @@ import json
 from pathlib import Path
 
 from cleaning.clean_text import CLEANING_STEPS, clean
-from readers.corpus_format import LOSS_SPANS, span_problem
+from readers.corpus_format import LOSS_SPANS, document_id, span_problem
 from readers.corpus_inputs import STAGES
-from readers.text_identity import document_id
 from run_record import InputError, read_json, sha256_of_file
 
 DEDUPLICATE, DECONTAMINATE = "data_collection/deduplicate.py", "data_collection/decontaminate.py"

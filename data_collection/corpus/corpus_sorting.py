@@ -17,9 +17,8 @@ from typing import NamedTuple
 
 from corpus.corpus_lists import Lists, cut_record
 from executor.workers import run_units
-from readers.corpus_format import LOSS_SPANS, arrow_schema
+from readers.corpus_format import LOSS_SPANS, arrow_schema, keep_first_of_each
 from readers.corpus_inputs import Unit, input_files, read_unit
-from readers.text_identity import keep_first_of_each
 from run_record import read_json, write_json
 
 ROW_GROUP_BYTES = 8_000_000

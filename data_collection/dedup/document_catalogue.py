@@ -23,7 +23,7 @@ COUNTED = ("documents", "exact_duplicates", "without_words", "compared")
 def make_catalogue(units: list[Path], folder: Path) -> None:
     """Write `folder`: <iso>.npy (ENTRY) of each language with a document to compare, and counts.json; whole or not.
 
-    Of equal ids the one stays that `keep_first_of_each` of text_identity.py keeps. Memory: about 60 bytes a
+    Of equal ids the one stays that `keep_first_of_each` of corpus_format.py keeps. Memory: about 60 bytes a
     document of all languages.
     """
     entries = read_entries(units)

@@ -16,7 +16,7 @@ import numpy
 
 from dedup.document_catalogue import Catalogue, origins_of
 from filtering.keyword_kernel import compiled
-from readers.text_identity import SOURCE_ORDER
+from readers.corpus_format import SOURCE_ORDER
 
 SMALL_GROUP, LEADERS = 32, 64
 SHINGLES_AT_ONCE = 50_000_000  # in memory: 200 MB

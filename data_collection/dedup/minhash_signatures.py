@@ -20,8 +20,8 @@ import numpy
 
 from filtering.keyword_kernel import compiled
 from language_codes import LANGUAGES
+from readers.corpus_format import SOURCE_ORDER, normalised_text
 from readers.corpus_inputs import Unit, read_unit
-from readers.text_identity import SOURCE_ORDER, normalised_text
 from run_record import read_json, write_json
 
 # Lee et al. 2022 (https://arxiv.org/abs/2107.06499) compare 5-grams at a Jaccard similarity of 0.8. An isolated change

@@ -16,8 +16,8 @@ from pdf.ocr_document import document_language
 from pdf.page_furniture import remove_furniture
 from pdf.pdf_journal import ReadPdf, read_journal
 from pdf.text_repair import join_pages, repair_page
+from readers.corpus_format import document_id
 from readers.document_files import InputFile, fingerprint
-from readers.text_identity import document_id
 from run_record import InputError
 
 AUTO = "auto"

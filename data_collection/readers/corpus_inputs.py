@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from readers.corpus_format import LOSS_SPANS, SHARD_NAME, SOURCES, span_problem
+from readers.corpus_format import LOSS_SPANS, SHARD_NAME, SOURCES, document_id, span_problem
 from readers.document_files import BATCH_ROWS, InputFile, file_errors, open_parquet
-from readers.text_identity import document_id
 from run_record import InputError, read_json, sha256_of_file
 
 FILTER, OCR = "data_collection/filter.py", "data_collection/ocr.py"

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 import bench_deduplicate
-from benchmark_helpers.duplicate_measurements import comparing_memory
-from benchmark_helpers.planted_duplicates import true_similarity
+from benchmark_helpers.duplicate_measurements import comparing_memory, true_similarity
 
 FEW = ["--documents", 40, "--planted", 2, "--rounds", 1, "--languages", "en"]
 

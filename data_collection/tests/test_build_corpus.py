@@ -6,8 +6,8 @@ import json
 import pytest
 
 from build_corpus import choose
+from readers.corpus_format import document_id
 from readers.corpus_inputs import read_records
-from readers.text_identity import document_id
 
 
 @pytest.fixture

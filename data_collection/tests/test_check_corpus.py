@@ -8,8 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from readers.corpus_format import COLUMNS, arrow_schema
-from readers.text_identity import document_id
+from readers.corpus_format import COLUMNS, arrow_schema, document_id
 
 
 @pytest.fixture

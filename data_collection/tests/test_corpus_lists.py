@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.corpus_lists import _moved, cut_record, cut_text
-from readers.text_identity import document_id
+from readers.corpus_format import document_id
 
 DEDUPLICATE, DECONTAMINATE = "data_collection/deduplicate.py", "data_collection/decontaminate.py"
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from corpus.corpus_sorting import SegmentFile, Segments, read_bucket
 from executor.run_folder import only_run
-from readers.text_identity import document_id
+from readers.corpus_format import document_id
 
 EXISTING, OCR = "data_collection/existing_corpora.py", "data_collection/ocr.py"
 SMALL = ["--unit-mb", 1]

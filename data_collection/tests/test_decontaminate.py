@@ -13,7 +13,7 @@ from benchmark_helpers.planted_questions import KINDS, planted
 from corpus.corpus_lists import cut_text
 from decontamination.found_questions import Finder
 from decontamination.question_index import build_index, read_benchmarks
-from readers.text_identity import document_id
+from readers.corpus_format import document_id
 
 GENERIC = {"options": {"A": "yes", "B": "no"}, "answer_idx": "A"}
 

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from benchmark_helpers.planted_duplicates import CHARACTERS, near_copy, true_similarity, write_finished_folder
-from readers.text_identity import document_id
+from benchmark_helpers.duplicate_measurements import CHARACTERS, near_copy, true_similarity, write_finished_folder
+from readers.corpus_format import document_id
 
 LANGUAGES = ("en", "zh", "ja", "fr", "ru", "es", "de", "ar")
 

@@ -11,8 +11,8 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from web.collected_documents import language_of, language_of_tag, source_of
 from web.existing_documents import _pieces
-from web.folder_labels import language_of, language_of_tag, source_of
 
 
 def documents(out, made) -> dict[str, dict]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark_helpers.planted_duplicates import near_copy, true_similarity, units_of_text
+from benchmark_helpers.duplicate_measurements import near_copy, true_similarity, units_of_text
 from dedup.minhash_signatures import shingle_hashes
-from readers.text_identity import normalised_text
+from readers.corpus_format import normalised_text
 
 TRICKY = [
     "ﾊﾞﾋﾟ",

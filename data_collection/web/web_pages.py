@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from cleaning.clean_text import MAX_REPLACEMENT_SHARE
-from web.folder_labels import language_of_tag
+from web.collected_documents import language_of_tag
 
 HEAD_BYTES = 4096  # where a page says its encoding, and by which it is known to be HTML
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))

@@ -76,7 +76,7 @@ def test_a_recipe_s_adapter_finds_its_targets_in_every_layer(layout, recipe):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from sft_training.adapter import add_adapter
+    from sft_training.base_model import add_adapter
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import train
-from sft_training.adapter import linear_targets
+from sft_training.base_model import linear_targets
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "bloom", "gpt_neox", "internlm2")

@@ -24,10 +24,9 @@ from endpoint.api_client import Endpoint, Gate, Request, Stopped
 from endpoint.api_ledger import Budget, Ledger, answers_elsewhere
 from endpoint.api_report import UNANSWERED, print_spent
 from endpoint.vllm_server import vllm_server
-from evaluation.few_shot import render_with_examples
 from evaluation.generate_answers import place_of, read_partials
-from evaluation.variants import count_variants, gather, turn
-from local_model.model_identity import served_by
+from evaluation.variants import count_variants, gather, render_with_examples, turn
+from local_model.local_model import served_by
 from mmedbench_questions import answer_letters
 from prompt_folder import Prompt, PromptError
 from run_record import InputError, write_json, write_text

@@ -16,7 +16,7 @@ from endpoint.api_arguments import (
 )
 from evaluation.generate_answers import parse_shard
 from evaluation.scoring import PARSERS
-from local_model.model_identity import known_by
+from local_model.local_model import known_by
 from metrics.accuracy import ContaminationReport, read_contamination
 from metrics.rationale_bertscore import describe_encoder
 from metrics.rationale_scores import MODES, add_bert_flags

@@ -12,8 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from evaluation.few_shot import choose_examples, render_with_examples
-from evaluation.variants import count_variants, gather, turn
+from evaluation.variants import choose_examples, count_variants, gather, render_with_examples, turn
 from local_model.local_model import CPU_CELLS
 from mmedbench_questions import answer_letters
 from prompt_folder import Prompt, PromptError, encode_prompt, end_token, shorten_prompt

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.eval_inputs import by_key, describe_examples
-from evaluation.few_shot import render_with_examples
 from evaluation.generate_answers import find_examples
 from evaluation.scoring import METRIC_VERSION, answer_text, question_of
+from evaluation.variants import render_with_examples
 from metrics.accuracy import clean_table, score_table
 from metrics.rationale_scores import RATIONALE_METRIC_VERSION, rationale_table
 from mmedbench_questions import RecordError, read_split

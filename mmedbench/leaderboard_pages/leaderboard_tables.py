@@ -2,9 +2,21 @@
 
 import math
 
-from leaderboard_pages.leaderboard_rows import Cell, Row, accuracy_rows, details_of, share_cell, size_text
+from leaderboard_pages.leaderboard_rows import (
+    LANGUAGES,
+    PAPER,
+    README,
+    Cell,
+    Row,
+    accuracy_rows,
+    details_of,
+    number,
+    read_reported,
+    share_cell,
+    size_text,
+    test_sizes,
+)
 from leaderboard_pages.page_text import DIFFERS, escape, table, two, with_interval
-from leaderboard_pages.reported_figures import LANGUAGES, PAPER, README, number, read_reported, test_sizes
 from leaderboard_pages.score_intervals import Z95, is_share, macro_percent, wilson_percent
 from leaderboard_pages.submitted_results import is_benchmark, is_newest, row_key
 from mmedbench_questions import LANGUAGE_FILES

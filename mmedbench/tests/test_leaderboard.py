@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from leaderboard_pages.leaderboard_rows import LANGUAGES, REPORTED
 from leaderboard_pages.page_text import escape
-from leaderboard_pages.reported_figures import LANGUAGES, REPORTED
 from leaderboard_pages.score_intervals import is_share, macro_percent, wilson_percent
 
 

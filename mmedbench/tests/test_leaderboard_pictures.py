@@ -22,9 +22,8 @@ from leaderboard_pages.leaderboard_pictures import (
     problems,
     write_pictures,
 )
-from leaderboard_pages.leaderboard_rows import accuracy_rows, mean_cell, share_cell
-from leaderboard_pages.reported_figures import LANGUAGES
-from leaderboard_pages.reported_figures import test_sizes as released_sizes
+from leaderboard_pages.leaderboard_rows import LANGUAGES, accuracy_rows, mean_cell, share_cell
+from leaderboard_pages.leaderboard_rows import test_sizes as released_sizes
 
 SIZES = released_sizes()
 EVIL = [

@@ -25,7 +25,7 @@ from checkpointing.checkpoint_reader import (
 from checkpointing.checkpoints import Checkpoints
 from checkpointing.tensor_files import HashedFile, write_hashed
 from run_record import InputError, read_json, sha256_of_file, write_json
-from training.run_lock import RunFence
+from training.distributed import RunFence
 
 STAGE = Path(__file__).parents[1]
 
@@ -305,7 +305,7 @@ def test_hashed_files_are_what_the_safetensors_library_reads(tmp_path):
 HOLDER = """
 import sys
 from pathlib import Path
-from training.run_lock import RunFence
+from training.distributed import RunFence
 fence = RunFence(Path(sys.argv[1]), 0.05).claim()
 print("held", flush=True)
 sys.stdin.read()
