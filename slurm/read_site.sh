@@ -15,7 +15,7 @@ site_fail() {
 }
 
 if [[ -n ${SITE_FILE:-} && ! -f $SITE_FILE ]]; then
-  site_fail "there is not a such file (SITE_FILE names it); slurm/site.example.sh is an example"
+  site_fail "there is no such file (SITE_FILE names it); slurm/site.example.sh is an example"
 fi
 if [[ -f $site_file ]]; then
   if grep -q $'\r' "$site_file"; then site_fail "its lines end as on Windows; sed -i 's/\r\$//' FILE mends it"; fi
