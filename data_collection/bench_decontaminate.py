@@ -45,37 +45,52 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("input", type=Path, help="a folder of labelled <iso>.parquet files")
-    add("--benchmark", type=Path, nargs="+", required=True, metavar="DIR", help="folders of questions, all loaded")
+    add("--benchmark", type=Path, nargs="+", required=True, metavar="DIR", help="benchmark folders, all loaded")
     add(
         "--planted-from",
         type=Path,
         nargs="+",
         default=[SAMPLE],
         metavar="DIR",
-        help="folders of questions to plant; loaded too (default: the sample's, in all eight languages)",
+        help="benchmark folders with questions to plant, also loaded (default: the sample, in all eight languages)",
     )
-    add("--plant-at-most", type=int, default=100, help="questions to plant a language (default: %(default)s)")
-    add("--questions", type=int, default=60_000, help="questions loaded for the speed (default: %(default)s)")
+    add(
+        "--plant-at-most",
+        type=int,
+        default=100,
+        help="maximum number of planted questions per language (default: %(default)s)",
+    )
+    add(
+        "--questions",
+        type=int,
+        default=60_000,
+        help="number of questions loaded when measuring speed (default: %(default)s)",
+    )
     add(
         "--languages",
         nargs="+",
         choices=LANGUAGES,
         default=list(LANGUAGES),
         metavar="ISO",
-        help="languages to measure the speed of (default: all eight)",
+        help="languages whose speed is measured (default: all eight)",
     )
-    add("--megabytes", type=float, default=20.0, help="text a language, in 10^6 bytes of UTF-8 (default: %(default)s)")
+    add(
+        "--megabytes",
+        type=float,
+        default=20.0,
+        help="text per language, in MB (10^6 bytes of UTF-8) (default: %(default)s)",
+    )
     add(
         "--medical-share",
         type=float,
         default=0.05,
-        help="medical documents, share of all in the text for the speed (default: %(default)s)",
+        help="share of medical documents in the text for measuring speed (default: %(default)s)",
     )
-    add("--rounds", type=int, default=2, help="measurements of each language (default: %(default)s)")
-    add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to stay on (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of the choice of documents (default: %(default)s)")
-    add("--json", type=Path, help="file to write every measurement to")
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    add("--rounds", type=int, default=2, help="measurements per language (default: %(default)s)")
+    add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to run on (default: %(default)s)")
+    add("--seed", type=int, default=0, help="random seed for choosing documents (default: %(default)s)")
+    add("--json", type=Path, help="JSON file for all measurements")
+    add("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

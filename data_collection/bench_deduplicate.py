@@ -61,15 +61,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="ISO",
         help="languages to measure (default: all eight)",
     )
-    add("--documents", type=int, default=8000, help="documents a language (default: %(default)s)")
-    add("--planted", type=int, default=100, help="copies at each level of similarity (default: %(default)s)")
+    add("--documents", type=int, default=8000, help="documents per language (default: %(default)s)")
+    add("--planted", type=int, default=100, help="copies per level of similarity (default: %(default)s)")
     add("--baseline-documents", type=int, default=2000, help="documents for datasketch (default: %(default)s)")
-    add("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure memory too (default: yes)")
-    add("--rounds", type=int, default=3, help="measurements of each side (default: %(default)s)")
-    add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to stay on (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of the choice of documents (default: %(default)s)")
-    add("--json", type=Path, help="file to write every measurement to")
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    add("--memory", action=argparse.BooleanOptionalAction, default=True, help="also measure memory (default: yes)")
+    add("--rounds", type=int, default=3, help="measurements per side (default: %(default)s)")
+    add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to run on (default: %(default)s)")
+    add("--seed", type=int, default=0, help="random seed for choosing documents (default: %(default)s)")
+    add("--json", type=Path, help="JSON file for all measurements")
+    add("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

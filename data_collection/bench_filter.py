@@ -64,22 +64,25 @@ def build_parser() -> argparse.ArgumentParser:
         help="languages to measure (default: all eight)",
     )
     parser.add_argument(
-        "--megabytes", type=float, default=300.0, help="text a language, in 10^6 bytes of UTF-8 (default: %(default)s)"
+        "--megabytes",
+        type=float,
+        default=300.0,
+        help="text per language, in MB (10^6 bytes of UTF-8) (default: %(default)s)",
     )
     parser.add_argument(
         "--baseline-megabytes",
         type=float,
         default=20.0,
-        help="text for the baseline, the beginning of the same (default: %(default)s)",
+        help="MB of text for the baseline, from the start of the same text (default: %(default)s)",
     )
     parser.add_argument(
         "--baseline-keywords",
         type=int,
         default=200,
-        help="keywords of the baseline, spread over our list (default: %(default)s)",
+        help="number of keywords for the baseline, spread over our list (default: %(default)s)",
     )
     parser.add_argument(
-        "--medical-share", type=float, default=0.05, help="medical documents, share of all (default: %(default)s)"
+        "--medical-share", type=float, default=0.05, help="share of medical documents (default: %(default)s)"
     )
     parser.add_argument(
         "--decomposed",
@@ -87,13 +90,13 @@ def build_parser() -> argparse.ArgumentParser:
         default=False,
         help="write the text with decomposed accents (Unicode NFD), which is harder (default: no)",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements per side (default: %(default)s)")
     parser.add_argument(
-        "--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to stay on (default: %(default)s)"
+        "--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to run on (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of documents (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="file to write every measurement to")
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    parser.add_argument("--seed", type=int, default=0, help="random seed for choosing documents (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="JSON file for all measurements")
+    parser.add_argument("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

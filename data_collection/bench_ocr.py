@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=MEASURES,
         default=list(MEASURES[:3]),
         metavar="WHAT",
-        help="any of errors, speed, layer, scan (default: errors speed layer)",
+        help="what to measure: errors, speed, layer, scan (default: errors speed layer)",
     )
     add(
         "--languages",
@@ -67,14 +67,14 @@ def build_parser() -> argparse.ArgumentParser:
         choices=tuple(TRAINED_DATA),
         default=list(TRAINED_DATA),
         metavar="ISO",
-        help="languages to draw (default: all eight)",
+        help="languages to render (default: all eight)",
     )
-    add("--pages", type=int, default=12, help="pages drawn a language (default: %(default)s)")
-    add("--pages-a-pdf", type=int, default=4, help="pages in each PDF (default: %(default)s)")
-    add("--scan-dpi", type=int, default=300, help="dots per inch of the drawn scans (default: %(default)s)")
-    add("--layer-pages", type=int, default=60, help="pages of each PDF with a text layer (default: %(default)s)")
-    add("--scan", type=Path, help="a scanned PDF in German with its true text beside it (.txt), for --measure scan")
-    add("--rounds", type=int, default=3, help="measurements of speed of each side (default: %(default)s)")
+    add("--pages", type=int, default=12, help="rendered pages per language (default: %(default)s)")
+    add("--pages-a-pdf", type=int, default=4, help="pages per PDF (default: %(default)s)")
+    add("--scan-dpi", type=int, default=300, help="resolution of the rendered scans in dpi (default: %(default)s)")
+    add("--layer-pages", type=int, default=60, help="pages per PDF with a text layer (default: %(default)s)")
+    add("--scan", type=Path, help="a scanned German PDF with its reference text beside it (.txt), for --measure scan")
+    add("--rounds", type=int, default=3, help="speed measurements per side (default: %(default)s)")
     add(
         "--workers",
         type=int,
@@ -87,12 +87,17 @@ def build_parser() -> argparse.ArgumentParser:
         choices=tuple(SIDES)[1:],
         default=list(SIDES)[1:],
         metavar="SIDE",
-        help="what speed is compared with, of defaults (takes five times as long) and one-thread (default: both)",
+        help="baselines for speed: defaults (takes five times as long), one-thread (default: both)",
     )
-    add("--seed", type=int, default=0, help="of the choice of documents and of the noise (default: %(default)s)")
-    add("--keep", type=Path, help="folder to draw into instead of a temporary one (made; must be empty)")
-    add("--json", type=Path, help="file to write every measurement to")
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed for choosing documents and for the noise (default: %(default)s)",
+    )
+    add("--keep", type=Path, help="empty folder for the rendered pages (default: a temporary one)")
+    add("--json", type=Path, help="JSON file for all measurements")
+    add("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

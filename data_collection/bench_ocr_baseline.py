@@ -17,10 +17,14 @@ from run_record import InputError, parse_arguments, run_command
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("pdfs", type=Path, help="folder with a folder of PDFs for each language, such as fr/a.pdf")
-    parser.add_argument("--workers", type=int, default=1, help="pages read at once (default: %(default)s)")
-    parser.add_argument("--dpi", type=int, default=200, help="dots per inch of the pictures (default: %(default)s)")
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    parser.add_argument("pdfs", type=Path, help="folder with one folder of PDFs per language, such as fr/a.pdf")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="pages recognised at the same time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dpi", type=int, default=200, help="resolution of the page images in dpi (default: %(default)s)"
+    )
+    parser.add_argument("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

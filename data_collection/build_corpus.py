@@ -68,39 +68,41 @@ STAGE = "data_collection/build_corpus.py"
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("inputs", type=Path, nargs="+", help=f"folders made by {MAKERS}")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write (made if missing)")
+    parser.add_argument("--out", type=Path, required=True, help="output folder (created if missing)")
     parser.add_argument(
         "--shard-mb",
         type=int,
         default=256,
-        help="most text in one shard, MB (10^6 bytes) before compression (default: %(default)s)",
+        help="maximum text per corpus shard, in MB (10^6 bytes) before compression (default: %(default)s)",
     )
     parser.add_argument(
-        "--licence", default="unknown", help="licence to record for documents that name none (default: %(default)s)"
+        "--licence", default="unknown", help="licence recorded for documents without one (default: %(default)s)"
     )
-    parser.add_argument("--duplicates", type=Path, metavar="DIR", help="list of deduplicate.py: these documents go")
+    parser.add_argument(
+        "--duplicates", type=Path, metavar="DIR", help="output of deduplicate.py: the documents on its list are removed"
+    )
     parser.add_argument(
         "--contamination",
         type=Path,
         metavar="DIR",
-        help="list of decontaminate.py: these documents go, or lose the passages it names",
+        help="output of decontaminate.py: documents on its list are removed or cut",
     )
     parser.add_argument(
         "--tokenizer",
         metavar="PATH_OR_NAME",
-        help="count tokens with it for the dataset card: a file or folder, or a name on the hub",
+        help="tokenizer (file, folder or hub name) that counts tokens for the dataset card",
     )
     parser.add_argument(
         "--upload",
         metavar="REPO",
-        help="then upload the corpus to this data set repository of the Hugging Face hub, such as "
-        "me/MMedC; HF_TOKEN in the environment must be allowed to write to it",
+        help="upload the finished corpus to this data set repository on the Hugging Face hub, such as "
+        "me/MMedC; needs HF_TOKEN with write access",
     )
     parser.add_argument(
         "--private",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="make the repository of --upload private if it has to be made (default: no)",
+        help="create the repository of --upload as private if it does not exist (default: no)",
     )
     add_run_flags(parser.add_argument, unit_mb=128, unit_help="; also bounds the memory of a process")
     return parser

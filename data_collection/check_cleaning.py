@@ -44,10 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--limit",
         type=int,
         default=0,
-        help="documents of each language in the language tables, spread over the file; 0: all",
+        help="maximum number of documents per language in the language tables; 0: all",
     )
-    parser.add_argument("--out", type=Path, help="JSON file to write the numbers to")
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    parser.add_argument("--out", type=Path, help="JSON output file")
+    parser.add_argument("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

@@ -18,7 +18,7 @@ from run_record import InputError, parse_arguments, read_json, run_command, sha2
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("input", type=Path, help="an output of decontaminate.py")
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    parser.add_argument("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

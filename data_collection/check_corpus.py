@@ -36,7 +36,7 @@ LISTS = {
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("corpus", type=Path, help="folder made by build_corpus.py")
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    parser.add_argument("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

@@ -71,20 +71,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--language",
         choices=("auto", *LANGUAGES),
         default="auto",
-        help="language of the documents; auto: the file's or its folder's name (default: %(default)s)",
+        help="language of the documents; auto: from the file or folder name (default: %(default)s)",
     )
     parser.add_argument(
         "--all-steps",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="language identification and cleaning count, as in filter.py; --no-all-steps: the keyword "
-        "rule alone (default: all)",
+        help="include language identification and cleaning, as in filter.py; --no-all-steps: keyword rule only"
+        " (default: all)",
     )
     parser.add_argument(
         "--grid",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="print recall and false positives of the rule for many thresholds, tuning side only",
+        help="print recall and false positives for a grid of thresholds, on the tuning sources only",
     )
     parser.add_argument("--text-column", default="text", help="column with the text (default: %(default)s)")
     parser.add_argument("--label-column", default="label", help="column with the label (default: %(default)s)")
@@ -94,19 +94,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source-column",
         default="source",
-        help="column that names the source, up to its first colon; without such a column there are "
-        "no tables by source and side (default: %(default)s)",
+        help="column with the source, up to its first colon; without it there are no tables by source "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--tuning-sources",
         type=Path,
         default=TUNING_SOURCES,
-        help="JSON that lists the beginnings of the tuning side's sources",
+        help="JSON file with the prefixes of the tuning sources",
     )
     parser.add_argument("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS_FILE, help="JSON of thresholds")
-    parser.add_argument("--out", type=Path, help="JSON file to write the numbers to (replaced)")
-    parser.add_argument("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    parser.add_argument("--out", type=Path, help="JSON output file (overwritten)")
+    parser.add_argument("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 

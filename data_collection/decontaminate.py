@@ -49,22 +49,22 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="DIR",
-        help="folders of questions, a *.jsonl file a language or exam (mmedbench/FORMAT.md)",
+        help="benchmark folders with one *.jsonl file per language or exam (mmedbench/FORMAT.md)",
     )
     add(
         "--benchmark-as-documents",
         type=Path,
         metavar="DIR",
-        help="in place of inputs: look for the questions among those of this folder, such as MMedBench/Train",
+        help="search the questions of this folder, such as MMedBench/Train, instead of documents",
     )
     add(
         "--mode",
         choices=MODES,
         default="report",
-        help="report: lists only; drop: documents with a question; cut: the passage out of them (default: %(default)s)",
+        help="report: list only; drop: remove the document; cut: remove the passage (default: %(default)s)",
     )
-    add("--duplicates", type=Path, metavar="DIR", help="output of deduplicate.py: leave out what it removes")
-    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("--duplicates", type=Path, metavar="DIR", help="output of deduplicate.py: skip the documents that it removes")
+    add("--out", type=Path, required=True, help="output folder (created if missing)")
     add_run_flags(add, unit_mb=64)
     return parser
 

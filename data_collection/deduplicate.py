@@ -47,12 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("inputs", type=Path, nargs="+", help="finished folders of documents")
-    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("--out", type=Path, required=True, help="output folder (created if missing)")
     add(
         "--threshold",
         type=float,
         default=0.8,
-        help="least Jaccard similarity of near duplicates, 0.5 to 1 (default: %(default)s)",
+        help="minimum Jaccard similarity of near duplicates, 0.5 to 1 (default: %(default)s)",
     )
     add_run_flags(add, unit_mb=256, shares="units; start the array twice, for signatures and for comparison")
     return parser

@@ -40,34 +40,33 @@ def build_parser() -> argparse.ArgumentParser:
         "--language",
         choices=("auto", *LANGUAGES),
         default="auto",
-        help="language of all documents; auto: as a field, a folder or a file names it (default: %(default)s)",
+        help="language of all documents; auto: from a field, or the folder or file name (default: %(default)s)",
     )
     add(
         "--source",
         choices=SOURCES,
         default="existing",
-        help="what kind of source the corpus shall say these are, where a document says none (default: %(default)s)",
+        help="value of the column `source` for documents without one (default: %(default)s)",
     )
     add(
         "--source-from-folders",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="let folders called books, websites, ... of text files say the kind of source (default: yes)",
+        help="derive the source of text files from folder names such as books, websites (default: yes)",
     )
     add("--text-column", default="text", help="field or column with the text (default: %(default)s)")
     add(
         "--split",
         choices=SPLITS,
         default="document",
-        help="what a document is in a text file: all of it, what stands between blank lines, or a line "
-        "(default: %(default)s)",
+        help="what one document is in a text file: the file, a paragraph, or a line (default: %(default)s)",
     )
-    add("--encoding", default="utf-8", help="of text files (default: %(default)s)")
+    add("--encoding", default="utf-8", help="encoding of text files (default: %(default)s)")
     add(
         "--document-mb",
         type=int,
         default=64,
-        help="leave out documents longer than this, MB (10^6 bytes) (default: %(default)s)",
+        help="skip documents larger than this, in MB (10^6 bytes) (default: %(default)s)",
     )
     add(
         "--skip-folders",

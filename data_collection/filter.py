@@ -74,12 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("input", type=Path, nargs="?", help="a file of documents or a folder of them (or give --hub)")
-    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("--out", type=Path, required=True, help="output folder (created if missing)")
     add(
         "--rule",
         choices=RULES,
         default="bounded",
-        help="bounded: word begins match, endings free; published: the paper's (default: %(default)s)",
+        help="bounded: a keyword matches at the start of a word, any ending; published: the paper's rule "
+        "(default: %(default)s)",
     )
     add(
         "--language",
@@ -93,20 +94,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--source",
         choices=SOURCES,
         default="web",
-        help="what kind of source the corpus shall say these are (default: %(default)s)",
+        help="value of the column `source` (default: %(default)s)",
     )
     add(
         "--detector",
         choices=DETECTORS,
         default=DETECTORS[0],
-        help="what tells the language of the documents that pass the rule (default: %(default)s)",
+        help="language detector for the documents that pass the rule (default: %(default)s)",
     )
     add(
         "--relabel",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="keep a document in another language than declared under its own one, if that is one of the eight and "
-        "it passes by that one's keywords (default: no, it is set aside)",
+        help="keep a document whose language differs from the declared one under its own language, if it "
+        "passes the rule there (default: no, written to OUT/other_language)",
     )
     add(
         "--skip-steps",
@@ -126,19 +127,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--keep-scores",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="also write what the rule measured of every document, without its text, to OUT/scores (default: no)",
+        help="also write the scores of every document, without its text, to OUT/scores (default: no)",
     )
     add(
         "--from-scores",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="the input is an output of this command: decide again by its distinct_keywords and density columns, with "
-        "other --thresholds, and match nothing; looser ones need an input with --keep-rejected (default: no)",
+        help="the input is an output of this command: decide again from its distinct_keywords and density "
+        "columns with other --thresholds; looser ones need an input with --keep-rejected (default: no)",
     )
     add("--keywords", type=Path, default=KEYWORD_FOLDER, help="folder of <iso>.txt keyword lists")
     add("--thresholds", type=Path, default=THRESHOLDS_FILE, help="JSON of thresholds per rule and language")
-    add("--hub", metavar="NAME", help="a data set of the Hugging Face hub in place of an input, such as uonlp/CulturaX")
-    add("--config", help="configuration of --hub, such as fr; a language's code says the language")
+    add("--hub", metavar="NAME", help="data set on the Hugging Face hub instead of an input, such as uonlp/CulturaX")
+    add("--config", help="configuration of --hub, such as fr; a language code also sets the language")
     add("--split", default="train", help="split of --hub (default: %(default)s)")
     add("--revision", default="main", help="branch, tag or commit of --hub (default: %(default)s)")
     add_run_flags(add, unit_mb=1000, unit_help="; also the cut between output files")

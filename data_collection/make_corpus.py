@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("input", type=Path, help=f"a folder that holds any of the folders {', '.join(SOURCES)}")
-    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("--out", type=Path, required=True, help="output folder (created if missing)")
     add(
         "--benchmark",
         type=Path,
@@ -57,25 +57,25 @@ def build_parser() -> argparse.ArgumentParser:
         "--mode",
         choices=MODES,
         default="cut",
-        help="what becomes of documents with exam questions: report: nothing; drop: they go; cut: the passage goes "
-        "(default: %(default)s)",
+        help="documents with exam questions: report: list only; drop: remove the document; cut: remove the "
+        "passage (default: %(default)s)",
     )
     add("--tokenizer", metavar="PATH_OR_NAME", help="count tokens with it for the dataset card")
-    add("--licence", default="unknown", help="licence of documents that name none (default: %(default)s)")
+    add("--licence", default="unknown", help="licence of documents without one (default: %(default)s)")
     add(
         "--workers",
         type=int,
         default=len(os.sched_getaffinity(0)),
-        help="processes of each step (default: one per CPU core, %(default)s here)",
+        help="number of processes per step (default: one per CPU core, %(default)s here)",
     )
     add(
         "--recipes",
         type=Path,
         metavar="DIR",
-        help="folder of recipes for single steps: filter.yaml, ocr.yaml, websites.yaml, existing_corpora.yaml, "
-        "deduplicate.yaml, decontaminate.yaml, build_corpus.yaml, as many as are there",
+        help="folder of recipe files for single steps, any of filter.yaml, ocr.yaml, websites.yaml, "
+        "existing_corpora.yaml, deduplicate.yaml, decontaminate.yaml, build_corpus.yaml",
     )
-    add("--recipe", type=Path, help="YAML file of these flags; the command line wins")
+    add("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     add(
         "--dry-run",
         action=argparse.BooleanOptionalAction,

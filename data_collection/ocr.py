@@ -58,14 +58,14 @@ MEMORY_GIB = {"tesseract": 1.25, "rapidocr": 3.0}  # by the engine for Chinese
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
-    add("pdfs", type=Path, help="a PDF, or a folder of PDFs, searched with its subfolders")
-    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("pdfs", type=Path, help="a PDF, or a folder of PDFs (searched recursively)")
+    add("--out", type=Path, required=True, help="output folder (created if missing)")
     add(
         "--language",
         nargs="+",
         default=[AUTO],
         metavar="CODE",
-        help="language of the PDFs, or several such as en fr; auto: told page by page (default: auto)",
+        help="language of the PDFs, or several such as en fr; auto: detected for each page (default: auto)",
     )
     add(
         "--passwords",
@@ -79,40 +79,41 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         default=120.0,
         metavar="SECONDS",
-        help="longest time for one page (default: %(default)s s)",
+        help="time limit per page (default: %(default)s s)",
     )
     add(
         "--dpi",
         type=int,
         default=RESOLUTION,
-        help="dots per inch at which scanned pages are drawn, small print at 300 or more (default: %(default)s)",
+        help="resolution for rendering scanned pages in dpi; small print uses at least 300 (default: %(default)s)",
     )
     add(
         "--engine",
         choices=ENGINES,
         default=None,
-        help="how tesseract is asked: inside the process, or as a program for each page (default: inside, where "
-        "tesserocr can be imported)",
+        help="run Tesseract in the process or as one program per page (default: in the process, if tesserocr "
+        "can be imported)",
     )
     add(
         "--chinese-engine",
         choices=CHINESE_ENGINES,
         default=CHINESE_ENGINES[0],
-        help="rapidocr, if it is installed: slower than tesseract, with fewer errors (default: %(default)s)",
+        help="engine for Chinese; rapidocr, if installed, is slower than tesseract with fewer errors (default:"
+        " %(default)s)",
     )
     add(
         "--min-confidence",
         type=float,
         default=MIN_CONFIDENCE,
         metavar="PERCENT",
-        help="recognised pages under this mean word confidence stay out of documents.jsonl and are listed as failures "
-        "(default: %(default)s)",
+        help="recognised pages below this mean word confidence are omitted from documents.jsonl and listed as "
+        "failures (default: %(default)s)",
     )
     add(
         "--drop-front-matter",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="leave the first 1.8 %% + 3 and the last 5 pages of PDFs of 100 pages and more out of documents.jsonl",
+        help="omit the first 1.8 %% + 3 and the last 5 pages of PDFs with 100 or more pages from documents.jsonl",
     )
     add(
         "--memory",

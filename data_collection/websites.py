@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--page-mb",
         type=int,
         default=20,
-        help="leave out pages longer than this, MB (10^6 bytes) of HTML (default: %(default)s)",
+        help="skip pages larger than this, in MB (10^6 bytes) of HTML (default: %(default)s)",
     )
     add_common_flags(parser.add_argument)
     return parser

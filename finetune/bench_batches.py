@@ -35,19 +35,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
     add("--data", type=Path, default=Path("data/MMedBench/Train"), help="train split (default %(default)s)")
-    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes (default: all there are)")
+    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes (default: all in the data)")
     add(
         "--rationales",
         type=Path,
-        help="questions with rationales: those of --data that have none borrow one of their language. Their length is "
-        "true then, their sense is not, which a measurement of speed does not ask for",
+        help="questions with rationales, lent to questions of --data that have none, so that lengths are realistic",
     )
     add("--model", help="folder of a model to train instead of the random one")
-    add("--batch-size", type=int, default=32, help="examples a step and forward pass (default %(default)s)")
-    add("--steps", type=int, default=20, help="steps of a side in a round (default %(default)s)")
+    add("--batch-size", type=int, default=32, help="examples per step and forward pass (default %(default)s)")
+    add("--steps", type=int, default=20, help="steps per side and round (default %(default)s)")
     add("--rounds", type=int, default=5, help="rounds (default %(default)s)")
-    add("--max-length", type=int, default=2048, help="tokens an example (default %(default)s)")
-    add("--quick", action="store_true", help="one round of two steps of few examples: does it run at all")
+    add("--max-length", type=int, default=2048, help="maximum tokens per example (default %(default)s)")
+    add("--quick", action="store_true", help="one round of two steps with few examples, only to see that it runs")
     return parser
 
 

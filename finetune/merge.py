@@ -38,11 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--dtype",
         choices=("float32", "bfloat16", "float16"),
         default="float32",
-        help="precision written; bfloat16 and float16 halve the size, and round away updates of less than 0.4 %% and "
-        "0.05 %% of a weight (default %(default)s, which loses nothing)",
+        help="precision of the output; bfloat16 and float16 halve the size but lose updates smaller than 0.4 "
+        "%% and 0.05 %% of a weight (default %(default)s)",
     )
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
-    add("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    add("--dry-run", action="store_true", help="validate everything, print the plan, write nothing")
     add_card_flags(add)
     return parser
 

@@ -24,17 +24,17 @@ NOTICE = "This is a research model. Its answers may be wrong and are no medical 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("question", help="the question, or the beginning of a text")
+    add("question", help="the question, or the beginning of a text to continue")
     add("--model", default="checkpoints/finetuned", help="folder, adapter or hub name (default %(default)s)")
-    add("--option", action="append", default=[], help="an option's text; repeat for A, B, C and so on")
+    add("--option", action="append", default=[], help="text of one option; repeat for A, B, C and so on")
     add("--context", help="text that belongs to the question, such as an abstract")
-    add("--language", choices=list(LANGUAGE_FILES), default="en", help="of the question (default %(default)s)")
+    add("--language", choices=list(LANGUAGE_FILES), default="en", help="language of the question (default %(default)s)")
     add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
     add("--prompt", type=Path, help="prompt folder (default: the one in the checkpoint)")
     add("--max-new-tokens", type=int, default=256, help="longest answer (default %(default)s)")
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
-    add("--recipe", type=Path, help="flat YAML file of these flags")
-    add("--dry-run", action="store_true", help="print what the model would be given, and load nothing")
+    add("--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence")
+    add("--dry-run", action="store_true", help="print the model's input without loading the model")
     return parser
 
 

@@ -61,23 +61,27 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
     add("--model", default="checkpoints/finetuned", help="folder, adapter or hub name (default %(default)s)")
-    add("--shape", type=Path, help="config folder: random weights of this shape in the model's place")
+    add("--shape", type=Path, help="folder with a config: use random weights of this shape instead of a model")
     add("--data", type=Path, default=Path("data/MMedBench/Test"), help="test split (default %(default)s)")
     add("--prompt", type=Path, help="prompt folder (default: the one in the checkpoint)")
     add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
-    add("--limit", type=int, default=20, help="questions a file at most, the first ones (default %(default)s)")
-    add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale")
+    add("--limit", type=int, default=20, help="use only the first N questions per file (default %(default)s)")
+    add(
+        "--max-new-tokens",
+        type=int,
+        help="maximum number of generated tokens (default 16 for the form answer, 512 for rationale)",
+    )
     add(
         "--batch-size",
         type=int,
         default=128,
-        help="questions at a time, of eval.py and the harness (default %(default)s)",
+        help="batch size of eval.py and the harness (default %(default)s)",
     )
-    add("--rounds", type=int, default=3, help="times each side is measured (default %(default)s)")
-    add("--threads", type=int, help="CPU threads of every side (default: as many as torch takes)")
+    add("--rounds", type=int, default=3, help="measurements per side (default %(default)s)")
+    add("--threads", type=int, help="CPU threads per side (default: torch's choice)")
     add("--harness-python", type=Path, help="python of an environment with lm_eval (default: not compared)")
     add("--out", type=Path, help="JSON file to write (default: none)")
-    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence")
     return parser
 
 

@@ -94,11 +94,17 @@ def main(argv: list[str] | None = None) -> int:
         default=Path(__file__).parent / "sample/rationale_pairs.jsonl",
         help="test split with rationales, or file of pairs (default: the sample, whose texts are short: see --longer)",
     )
-    parser.add_argument("--limit", type=int, help="pairs a language at most (default: as many as the test set has)")
-    parser.add_argument("--longer", type=int, default=1, help="times the rationales' own length (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (default %(default)s)")
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument(
+        "--limit", type=int, help="maximum number of pairs per language (default: as many as the test set has)"
+    )
+    parser.add_argument(
+        "--longer", type=int, default=1, help="factor by which the rationales are lengthened (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON output file")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read the rationales, print how many, write nothing")
     args = parse_arguments(parser, argv)
     for flag, value in (("limit", args.limit), ("longer", args.longer)):

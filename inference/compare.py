@@ -153,18 +153,20 @@ def main(argv: list[str] | None = None) -> int:
         "--common",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="where the runs answered different questions, compare the common ones (default: refuse)",
+        help="if the runs answered different questions, compare the common ones (default: error)",
     )
     parser.add_argument(
         "--clean",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="leave out questions that the runs' contamination report found in the corpus (default: all questions)",
+        help="exclude questions that the runs' contamination report found in the corpus (default: all questions)",
     )
-    parser.add_argument("--draws", type=int, default=10_000, help="bootstrap draws (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default %(default)s)")
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument("--draws", type=int, default=10_000, help="number of bootstrap samples (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the bootstrap (default %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON output file")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read both runs, print how many questions they share")
     args = parse_arguments(parser, argv)
     if args.draws < 100:

@@ -52,15 +52,19 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--chat-template",
         action=argparse.BooleanOptionalAction,
-        help="store prompts in the tokenizer's own chat template (default: as the prompt's prompt.json says)",
+        help="store prompts in the tokenizer's chat template (default: as in the prompt's prompt.json)",
     )
     add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
     add("--few-shot", type=int, default=0, help="worked examples before each question (default %(default)s)")
     add("--few-shot-data", type=Path, help="train split they are drawn from (default: the Train folder beside --data)")
     add("--seed", type=int, default=0, help="of the choice of examples (default %(default)s)")
-    add("--languages", nargs="+", help="ISO codes (default: all there are)")
-    add("--limit", type=int, help="questions a file at most, the first ones")
-    add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale")
+    add("--languages", nargs="+", help="ISO codes (default: all in the data)")
+    add("--limit", type=int, help="use only the first N questions per file")
+    add(
+        "--max-new-tokens",
+        type=int,
+        help="maximum number of generated tokens (default 16 for the form answer, 512 for rationale)",
+    )
     add(
         "--parse",
         choices=PARSERS,
@@ -69,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the tokenizer's own code"
     )
-    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence")
     add("--dry-run", action="store_true", help="check everything and count, write nothing")
     return parser
 

@@ -95,7 +95,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/submission"), help="folder (default %(default)s)")
     parser.add_argument("--data", type=Path, help="test split (default: where the run found it)")
     parser.add_argument("--prompt", type=Path, help="prompt folder (default: where the run found it)")
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read everything, print the counts, write nothing")
     args = parse_arguments(parser, argv)
     run = read_finished_run(args.results, args.data, args.prompt)

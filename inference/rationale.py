@@ -56,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--mode", choices=MODES, default="default", help="paper leaves empty rationales out")
     add_bert_flags(parser)
     parser.add_argument("--out", type=Path, help="write the scores to this JSON file")
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read the pairs, print how many, write nothing")
     args = parse_arguments(parser, argv)
     pairs = read_pairs(args.pairs)

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("data", type=Path, metavar="BENCHMARK", help="folder with Train/ Dev/ Test/ (and English_benchmarks/)")
     add("--out", type=Path, default=Path("data/statistics"), help="folder to make (default: %(default)s)")
-    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence")
     add(
         "--tokenizer",
         metavar="NAME",

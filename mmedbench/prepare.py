@@ -280,7 +280,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("data/MMedBench"), help="folder to make (default: %(default)s)"
     )
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
     parser.add_argument(
         "--known-test",
         type=Path,

@@ -233,9 +233,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--split", nargs="+", choices=list(SPLITS), default=["Test"], help="splits to draw from (default: Test)"
     )
     make.add_argument("--seed", type=int, default=0, help="whole number; another draws another sample (default: 0)")
-    make.add_argument("--reviewers", nargs=2, required=True, metavar=("NAME", "NAME"), help="the two who judge")
-    make.add_argument("--referee", metavar="NAME", help="who settles what they differ on (default: none)")
-    make.add_argument("--dry-run", action="store_true", help="read, check, count, write nothing")
+    make.add_argument(
+        "--reviewers", nargs=2, required=True, metavar=("NAME", "NAME"), help="names of the two reviewers"
+    )
+    make.add_argument("--referee", metavar="NAME", help="name of the person who settles disagreements (default: none)")
+    make.add_argument("--dry-run", action="store_true", help="validate and count, write nothing")
     serve = verb("serve", serve_page, "run the web page")
     serve.add_argument(
         "--host",
@@ -249,7 +251,7 @@ def build_parser() -> argparse.ArgumentParser:
     link = verb("link", renew_link, "print a new personal link; the old one stops working")
     link.add_argument("--person", required=True, metavar="NAME", help="reviewer or referee")
     report = verb("report", report_agreement, "print progress, agreement and Cohen's kappa per language")
-    report.add_argument("--out", type=Path, metavar="FILE", help="also write them as JSON")
+    report.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     export = verb("export", export_benchmark, "write human_checked and human_check_passed into a copy of the benchmark")
     export.add_argument(
         "--data",
@@ -258,14 +260,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the benchmark the sample was drawn from (default: %(default)s)",
     )
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     export.add_argument(
         "--notes",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="put the people's notes into human_check.jsonl (default: no)",
+        help="include the reviewers' notes in human_check.jsonl (default: no)",
     )
-    export.add_argument("--dry-run", action="store_true", help="check and count, write nothing")
+    export.add_argument("--dry-run", action="store_true", help="validate and count, write nothing")
     return parser
 
 

@@ -132,10 +132,12 @@ def mean_facts(sources: list, args: argparse.Namespace) -> dict:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("sources", type=Path, nargs="+", help="one run's folder, or two or more model folders")
-    parser.add_argument("--last", type=int, help="of the run: so many of its newest checkpoints")
-    parser.add_argument("--steps", type=int, nargs="+", help="of the run: the checkpoints of these steps")
+    parser.add_argument("--last", type=int, help="average the newest N checkpoints of the run")
+    parser.add_argument("--steps", type=int, nargs="+", help="average the checkpoints of these steps of the run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--dtype", choices=sorted(TOLERANCE), help="of the weights (default: as the first one's)")
+    parser.add_argument(
+        "--dtype", choices=sorted(TOLERANCE), help="precision of the weights (default: that of the first)"
+    )
     parser.add_argument(
         "--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the models' own code"
     )

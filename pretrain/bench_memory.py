@@ -31,7 +31,7 @@ from training.lm_arguments import build_parser
 def main(argv: list[str] | None = None) -> int:
     parser = build_parser(__doc__.splitlines()[0])
     model_choice_flags(parser.add_argument)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="JSON output file")
     args = parse_arguments(parser, argv)
     config = load_config(args)
     if args.dry_run:

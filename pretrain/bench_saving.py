@@ -53,10 +53,14 @@ def measure(engine, folder: Path, asynchronous: bool, saves: int, steps: int) ->
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--parameters", type=float, default=3e6, help="of the model (default %(default)s)")
-    parser.add_argument("--saves", type=int, default=5, help="saves of each kind (default %(default)s)")
+    parser.add_argument(
+        "--parameters", type=float, default=3e6, help="number of model parameters (default %(default)s)"
+    )
+    parser.add_argument("--saves", type=int, default=5, help="number of saves of each kind (default %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="steps between saves (default %(default)s)")
-    parser.add_argument("--out", type=Path, help="folder on the disk to be measured (default: the system's)")
+    parser.add_argument(
+        "--out", type=Path, help="folder on the disk to measure (default: the system's temporary folder)"
+    )
     args = parse_arguments(parser, argv)
     import torch
     import torch.distributed as dist

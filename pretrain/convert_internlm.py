@@ -218,15 +218,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("model", type=Path, help="folder of the model to convert")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--to", choices=("llama", *LAYOUTS), default="llama", help="layout (default %(default)s)")
     parser.add_argument(
-        "--published", type=Path, help="with --to internlm or internlm2: the published folder, for all but the weights"
+        "--to", choices=("llama", *LAYOUTS), default="llama", help="target layout (default %(default)s)"
     )
     parser.add_argument(
-        "--shard-gigabytes", type=float, default=2.0, help="per weight file, in GB (default %(default)s)"
+        "--published",
+        type=Path,
+        help="with --to internlm or internlm2: the published folder, from which everything except the weights is taken",
     )
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the plan, write nothing")
+    parser.add_argument(
+        "--shard-gigabytes", type=float, default=2.0, help="maximum size of a weight file in GB (default %(default)s)"
+    )
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="validate everything, print the plan, write nothing")
     return parser
 
 

@@ -240,11 +240,14 @@ def tokens_seen(metrics: Path, step: int) -> int | None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("run", type=Path, help="folder of a training run (train_lm.py --out)")
-    parser.add_argument("--step", type=int, help="of the checkpoint (default: the newest)")
+    parser.add_argument("--step", type=int, help="step of the checkpoint (default: the newest)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--dtype", choices=sorted(TOLERANCE), help="of the weights (default: as trained)")
+    parser.add_argument("--dtype", choices=sorted(TOLERANCE), help="precision of the weights (default: as trained)")
     parser.add_argument(
-        "--max-shard-gigabytes", type=float, default=SHARD_BYTES / 1e9, help="a weight file (default %(default)s)"
+        "--max-shard-gigabytes",
+        type=float,
+        default=SHARD_BYTES / 1e9,
+        help="maximum size of a weight file in GB (default %(default)s)",
     )
     parser.add_argument(
         "--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code"

@@ -129,8 +129,10 @@ def _draw_validation(axis, lines: dict[str, list[tuple[int, float]]]) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("out", type=Path, help="model folder of the run, such as checkpoints/pretrained")
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
-    parser.add_argument("--dry-run", action="store_true", help="check the input, write nothing")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="validate the input, write nothing")
     args = parse_arguments(parser, argv)
     if not (args.out / "training" / "metrics.jsonl").exists():
         raise InputError(f"{args.out}/training has no metrics.jsonl: no run of pretrain/train_lm.py")

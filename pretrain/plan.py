@@ -45,22 +45,34 @@ PARTS = {
 
 
 def model_choice_flags(add) -> None:
-    add("--shape", type=Path, help="file of the model's fields, instead of --model where the hub is out of reach")
-    add("--vocab-size", type=int, help="of a configuration that names none (default: the token store's)")
+    add("--shape", type=Path, help="YAML file with the model's configuration, instead of --model")
+    add(
+        "--vocab-size",
+        type=int,
+        help="vocabulary size if the configuration has none (default: that of the token store)",
+    )
 
 
 def plan_flags(add) -> None:
     """What train_lm.py does not ask, because the machine tells it."""
-    add("--card", help="GPU by name, as in 'H100 SXM' (default: the one at hand)")
-    add("--gpus", type=int, default=8, help="GPUs a node (default %(default)s)")
-    add("--nodes", type=int, default=1, help="nodes (default %(default)s)")
-    add("--tokens", type=float, help="tokens to train on, as 25.5e9 (default: --steps, or --epochs over the store)")
-    add("--tokens-per-character", type=float, help="to plan from a corpus that is not tokenised yet")
-    add("--mfu", type=float, default=0.4, help="share of the cards' peak that is reached (default %(default)s)")
-    add("--metrics", type=Path, help="metrics.jsonl of a run on as many of these cards: its speed instead of --mfu")
-    add("--margin", type=float, default=0.1, help="share of a card's memory left free (default %(default)s)")
-    add("--alternatives", action=argparse.BooleanOptionalAction, default=True, help="table of other settings")
-    add("--json", type=Path, help="write the figures to this file")
+    add("--card", help="GPU by name, such as 'H100 SXM' (default: the GPU of this machine)")
+    add("--gpus", type=int, default=8, help="GPUs per node (default %(default)s)")
+    add("--nodes", type=int, default=1, help="number of nodes (default %(default)s)")
+    add(
+        "--tokens",
+        type=float,
+        help="tokens to train on, such as 25.5e9 (default: from --steps, or --epochs over the store)",
+    )
+    add("--tokens-per-character", type=float, help="estimate the tokens of a corpus that is not tokenized yet")
+    add("--mfu", type=float, default=0.4, help="expected model FLOPs utilisation, 0 to 1 (default %(default)s)")
+    add(
+        "--metrics",
+        type=Path,
+        help="metrics.jsonl of a run on the same number of these GPUs: use its speed instead of --mfu",
+    )
+    add("--margin", type=float, default=0.1, help="share of a GPU's memory to leave free (default %(default)s)")
+    add("--alternatives", action=argparse.BooleanOptionalAction, default=True, help="print a table of other settings")
+    add("--json", type=Path, help="JSON output file")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -141,14 +141,17 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("data/tokens"), help="token store (default %(default)s)")
     parser.add_argument(
-        "--workers", type=positive, default=available_cores(), help="processes (default: the CPU cores, %(default)s)"
+        "--workers",
+        type=positive,
+        default=available_cores(),
+        help="number of processes (default: one per CPU core, %(default)s here)",
     )
     parser.add_argument(
         "--encoder",
         choices=("auto", "library"),
         default="auto",
-        help="auto: tiktoken if its ids are proved equal; library: never tiktoken. The store is the same "
-        "(default %(default)s)",
+        help="auto: tiktoken if its ids are verified to be equal; library: never tiktoken. The store is the "
+        "same (default %(default)s)",
     )
     parser.add_argument(
         "--trust-remote-code",
@@ -168,9 +171,13 @@ def main(argv: list[str] | None = None) -> int:
         default=100,
         help="documents of each shard that --check encodes again through the library (default %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of those documents (default %(default)s)")
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
-    parser.add_argument("--dry-run", action="store_true", help="check the input, print the plan, write nothing")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed for choosing these documents (default %(default)s)"
+    )
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="validate the input, print the plan, write nothing")
     args = parse_arguments(parser, argv)
     corpus = read_corpus(args.corpus)
     tokenizer = load_tokenizer(args.tokenizer, args.trust_remote_code)

@@ -68,15 +68,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("data/tokenizer"), help="tokenizer folder (default %(default)s)"
     )
-    parser.add_argument("--vocab-size", type=int, default=32000, help="entries of the vocabulary (default %(default)s)")
+    parser.add_argument("--vocab-size", type=int, default=32000, help="vocabulary size (default %(default)s)")
     parser.add_argument(
         "--characters-per-language",
         type=int,
         default=20_000_000,
-        help="characters of text read of each language at most (default %(default)s)",
+        help="maximum number of characters read per language (default %(default)s)",
     )
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
-    parser.add_argument("--dry-run", action="store_true", help="check the input, print the plan, write nothing")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="validate the input, print the plan, write nothing")
     args = parse_arguments(parser, argv)
     if args.vocab_size < SMALLEST_VOCABULARY:
         raise InputError(f"--vocab-size {args.vocab_size} is under {SMALLEST_VOCABULARY}: the 256 bytes come first")

@@ -30,14 +30,14 @@ class NodeError(Exception):
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("--master", required=True, metavar="HOST:PORT", help="the first node, and a free port of it")
+    add("--master", required=True, metavar="HOST:PORT", help="first node and a free port on it")
     add("--gpus", type=int, default=0, help="GPUs that every node must see")
     add(
         "--cpu-allowed",
         action="store_true",
-        help="it is not an error when no GPU is seen: the run is to be on the CPUs",
+        help="do not fail if no GPU is visible, for a run on CPUs",
     )
-    add("--folder", type=Path, default=Path(), help="a folder that all nodes must see and may write to")
+    add("--folder", type=Path, default=Path(), help="folder that all nodes must be able to see and write to")
     add("--patience", type=float, default=120.0, help="seconds to wait for the slowest node")
     args = parser.parse_args(argv)
     rank, nodes = int(os.environ.get("SLURM_PROCID", "0")), int(os.environ.get("SLURM_NTASKS", "1"))

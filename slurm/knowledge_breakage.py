@@ -209,7 +209,12 @@ def try_way(way: Way, check: Path, smoke: bool, work: Path) -> dict:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("check", type=Path, help="folder of a finished check that passed")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="(default: all that show in this check)")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=list(WAYS),
+        help="ways to break the pipeline (default: all that can be detected in this check)",
+    )
     parser.add_argument("--out", type=Path, help="write the table to this JSON file")
     args = parser.parse_args(argv)
     finished = args.check / "result.json"

@@ -162,19 +162,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--arms",
         nargs="+",
         choices=list(ARMS),
-        help="what the model is trained on further: none: nothing; target: "
-        "the facts; control: as much text without them; wrong: other facts of the same medicines; half: the facts of "
-        "every second medicine; french: the facts in French; parallel: french, and facts of other medicines in both "
-        "languages (default: target control; with --smoke target)",
+        help="training text of the model: none; target: the facts; control: as much text without them; wrong: "
+        "other facts about the same medicines; half: the facts about every second medicine; french: the "
+        "facts in French; parallel: french, and facts about other medicines in both languages (default: "
+        "target control; with --smoke target)",
     )
     add(
         "--seeds",
         nargs="+",
         type=int,
-        help="a world, a model and an order of the data each (default: 0 1 2; with --smoke 0)",
+        help="random seeds, each for invented facts, model and data order (default: 0 1 2; with --smoke 0)",
     )
     add("--smoke", action="store_true", help="only whether the facts reach the model: a smaller world, no fine-tuning")
-    add("--workers", type=int, default=2, help="processes at a time, a thread each (default %(default)s)")
+    add("--workers", type=int, default=2, help="number of single-threaded processes (default %(default)s)")
     add("--dry-run", action="store_true", help="print the commands, run nothing")
     return parser
 

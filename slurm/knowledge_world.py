@@ -194,12 +194,19 @@ def write_lines(path: Path, rows: list[dict]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--seed", type=int, default=0, help="of names, facts and texts (default %(default)s)")
     parser.add_argument(
-        "--medicines", type=int, default=96, help="asked about in the test; taught as many (default %(default)s)"
+        "--seed", type=int, default=0, help="random seed for names, facts and texts (default %(default)s)"
     )
-    parser.add_argument("--documents", type=int, default=15_000, help="in the corpus target (default %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write (made if missing)")
+    parser.add_argument(
+        "--medicines",
+        type=int,
+        default=96,
+        help="number of medicines in the test, and of those taught (default %(default)s)",
+    )
+    parser.add_argument(
+        "--documents", type=int, default=15_000, help="documents in the target corpus (default %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="output folder (created if missing)")
     args = parser.parse_args(argv)
     if not 2 <= args.medicines <= MAX_MEDICINES or args.documents < 8:
         print(f"knowledge_world.py: --medicines is 2 to {MAX_MEDICINES:,}, --documents 8 or more", file=sys.stderr)

@@ -48,16 +48,24 @@ def main(argv: list[str] | None = None) -> int:
         dest="start",
         metavar="STAGE",
         default="",
-        help="first stage that may run: what those before it make is there already, and their inputs are not looked at",
+        help="first stage to run; the outputs of earlier stages must exist, their inputs are not checked",
     )
     add = parser.add_mutually_exclusive_group().add_argument
     add(
         "--dry-run",
         action="store_true",
-        help="check all that can be checked, print the graph and the sbatch lines; submit and write nothing",
+        help="validate everything, print the graph and the sbatch lines; submit and write nothing",
     )
-    add("--status", action="store_true", help="what is done, running, waiting, failed; logs; time left; GPU-hours")
-    add("--cost", action="store_true", help="wall time and GPU-hours of each stage so far, and write them to run.json")
+    add(
+        "--status",
+        action="store_true",
+        help="print what is done, running, waiting or failed, with logs, time left and GPU-hours",
+    )
+    add(
+        "--cost",
+        action="store_true",
+        help="print wall time and GPU-hours of each stage so far and write them to run.json",
+    )
     args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminated)
     recipe = read_recipe(args.recipe)

@@ -61,7 +61,7 @@ def table(rows: list[list[str]]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("stages", type=Path, help="stages.jsonl of the run")
-    parser.add_argument("--seconds", type=int, help="of the whole run, for the last line")
+    parser.add_argument("--seconds", type=int, help="duration of the complete run in seconds, for the last line")
     args = parser.parse_args(argv)
     rows, result = [["stage", "read", "wrote", "count", "seconds"]], None
     for line in args.stages.read_text(encoding="utf-8").splitlines():

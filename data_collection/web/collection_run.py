@@ -65,7 +65,7 @@ class Work(NamedTuple):
 
 def add_common_flags(add: Callable) -> None:
     """The flags that both commands have."""
-    add("--out", type=Path, required=True, help="folder to write (made if missing)")
+    add("--out", type=Path, required=True, help="output folder (created if missing)")
     add(
         "--languages",
         nargs="+",
@@ -74,12 +74,12 @@ def add_common_flags(add: Callable) -> None:
         metavar="ISO",
         help=f"keep documents in these only, of {', '.join(LANGUAGES)} (default: all eight)",
     )
-    add("--licence", default="", help="licence of the documents that state none (default: none is written)")
+    add("--licence", default="", help="licence of documents without one (default: none)")
     add(
         "--detector",
         choices=DETECTORS,
         default=DETECTORS[0],
-        help="what tells the language of a text (default: %(default)s)",
+        help="language detector (default: %(default)s)",
     )
     add(
         "--skip-steps",

@@ -30,9 +30,11 @@ FREE_ARGUMENTS = {
 
 def build_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
     parser.add_argument(
-        "--dry-run", action="store_true", help="check everything, print the plan and one example, write nothing"
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="validate everything, print the plan and one example, write nothing"
     )
     for add_flags in (
         model_flags,
@@ -55,7 +57,7 @@ def model_flags(add) -> None:
     add(
         "--attn",
         choices=("eager", "sdpa", "flash_attention_2", "flash_attention_3"),
-        help="attention kernel (default: the library's choice, sdpa where the model has it)",
+        help="attention implementation (default: the library's choice, sdpa if available)",
     )
     add(
         "--gradient-checkpointing",
@@ -68,8 +70,8 @@ def model_flags(add) -> None:
         type=int,
         choices=(0, 1, 2, 3),
         default=0,
-        help="DeepSpeed ZeRO stage: 2 splits optimizer and gradients over the processes, 3 the weights too (default 0: "
-        "every process holds all)",
+        help="DeepSpeed ZeRO stage: 2 shards optimizer state and gradients over the processes, 3 the weights "
+        "too (default 0: no sharding)",
     )
 
 
@@ -109,77 +111,88 @@ def example_flags(add) -> None:
         "--prompt",
         type=Path,
         default=Path(__file__).parents[1] / "prompts/mmedbench",
-        help="prompt folder (default: ours)",
+        help="prompt folder (default: finetune/prompts/mmedbench)",
     )
     add(
         "--chat-template",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="put the prompt into the user's turn of the tokenizer's own chat template (default: as the prompt folder "
-        "says; ours says no)",
+        help="put the prompt into the user turn of the tokenizer's chat template (default: as in the prompt "
+        "folder; ours: no)",
     )
-    add("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="completions to learn (default: both)")
+    add(
+        "--forms", nargs="+", choices=FORMS, default=list(FORMS), help="forms of completion to train on (default: both)"
+    )
     add(
         "--form-shares",
         nargs="+",
         type=share_of(FORMS),
         metavar="FORM=SHARE",
-        help="share of the questions that come in a form each epoch, another choice each time; 2 is twice (default: 1 "
-        "each, every question with and without rationale, as published)",
+        help="share of the questions used in a form per epoch, such as answer=1 rationale=0.5; 2 means twice "
+        "(default: 1 each, as published)",
     )
     add(
         "--loss-per",
         choices=("token", "example"),
         default="token",
-        help="token: every completion token counts alike, as published, so long rationales outweigh letters; example: "
-        "every completion counts alike (default %(default)s)",
+        help="token: every completion token has the same weight, as published; example: every completion has "
+        "the same weight (default %(default)s)",
     )
     add(
         "--option-orders",
         type=int,
         default=1,
-        help="times each comes in the form answer within an epoch, from the second on with its options reordered, the "
-        "same orders every epoch: for few questions (default %(default)s)",
+        help="number of option orders in which each question of the form answer is used per epoch, the same in"
+        " every epoch; for few questions (default %(default)s)",
     )
     add(
         "--shuffle-options",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="options in a fresh order each time a question comes, against a bias to letters; kept where an option "
-        "speaks of others or a rationale may name options, which is counted",
+        help="shuffle the options each time a question is used, against letter bias; questions whose options "
+        "or rationale refer to options keep their order and are counted",
     )
-    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes to train on (default: all there are)")
+    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes to train on (default: all in the data)")
     add(
         "--language-weights",
         nargs="+",
         type=share_of(LANGUAGE_FILES),
         metavar="ISO=WEIGHT",
-        help="share of a language's questions each epoch: 0.5 is a half, another each time, 2 is twice (default 1)",
+        help="share of a language's questions used per epoch: 0.5 is a different random half each time, 2 is "
+        "twice (default 1)",
     )
     add(
         "--instructions",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="instruction data mixed in, JSON or JSONL: "
-        "instruction/input/output, messages or ShareGPT conversations; the loss counts the assistant's turns",
+        help="instruction data to mix in, JSON or JSONL: instruction/input/output, messages or ShareGPT "
+        "conversations; the loss counts the assistant's turns",
     )
-    add("--instruction-share", type=proper_share, help="of an epoch's examples (default 0.2 with --instructions)")
+    add(
+        "--instruction-share",
+        type=proper_share,
+        help="share of instruction examples in an epoch (default 0.2 with --instructions)",
+    )
     add(
         "--replay",
         type=Path,
         metavar="PATH",
-        help="plain text mixed in, every token learned: an MMedC folder, .jsonl "
-        "with a field text, .txt, or a folder of them",
+        help="plain text to mix in, with a loss on every token: an MMedC folder, .jsonl with a field text, "
+        ".txt, or a folder of them",
     )
-    add("--replay-share", type=proper_share, help="of an epoch's examples, not its tokens (default 0.1 with --replay)")
-    add("--limit", type=int, help="questions a language at most")
-    add("--max-length", type=int, default=2048, help="tokens an example (default %(default)s)")
+    add(
+        "--replay-share",
+        type=proper_share,
+        help="share of replay examples (not tokens) in an epoch (default 0.1 with --replay)",
+    )
+    add("--limit", type=int, help="maximum number of questions per language")
+    add("--max-length", type=int, default=2048, help="maximum tokens per example (default %(default)s)")
     add(
         "--packing",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="the examples of a micro-batch in one row, none seeing another, instead of side by side with padding",
+        help="pack the examples of a micro-batch into one row without padding; they do not see each other",
     )
 
 
@@ -190,12 +203,16 @@ def adapter_flags(add) -> None:
         "--qlora",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="LoRA on a base model held in 4 bits (NF4; needs the library bitsandbytes)",
+        help="LoRA on a base model in 4 bits (NF4; needs bitsandbytes)",
     )
-    add("--lora-rank", type=int, default=16, help="rank (default %(default)s)")
-    add("--lora-alpha", type=int, default=32, help="scale is alpha / rank (default %(default)s)")
-    add("--lora-dropout", type=float, default=0.05, help="share dropped (default %(default)s)")
-    add("--lora-targets", nargs="+", help="module names (default: every linear layer but the output)")
+    add("--lora-rank", type=int, default=16, help="LoRA rank (default %(default)s)")
+    add("--lora-alpha", type=int, default=32, help="LoRA alpha; the scale is alpha / rank (default %(default)s)")
+    add("--lora-dropout", type=float, default=0.05, help="LoRA dropout (default %(default)s)")
+    add(
+        "--lora-targets",
+        nargs="+",
+        help="names of the modules with an adapter (default: all linear layers except the output)",
+    )
     add(
         "--merge",
         action=argparse.BooleanOptionalAction,
@@ -206,14 +223,28 @@ def adapter_flags(add) -> None:
 
 def optimizer_flags(add) -> None:
     """How long, how much at once, and how fast."""
-    add("--epochs", type=float, default=3.0, help="passes over the examples (default %(default)s)")
-    add("--batch-size", type=int, default=128, help="examples an optimizer step, over all ranks (default %(default)s)")
-    add("--micro-batch-size", type=int, default=4, help="examples a forward pass and rank (default %(default)s)")
-    add("--learning-rate", type=float, help="peak (default 2e-5 with --lora, 1e-6 in full, as published)")
-    add("--warmup-share", type=float, default=0.03, help="of the steps; then cosine (default %(default)s)")
-    add("--weight-decay", type=float, default=0.0, help="default %(default)s")
-    add("--clip", type=float, default=1.0, help="gradient norm (default %(default)s)")
-    add("--seed", type=int, default=0, help="of the examples' order and the adapter's start (default %(default)s)")
+    add("--epochs", type=float, default=3.0, help="epochs (default %(default)s)")
+    add("--batch-size", type=int, default=128, help="examples per optimizer step, over all ranks (default %(default)s)")
+    add("--micro-batch-size", type=int, default=4, help="examples per forward pass and rank (default %(default)s)")
+    add(
+        "--learning-rate",
+        type=float,
+        help="peak learning rate (default 2e-5 with --lora, 1e-6 for full fine-tuning, as published)",
+    )
+    add(
+        "--warmup-share",
+        type=float,
+        default=0.03,
+        help="share of the steps with linear warm-up, then cosine decay (default %(default)s)",
+    )
+    add("--weight-decay", type=float, default=0.0, help="weight decay (default %(default)s)")
+    add("--clip", type=float, default=1.0, help="maximum gradient norm (default %(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="random seed for the order of examples and the adapter's initial weights (default %(default)s)",
+    )
 
 
 def validation_flags(add) -> None:
@@ -222,28 +253,34 @@ def validation_flags(add) -> None:
         "--validation-questions",
         type=int,
         default=50,
-        help="held out of the train set per language; 0 for no validation (default %(default)s)",
+        help="questions per language held out of the train set; 0: no validation (default %(default)s)",
     )
     add(
         "--validation-share",
         type=float,
         default=0.05,
-        help="of a language's questions at most; fewer than one question is none (default %(default)s)",
+        help="maximum share of a language's questions that is held out (default %(default)s)",
     )
-    add("--validate-every", type=int, default=100, help="steps; also before the first, after the last (default 100)")
+    add(
+        "--validate-every",
+        type=int,
+        default=100,
+        help="steps between validations; also before the first and after the last step (default 100)",
+    )
     add(
         "--keep-best",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="write out the weights of the best validation, not the last (default: yes, where there is validation)",
+        help="keep the weights of the best validation instead of the last (default: yes, if there is validation)",
     )
     add(
         "--best-by",
         choices=("loss", "accuracy"),
         default="loss",
-        help="mean over languages; accuracy, of the form answer, is noisy with so few questions (default %(default)s)",
+        help="criterion for the best weights, averaged over languages; accuracy is noisy with few questions "
+        "(default %(default)s)",
     )
-    add("--early-stopping", type=int, help="stop after this many validations that are no better than the best")
+    add("--early-stopping", type=int, help="stop after this many validations without improvement")
 
 
 def checkpoint_flags(add) -> None:

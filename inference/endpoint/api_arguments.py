@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from endpoint.vllm_server import check_vllm
-from local_model.model_identity import served_by
+from local_model.local_model import served_by
 from run_record import InputError, read_json
 
 DEFAULTS = {

@@ -65,42 +65,58 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--chat-template",
         action=argparse.BooleanOptionalAction,
-        help="put the prompt through the tokenizer's own chat template (default: as the prompt's prompt.json says)",
+        help="apply the tokenizer's chat template to the prompt (default: as in the prompt's prompt.json)",
     )
     add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
     add(
         "--mode",
         choices=("generate", "letter-logprob", "option-logprob"),
         default="generate",
-        help="generation, the most likely single letter, or the option whose text is likeliest (default %(default)s)",
+        help="generate an answer, take the most likely letter, or the option with the most likely text "
+        "(default %(default)s)",
     )
     add("--few-shot", type=int, default=0, help="worked examples before each question (default %(default)s)")
     add("--few-shot-data", type=Path, help="train split they are drawn from (default: the Train folder beside --data)")
-    add("--samples", type=int, default=1, help="sampled answers a question, the majority counts (default 1: greedy)")
-    add("--temperature", type=float, default=0.7, help="of the samples (default %(default)s)")
-    add("--seed", type=int, default=0, help="of the samples and of the choice of examples (default %(default)s)")
+    add(
+        "--samples",
+        type=int,
+        default=1,
+        help="sampled answers per question, scored by majority vote (default 1: greedy)",
+    )
+    add("--temperature", type=float, default=0.7, help="sampling temperature (default %(default)s)")
+    add("--seed", type=int, default=0, help="random seed for sampling and for few-shot examples (default %(default)s)")
     add(
         "--circular",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="ask each question once for each turn of its options, and report how many are right in every turn",
+        help="ask each question once per rotation of its options, and report how many are right in every rotation",
     )
-    add("--shard", type=parse_shard, metavar="I/N", help="ask only the I-th of N shares; the last to end scores all")
-    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes (default: all there are)")
-    add("--limit", type=int, help="questions a file at most, the first ones")
+    add(
+        "--shard",
+        type=parse_shard,
+        metavar="I/N",
+        help="answer only every N-th question, from number I on, I from 0 to N-1; the last shard to end scores all",
+    )
+    add("--languages", nargs="+", choices=list(LANGUAGE_FILES), help="ISO codes (default: all in the data)")
+    add("--limit", type=int, help="use only the first N questions per file")
     add(
         "--batch-size",
         type=int,
         default=128,
-        help="questions answered together and saved together; halved where memory runs out; a larger number is faster, "
-        "above all for long answers (default %(default)s)",
+        help="questions per batch; halved on out-of-memory; larger batches are faster, above all for long "
+        "answers (default %(default)s)",
     )
-    add("--max-new-tokens", type=int, help="default 16 for the form answer, 512 for rationale; endpoints 256, 1024")
+    add(
+        "--max-new-tokens",
+        type=int,
+        help="maximum number of generated tokens (default 16 for the form answer, 512 for rationale; "
+        "endpoints: 256, 1024)",
+    )
     add(
         "--parse",
         choices=PARSERS,
-        help="strict: an answer must keep the prompt's format; policy: else it is read by the policy of answers.py "
-        "(default: strict where the prompt came with the checkpoint, else policy)",
+        help="strict: an answer must keep the prompt's format; policy: otherwise it is parsed by the rules in "
+        "answers.py (default: strict if the prompt came with the checkpoint, else policy)",
     )
     add(
         "--rationale-mode",
@@ -123,7 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
         "%(default)s)",
     )
     add("--score-only", action="store_true", help="score the predictions that are there; ask nothing")
-    add("--recipe", type=Path, help="flat YAML file of these flags")
+    add("--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence")
     add("--trust-remote-code", action=argparse.BooleanOptionalAction, default=False, help="run the model's own code")
     add("--dry-run", action="store_true", help="check everything, print the plan and one prompt, write nothing")
     add_endpoint_arguments(parser)

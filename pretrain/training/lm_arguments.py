@@ -20,12 +20,14 @@ FREE_ARGUMENTS |= {"save_every", "keep", "keep_every", "async_save", "export_eve
 
 def build_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("--recipe", type=Path, help="flat YAML file of these flags")
+    parser.add_argument(
+        "--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence"
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="check the flags, the token store, the mixture and what --out holds, print the plan, write nothing; the "
-        "model is not loaded, and no batch is divided among ranks (plan.py does that)",
+        help="validate the flags, the token store, the mixture and the contents of --out, print the plan, "
+        "write nothing; the model is not loaded and batches are not divided among ranks (see plan.py)",
     )
     kinds = (data_flags, model_flags, optimizer_flags, validation_flags, checkpoint_flags, log_flags, add_card_flags)
     for add_flags in kinds:
@@ -36,14 +38,15 @@ def build_parser(description: str) -> argparse.ArgumentParser:
 def data_flags(add) -> None:
     """Which tokens, in which order and shape."""
     add("data", type=Path, nargs="?", default=Path("data/tokens"), help="token store (default %(default)s)")
-    add("--sequence-length", type=positive, default=2048, help="tokens a window (default %(default)s)")
+    add("--sequence-length", type=positive, default=2048, help="tokens per window (default %(default)s)")
     add(
         "--rows",
         choices=("packed", "overlapping", "document"),
         default="packed",
-        help="packed: documents end to end, no padding; document: one document a row, padded to the longest of the "
-        "batch, longer ones cut; overlapping: as published, for comparison: windows repeat a quarter of the one "
-        "before, short documents are padded and the padding is trained on (default %(default)s)",
+        help="packed: documents end to end without padding; document: one document per row, padded to the "
+        "longest of the batch, longer ones truncated; overlapping: as published, for comparison: windows "
+        "overlap by a quarter, short documents are padded and the padding is trained on (default "
+        "%(default)s)",
     )
     add(
         "--cross-document-attention",
@@ -55,14 +58,19 @@ def data_flags(add) -> None:
         "--mix",
         default="natural",
         metavar="natural|temperature|FILE",
-        help="natural: every token once an epoch, in one order; temperature: windows by language and source, shares "
-        "tokens^(1/T); FILE: YAML of weights such as `fr/textbook: 2.0` or `zh: 1.0`, any scale, every group named "
-        "(default %(default)s)",
+        help="natural: every token once per epoch; temperature: windows by language and source with shares "
+        "tokens^(1/T); FILE: YAML of weights such as `fr/textbook: 2.0` or `zh: 1.0`, any scale, all "
+        "groups named (default %(default)s)",
     )
-    add("--mix-temperature", type=float, metavar="T", help="of --mix temperature: 1 is natural (default 3)")
+    add(
+        "--mix-temperature",
+        type=float,
+        metavar="T",
+        help="temperature T of --mix temperature; 1 is natural (default 3)",
+    )
     add("--replay", type=Path, metavar="STORE", help="token store of general text to mix in, same tokenizer")
-    add("--replay-share", type=float, help="of the windows that are replay, between 0 and 1 (default 0.05)")
-    add("--seed", type=int, default=0, help="of the data order and of new weights (default %(default)s)")
+    add("--replay-share", type=float, help="share of replay windows, between 0 and 1 (default 0.05)")
+    add("--seed", type=int, default=0, help="random seed for the data order and new weights (default %(default)s)")
 
 
 def model_flags(add) -> None:
@@ -85,15 +93,15 @@ def model_flags(add) -> None:
         type=int,
         choices=(0, 1, 2, 3),
         default=1,
-        help="DeepSpeed ZeRO stage: 1 shares the optimizer's state among the ranks, 2 the gradients too, 3 the weights "
-        "too (default %(default)s)",
+        help="DeepSpeed ZeRO stage: 1 shards the optimizer state over the ranks, 2 the gradients too, 3 the "
+        "weights too (default %(default)s)",
     )
     add(
         "--offload",
         choices=("none", "optimizer", "all"),
         default="none",
-        help="into the machine's memory: the optimizer's state (ZeRO 1 to 3), or the weights too (ZeRO 3) "
-        "(default %(default)s)",
+        help="offload to host memory: the optimizer state (ZeRO 1 to 3), or the weights too (ZeRO 3) (default "
+        "%(default)s)",
     )
     add(
         "--attn",
@@ -131,16 +139,18 @@ def model_flags(add) -> None:
 
 def optimizer_flags(add) -> None:
     """How long, how much at once, and how fast."""
-    add("--steps", type=positive, help="optimizer steps in all; give this or --epochs")
+    add("--steps", type=positive, help="total number of optimizer steps; this or --epochs")
     add("--epochs", type=float, default=1.0, help="passes over the store, without --steps (default %(default)s)")
-    add("--global-batch-size", type=positive, default=512, help="windows a step, over all ranks (default %(default)s)")
-    add("--micro-batch-size", type=positive, default=1, help="windows a forward pass and rank (default %(default)s)")
-    add("--learning-rate", type=float, default=2e-5, help="peak (default %(default)s)")
+    add(
+        "--global-batch-size", type=positive, default=512, help="windows per step, over all ranks (default %(default)s)"
+    )
+    add("--micro-batch-size", type=positive, default=1, help="windows per forward pass and rank (default %(default)s)")
+    add("--learning-rate", type=float, default=2e-5, help="peak learning rate (default %(default)s)")
     add(
         "--final-learning-rate-share",
         type=float,
         default=0.1,
-        help="of the peak, where cosine and wsd end (default %(default)s)",
+        help="final learning rate of cosine and wsd as a fraction of the peak (default %(default)s)",
     )
     add(
         "--schedule",
@@ -148,33 +158,33 @@ def optimizer_flags(add) -> None:
         default="cosine",
         help="after the warm-up: cosine; wsd: stable, then a decay over the last steps; constant (default %(default)s)",
     )
-    add("--warmup-share", type=float, default=0.01, help="of the steps (default %(default)s)")
-    add("--decay-share", type=float, default=0.1, help="of the steps, with wsd (default %(default)s)")
+    add("--warmup-share", type=float, default=0.01, help="share of the steps with linear warm-up (default %(default)s)")
+    add("--decay-share", type=float, default=0.1, help="share of the steps with decay, for wsd (default %(default)s)")
     add(
         "--decay-shape",
         choices=("linear", "sqrt"),
         default="sqrt",
-        help="with wsd: linear, or 1 - sqrt of the decay's progress (default %(default)s)",
+        help="shape of wsd's decay: linear, or 1 - sqrt of its progress (default %(default)s)",
     )
-    add("--weight-decay", type=float, default=0.01, help="on matrices only (default %(default)s)")
-    add("--beta2", type=float, default=0.95, help="of AdamW; beta1 is 0.9 (default %(default)s)")
-    add("--clip", type=float, default=1.0, help="gradient norm; 0: no clipping (default %(default)s)")
+    add("--weight-decay", type=float, default=0.01, help="weight decay, on matrices only (default %(default)s)")
+    add("--beta2", type=float, default=0.95, help="AdamW's beta2; beta1 is 0.9 (default %(default)s)")
+    add("--clip", type=float, default=1.0, help="maximum gradient norm; 0: no clipping (default %(default)s)")
     add(
         "--on-spike",
         choices=("stop", "skip", "warn"),
         default="stop",
-        help="a loss that is a spike, or a NaN or infinite loss or gradient: stop before the weights move; skip the "
-        "step; warn: log it and apply it (NaN or infinite values always stop). The batch's documents are always logged "
-        " (default %(default)s)",
+        help="on a loss spike, or a NaN or infinite loss or gradient: stop before the weights are updated; "
+        "skip the step; warn: log it and update (NaN and infinite values always stop). The batch's "
+        "documents are logged in each case (default %(default)s)",
     )
     add(
         "--spike-factor",
         type=float,
         default=12.0,
-        help="a spike: this many deviations over the median of the last 64 steps' losses; 0: look for values that are "
-        "no numbers only (default %(default)s)",
+        help="a spike is this many deviations above the median of the last 64 losses; 0: only detect NaN and "
+        "infinite values (default %(default)s)",
     )
-    add("--max-skips", type=int, default=5, help="skipped steps in a row, then stop (default %(default)s)")
+    add("--max-skips", type=int, default=5, help="stop after this many skipped steps in a row (default %(default)s)")
 
 
 def validation_flags(add) -> None:
@@ -183,7 +193,7 @@ def validation_flags(add) -> None:
         "--validation-documents",
         type=int,
         default=50,
-        help="held out of each language and source, at most a tenth (default %(default)s)",
+        help="documents held out per language and source, at most a tenth (default %(default)s)",
     )
     add(
         "--validate-every",
@@ -205,21 +215,21 @@ def checkpoint_flags(add) -> None:
     add("--out", type=Path, default=Path("checkpoints/pretrained"), help="model folder (default %(default)s)")
     add("--save-every", type=positive, default=200, help="steps between checkpoints (default %(default)s)")
     add("--keep", type=positive, default=2, help="newest checkpoints kept (default %(default)s)")
-    add("--keep-every", type=int, default=0, help="steps between checkpoints that stay for good (default: none)")
+    add("--keep-every", type=int, default=0, help="steps between checkpoints that are kept permanently (default: none)")
     add(
         "--async-save",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="copy the state to host memory and write it during training: 12 bytes a parameter, over the ranks",
+        help="copy the state to host memory (12 bytes per parameter, over all ranks) and write it during training",
     )
-    add("--export-every", type=int, default=0, help="steps between models under training/exports (default: none)")
+    add("--export-every", type=int, default=0, help="steps between models exported to training/exports (default: none)")
     add(
         "--resume",
         type=resume_choice,
         default="auto",
-        help="auto: the newest checkpoint that is whole; none: refuse a folder that has one; or a step, to go back to "
-        "and set newer ones aside; once Slurm has queued the job again (SLURM_RESTART_COUNT), always auto (default "
-        "%(default)s)",
+        help="auto: the newest valid checkpoint; none: error if there is one; or a step to go back to (newer "
+        "ones are set aside); always auto after Slurm has requeued the job (SLURM_RESTART_COUNT) (default"
+        " %(default)s)",
     )
 
 
@@ -244,5 +254,5 @@ def log_flags(add) -> None:
     add(
         "--peak-tflops",
         type=float,
-        help="dense bf16 peak of one card in TFLOP/s, for MFU (default: by the card's name, else unknown)",
+        help="dense bf16 peak of one GPU in TFLOP/s, for MFU (default: by the GPU's name, else unknown)",
     )

@@ -62,7 +62,7 @@ def add_card_flags(add) -> None:
         metavar="NAME",
         help='licence of the weights in the model card, such as apache-2.0 or llama3 (default: "other", unknown)',
     )
-    add("--data-names", type=one_line, nargs="+", metavar="NAME", help="data sets named in the model card, hub names")
+    add("--data-names", type=one_line, nargs="+", metavar="NAME", help="hub names of the data sets in the model card")
 
 
 def one_line(text: str) -> str:
