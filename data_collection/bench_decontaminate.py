@@ -1,4 +1,4 @@
-"""Measure decontaminate.py on one core: speed with many questions loaded, planted questions found, false alarms.
+"""Measure decontaminate.py on one core: speed with many questions loaded, planted questions found, false positives.
 
 Reads a folder of labelled documents (<iso>.parquet with columns text and label) and benchmarks. Prints three tables:
 

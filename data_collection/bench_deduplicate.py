@@ -1,4 +1,4 @@
-"""Measure the search for near duplicates: speed on one core, recall on planted pairs, memory a document.
+"""Measure deduplicate.py: speed on one core, recall on planted pairs, memory per document.
 
 Reads a folder of documents (<iso>.parquet with a column text, as check_filter.py does). Makes from them, in a temporary
 folder, --documents documents a language, each of pieces of several, 1 to 8 kB of UTF-8; --planted of them at each of

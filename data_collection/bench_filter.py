@@ -1,4 +1,4 @@
-"""Measure the filter's speed on one core: megabytes of text per second of CPU time, beside a plain baseline.
+"""Measure the filter on one core: MB of text per CPU second, against a plain baseline.
 
 Reads a folder of labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Makes from
 them, in a temporary folder, parquet files of --megabytes of text a language, --medical-share of it medical: each

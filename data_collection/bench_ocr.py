@@ -1,4 +1,4 @@
-"""Measure the recognition of books: character errors in eight languages, pages per second beside pytesseract.
+"""Measure ocr.py: character errors in eight languages, pages per second against pytesseract.
 
 Reads a folder of labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Draws pages
 of the medical ones into PDFs of pictures as a scanner makes them (11 points, --scan-dpi, light noise, 0.3 degrees

@@ -1,4 +1,4 @@
-"""Recognise every page of a folder of scans with pytesseract alone, the plain way: what `bench_ocr.py` compares with.
+"""Recognise a folder of scans with pytesseract only: the baseline of `bench_ocr.py`.
 
 Reads <iso>/*.pdf below a folder, draws each page with pdfium and calls `pytesseract.image_to_string` on it, told its
 language. Threads are tesseract's own business (OMP_THREAD_LIMIT in the environment). Writes nothing; prints the number

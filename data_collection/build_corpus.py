@@ -1,4 +1,4 @@
-"""Put filtered web text, books, web sites and existing corpora together into the corpus (MMedC's layout).
+"""Merge filtered web text, books, web sites and existing corpora into the corpus (MMedC's layout).
 
 Reads folders finished by `filter.py`, `ocr.py`, `websites.py`, `existing_corpora.py` or this command, in any number
 and order, and the lists of `deduplicate.py` and `decontaminate.py`. Exact duplicates go. Writes

@@ -1,4 +1,4 @@
-"""Measure language identification and cleaning on labelled documents, all of which are good text of a known language.
+"""Measure language identification and cleaning on labelled documents of known language.
 
 Reads a folder of <iso>.parquet or JSON lines files with a text column and a label column. Prints, both detectors in one
 run: how often each finds the language in 100, 400 and 3,000 characters from the middle of a document, in 400 characters

@@ -1,4 +1,4 @@
-"""Check a finished output of decontaminate.py: its checksums, and every line of contamination.jsonl (FORMAT.md).
+"""Validate an output of decontaminate.py: checksums and every line of contamination.jsonl (FORMAT.md).
 
 Example:
 

@@ -1,4 +1,4 @@
-"""Check a corpus against its contract (FORMAT.md) and its manifest's checksums.
+"""Validate a corpus against FORMAT.md and its manifest's checksums.
 
 Reads a folder made by `build_corpus.py`; writes nothing. Every problem names the file, the row (from 0) or the line
 (from 1), and the field.

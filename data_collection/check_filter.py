@@ -1,4 +1,4 @@
-"""Measure the filter on labelled documents: recall, false-positive rate, and the precision that follows.
+"""Measure the filter on labelled documents: recall, false-positive rate and the resulting precision.
 
 Reads parquet or JSON lines with a text column and a label column ("medical" or anything else) and, where there is one,
 a source column. Prints tables by language; by language and side: tuning (the sources of `tuning_sources.json`, on which

@@ -1,4 +1,4 @@
-"""What `bench_deduplicate.py` measures beside the command: datasketch's speed, and the memory of comparing.
+"""Parts of `bench_deduplicate.py`: planted near duplicates, datasketch's speed, memory of the comparison.
 
 Both run in processes of their own, so that nothing else is counted. Example:
 

@@ -1,4 +1,4 @@
-"""Exam questions written into a text in the ways they are met with on the web; for tests and bench_decontaminate.py.
+"""Exam questions inserted into a text in the variants found on the web, for tests and bench_decontaminate.py.
 
 python -c "import planted_questions as p; print(p.KINDS)"
 """

@@ -1,4 +1,4 @@
-"""Draw text as scanned pages look: black on grey paper, a little noise, a little askew; for benchmarks and tests.
+"""Render text as scanned pages: black on grey paper, with noise and skew; for benchmarks and tests.
 
 Needs fonts (Debian: fonts-dejavu-core, fonts-liberation, fonts-noto-cjk, fonts-wqy-zenhei, fonts-ipafont-mincho,
 fonts-hosny-amiri, fonts-kacst-one); the ones that are there are used. Used by `bench_ocr.py` and the tests.

@@ -1,4 +1,4 @@
-"""What became of every document on its way through the steps of `make_corpus.py`: a report in Markdown.
+"""The Markdown report of `make_corpus.py`: what became of every document in each step.
 
 Reads the steps' manifests; writes nothing. Used by `make_corpus.py`.
 """

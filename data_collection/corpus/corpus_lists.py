@@ -1,4 +1,4 @@
-"""The lists by which a corpus is made smaller: near duplicates (`deduplicate.py`), exam questions (`decontaminate.py`).
+"""Removal lists for the corpus: near duplicates (`deduplicate.py`) and exam questions (`decontaminate.py`).
 
 Both are keyed by the id of a document's text as it comes in. A list made from other inputs is refused. A cut document
 gets the id of its new text. Example:

@@ -1,4 +1,4 @@
-"""Put any number of corpus records in order of id on the disk, a unit at a time, so that processes share the work.
+"""Sort corpus records by id on disk, unit by unit in worker processes, and write them as parquet shards.
 
 A sorted unit is two files of `OUT/parts/units/`: 00007.jsonl, its records by bucket (the first digits of the id), and
 00007.json, where each bucket begins. The second is written last: where it is, the unit is done. Records that are to be

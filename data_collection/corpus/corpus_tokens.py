@@ -1,4 +1,4 @@
-"""Count the tokens of a corpus, per language and source, with any tokenizer of the Hugging Face kind.
+"""Count the tokens of a corpus by language and source with a Hugging Face tokenizer.
 
 Reads a `tokenizer.json` (a file, a folder with one) or whatever transformers' AutoTokenizer opens: a folder, a name on
 the hub. Special tokens are not counted; a text over a million characters is counted in pieces of that, cut at line ends

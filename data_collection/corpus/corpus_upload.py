@@ -1,4 +1,4 @@
-"""Upload a finished corpus to a data set repository of the Hugging Face hub.
+"""Upload a finished corpus to a data set repository on the Hugging Face hub.
 
 The token comes from the environment (HF_TOKEN) and from nowhere else. All files go in one commit, so that the hub never
 shows half a corpus; what an interrupted upload has sent is not sent again by the same command. HF_ENDPOINT works as

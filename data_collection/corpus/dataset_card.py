@@ -1,4 +1,4 @@
-"""The corpus's README.md: a dataset card with the hub's YAML header and tables of what is in it."""
+"""The README.md of a corpus: a dataset card with the hub's YAML header, tables and a picture."""
 
 import csv
 import html
