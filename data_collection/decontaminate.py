@@ -1,4 +1,4 @@
-"""Find exam questions in documents: which, where, and how much of each benchmark stands in the corpus.
+"""Find exam questions in documents: which, where, and how much of each benchmark is in the corpus.
 
 Reads folders finished by the commands before it (as build_corpus.py does) and benchmarks: folders of English.jsonl,
 Chinese.jsonl ... or MedQA.jsonl ..., such as MMedBench/Test, with the contexts that their records go without

@@ -1,4 +1,4 @@
-"""Find the near duplicates among the documents of finished folders, within each language.
+"""Find near duplicates among the documents of finished folders, within each language.
 
 Reads folders made by `filter.py`, `ocr.py`, `websites.py`, `existing_corpora.py` or `build_corpus.py`, in any number
 and order. Writes a list, no texts:

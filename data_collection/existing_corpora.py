@@ -1,4 +1,4 @@
-"""Take in other corpora: JSON lines, text files, parquet, and zips of them, the released MMedC among these.
+"""Import other corpora: JSON lines, text files, parquet, and zip archives of them, such as the released MMedC.
 
 Reads files and folders in any number: `.jsonl` (`.gz`, `.zst`), `.txt`, `.parquet`, and `.zip` with `.txt` or `.jsonl`
 in it, which is read where it lies. A document's language is what its field `language`, else its folder or file says

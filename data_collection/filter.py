@@ -1,4 +1,4 @@
-"""Keep the medical documents of web text, in eight languages, by keywords.
+"""Keep the medical documents of web text in eight languages, by keywords.
 
 Reads parquet, JSON lines (.jsonl, .jsonl.gz, .jsonl.zst) or text files (.txt, one document each): one file, a folder of
 them, or with --hub a data set of the Hugging Face hub, streamed. Writes

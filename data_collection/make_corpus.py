@@ -1,4 +1,4 @@
-"""Make the corpus from a folder of raw inputs by one command: every step from PDFs and web text to MMedC.
+"""Build the corpus from a folder of raw inputs by one command: every step from PDFs and web text to MMedC.
 
 Reads   FOLDER/web, FOLDER/books, FOLDER/websites, FOLDER/existing, as many of them as are there
 Writes  OUT/web, OUT/books, ...        what filter.py, ocr.py, websites.py and existing_corpora.py make of them

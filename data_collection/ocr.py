@@ -1,4 +1,4 @@
-"""Read PDFs into text, page by page: the text layer where it is good, else recognition (tesseract).
+"""Extract the text of PDFs page by page: the text layer if it is good, else recognition (Tesseract).
 
 Reads a PDF, or every *.pdf below a folder. Writes (FORMAT.md has every field)
 

@@ -1,4 +1,4 @@
-"""Take the text out of saved web sites: folders of HTML files and web archives (WARC).
+"""Extract the text of saved web sites: folders of HTML files and web archives (WARC).
 
 Reads a folder (or one file) of HTML as wget and browsers save it, in any encoding, and `.warc` or `.warc.gz`. A page's
 language is the one it declares (else its folder's name), unless the detector is sure of another; its origin is its

@@ -1,4 +1,4 @@
-"""Measure: useful (non-padding) tokens a second of our batches against the Trainer's default shuffled ones.
+"""Measure useful (non-padding) tokens per second of our batches against the Trainer's default shuffled ones.
 
 Reads   a prepared train split (mmedbench/FORMAT.md); optional: questions with rationales, to borrow theirs
 Writes  nothing but what it prints

@@ -1,4 +1,4 @@
-"""Add a LoRA adapter into its base model: one folder that loads without peft and answers as the adapter does.
+"""Merge a LoRA adapter into its base model: a folder that loads without peft and gives the adapter's answers.
 
 Reads   an adapter folder of finetune/train.py, and its base model where its run.json says it is
 Writes  <out> (default <adapter>/merged): the model in float32 (--dtype), tokenizer, prompt/, README.md (a model

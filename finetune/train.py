@@ -1,4 +1,4 @@
-"""Fine-tune a causal language model on MMedBench's train set, in full or by LoRA.
+"""Fine-tune a causal language model on MMedBench's train set, fully or with LoRA.
 
 Reads   a Hugging Face model (folder or hub name), MMedBench/Train (mmedbench/FORMAT.md), a prompt folder
 Writes  <out>: the model or the LoRA adapter, its tokenizer, prompt/, README.md (the model card), run.json last;

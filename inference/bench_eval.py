@@ -1,4 +1,4 @@
-"""How fast questions are answered: eval.py's batches, one question at a time, and lm-evaluation-harness, in one run.
+"""Measure answering speed: eval.py's batches, one question at a time, and lm-evaluation-harness, in one run.
 
 Reads   a model, a test set and a prompt, as inference/eval.py does; with --shape a Hugging Face config folder, whose
         shape is filled with random weights in the model's place (its tokenizer and prompt stay)

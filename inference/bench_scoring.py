@@ -1,4 +1,4 @@
-"""Measure how long the rationale scores of a whole test set take, without BERTScore, on one core.
+"""Measure the time to score the rationales of a test set, without BERTScore, on one core.
 
 Reads   rationales: a test split (folder of *.jsonl with `rationale`) or a file of pairs as inference/rationale.py reads
 Writes  a table; with --out the same figures as JSON

@@ -1,4 +1,4 @@
-"""Compare two runs question by question: exact McNemar test and paired bootstrap, by language and over all.
+"""Compare two runs question by question: exact McNemar test and paired bootstrap, by language and overall.
 
 Reads   two result folders of inference/eval.py (predictions.jsonl, result.json)
 Writes  a table; with --out the same figures as JSON

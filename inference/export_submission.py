@@ -1,4 +1,4 @@
-"""Write the folder that is sent as a result: the four CSV files of the public submission guide, and result.json.
+"""Write the folder of a submission: the four CSV files of the public guide, and result.json.
 
 Reads   a result folder of inference/eval.py (form answer), the test set and the prompt that it used; for the rationale
         files a second result folder (form rationale) of the same model

@@ -1,4 +1,4 @@
-"""Write one HTML page of a finished evaluation, for reading: every question, its options, the answer, the rationale.
+"""Write an HTML page of a finished evaluation: every question with options, answer and rationale.
 
 Reads   a result folder of inference/eval.py, the test set and the prompt that it used
 Writes  <out>: a page that needs nothing else, with filters by language, by wrong and by text; everything is escaped

@@ -1,4 +1,4 @@
-"""Put the scores of evaluations into the model card (README.md) of the checkpoint that was evaluated.
+"""Add the scores of evaluations to the model card (README.md) of the evaluated checkpoint.
 
 Reads   a model folder with a card of this project, finished runs of eval.py on it
 Writes  <model>/README.md: its section of scores anew, all else as it was; with --weights-licence or --data-names the

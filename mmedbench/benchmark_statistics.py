@@ -1,4 +1,4 @@
-"""Count a benchmark: questions, answers, options and mean lengths by language and split, as a table and a picture.
+"""Benchmark statistics: questions, answers, options and mean lengths by language and split, as tables and a picture.
 
 Reads   a folder in MMedBench's layout (FORMAT.md), a tokenizer if one is named, a file of topics if one is given.
 Writes  --out: statistics.md (the tables), statistics.json (the same numbers), statistics.png, manifest.json last.

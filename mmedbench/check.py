@@ -1,4 +1,4 @@
-"""Check any folder of questions in MMedBench's layout and name every problem with its file, line and field.
+"""Validate a folder of questions in MMedBench's layout; report every problem with file, line and field.
 
 Reads   a folder with Train/ Dev/ Test/ (and English_benchmarks/), or one folder of *.jsonl files, or one file.
 Writes  nothing. Problems are printed as path:line: field: what is wrong. The contract is FORMAT.md.

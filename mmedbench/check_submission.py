@@ -1,4 +1,4 @@
-"""Check a folder that is to be sent as a result: four CSV files and result.json, and that they agree.
+"""Validate the folder of a submission: four CSV files and result.json, and that they agree.
 
 Reads   a folder with multi_choice_results.csv, rationale_results.csv, accuracy_metric.csv,
         rationale_similarity_metric.csv (the public submission guide's) and result.json. SUBMITTING.md describes them.

@@ -1,4 +1,4 @@
-"""Keep leaderboard.md: add a result of inference/eval.py, render the page, check that it is up to date.
+"""Maintain leaderboard.md: add a result of inference/eval.py, render the page, check that it is up to date.
 
 Reads   mmedbench/results/*.json (one file a model, setting and metric version), the predictions beside them, and
         mmedbench/reported/*.csv

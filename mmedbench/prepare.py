@@ -1,4 +1,4 @@
-"""Build MMedBench from its source exams, in the released layout, with every rule stated and every exclusion listed.
+"""Build MMedBench from its source exams in the released layout; every rule is stated, every exclusion listed.
 
 Reads   a folder, a zip or one file: exams in their raw formats (recognised by their files, see find_sources.py), any
         other exam as a table (generic_source.py), the released layout (Train/English.jsonl ...), the English

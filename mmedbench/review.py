@@ -1,4 +1,4 @@
-"""Let two people judge rationales, blind to each other, in a local web page; a third settles what they differ on.
+"""Let two people judge rationales, blind to each other, on a local web page; a third settles disagreements.
 
 Each judges two things: does the rationale support the given answer; is what it says right, and about the options?
 

@@ -1,4 +1,4 @@
-"""The arithmetic mean of several checkpoints of a run, or of several model folders, as one Hugging Face folder.
+"""Average several checkpoints of a run, or several model folders, into one Hugging Face folder.
 
 Reads   a run's folder (the last k checkpoints, or the steps given), or two or more model folders in safetensors
 Writes  <out>: a Hugging Face folder as export_model.py writes it, model card too; run.json, last, names the parents

@@ -1,4 +1,4 @@
-"""Benchmarks of this stage, each side beside what it is measured against, in one run, in turns.
+"""Benchmarks of this stage: both sides alternately in one run.
 
 Reads   a corpus for its words (or none: made-up words); measures on documents generated from them, of log-uniform
         1 to 8 kB

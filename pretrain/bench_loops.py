@@ -1,4 +1,4 @@
-"""The loops that train_lm.py is measured against, each as plain as its makers show it.
+"""The baseline training loops of the benchmark: Hugging Face Trainer and DistributedDataParallel.
 
     python pretrain/bench_loops.py trainer STORE ...    Hugging Face Trainer, one process
     torchrun ... pretrain/bench_loops.py ddp STORE ...  torch's DistributedDataParallel, one process a rank

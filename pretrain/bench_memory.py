@@ -1,4 +1,4 @@
-"""Measure the memory of one training step on this machine, part by part, beside the estimate of plan.py.
+"""Measure the memory of one training step on this machine by part, beside the estimate of plan.py.
 
 Reads   a model (--model, --init-config) and the flags of train_lm.py; no token store: the tokens are random
 Writes  nothing; --json FILE: the figures

@@ -1,4 +1,4 @@
-"""What a checkpoint costs a step: the time that training stands still, saved in the step and in the background.
+"""Measure what a checkpoint costs: how long training pauses for a save in the step or in the background.
 
 Reads   nothing
 Writes  a table to the screen; the checkpoints go to a folder of their own under --out, removed at the end

@@ -1,4 +1,4 @@
-"""Rewrite an InternLM or InternLM 2 checkpoint in the Llama layout, which needs no remote code; and back.
+"""Convert an InternLM or InternLM 2 checkpoint to the Llama layout, which needs no remote code, and back.
 
 Reads   a folder as published (config.json, weights in safetensors or .bin, tokenizer.model), or a Llama folder
 Writes  <out>: config.json, weights in safetensors, tokenizer.json, run.json; made aside and renamed when complete

@@ -1,4 +1,4 @@
-"""A Hugging Face folder from a checkpoint of a training run, at any time, without its ranks and without a GPU.
+"""Export a checkpoint of a training run as a Hugging Face folder, at any time, without ranks or a GPU.
 
 Reads   RUN_DIR/training: checkpoints/step-* (any number of ranks, any ZeRO stage) and model/ (configuration, tokenizer)
 Writes  <out>: config.json, generation_config.json, tokenizer, safetensors (one tensor in memory at a time), README.md

@@ -1,4 +1,4 @@
-"""Draw a run: training loss, learning rate, and bits per byte on held-out documents by language.
+"""Plot a run: training loss, learning rate, and bits per byte on held-out documents by language.
 
 Reads   <out>/training/metrics.jsonl and, where it is there, <out>/training/validation.jsonl
 Writes  <out>/training/loss.png and loss.svg

@@ -1,4 +1,4 @@
-"""Plan a training run before anything is spent: parameters, memory of a GPU by part, days and GPU-hours, disk.
+"""Plan a training run: parameters, memory per GPU by part, days and GPU-hours, disk.
 
 Reads   a model's configuration (--model or --init-config) and the flags of train_lm.py, so that one recipe serves both
 Writes  nothing; --json FILE: the same figures for a machine

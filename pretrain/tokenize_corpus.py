@@ -1,4 +1,4 @@
-"""Tokenise an MMedC corpus into a flat token store, once, before any GPU waits for it.
+"""Tokenize an MMedC corpus into a flat token store, once, before training.
 
 Reads   a corpus folder (data_collection/FORMAT.md) and a Hugging Face tokenizer (folder or hub name)
 Writes  a token store (pretrain/FORMAT.md): the files of each shard, tokenizer/, manifest.json last

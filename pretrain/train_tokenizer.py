@@ -1,4 +1,4 @@
-"""Train a byte-level BPE tokenizer on an MMedC corpus, for models that start from scratch.
+"""Train a byte-level BPE tokenizer on an MMedC corpus, for models trained from scratch.
 
 Reads   a corpus folder (data_collection/FORMAT.md)
 Writes  a Hugging Face tokenizer folder: tokenizer.json, tokenizer_config.json, run.json last

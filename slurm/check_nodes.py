@@ -1,4 +1,4 @@
-"""Before a long run: does every node of the job see its GPUs, compute rightly, write to the disk, reach the others?
+"""Check every node of a job: GPUs visible, computing correctly, disk writable, other nodes reachable.
 
 Reads   nothing; one process a node, started by the job scripts with srun
 Writes  nothing that stays: <folder>/.node-check-JOB is there for a moment

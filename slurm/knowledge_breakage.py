@@ -1,4 +1,4 @@
-"""Break the pipeline on purpose and see that the knowledge check does not pass.
+"""Break a copy of the pipeline on purpose; the knowledge check must not pass.
 
 Reads   the folder of a finished check, of which it takes a copy and makes again what the broken part makes
 Writes  a table: the way it was broken, the verdict, the reason; with --out also as JSON. The project is not touched: a

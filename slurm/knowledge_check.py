@@ -1,4 +1,4 @@
-"""Check in minutes on a CPU that what the corpus teaches reaches the benchmark's score, through the stages' commands.
+"""Check on a CPU that facts in the corpus reach the benchmark's score, through the stages' own commands.
 
 Writes  OUT/report.md, knowledge.png/.svg, result.json (last); OUT/seed-N: worlds, corpora, models, results, logs
 Example bash slurm/knowledge_check.sh --out DIR                        target and control, three seeds

@@ -1,4 +1,4 @@
-"""A small invented world in which it is known what a corpus teaches: medicines, their facts, and questions about them.
+"""Invented facts about invented medicines: corpora that contain them, and questions about them.
 
 Writes  OUT/documents/<corpus>.jsonl   {text, language, source, origin, licence}, lists also loss_spans
         OUT/benchmark/Train, Test      questions in the benchmark's records (mmedbench/FORMAT.md); in Test and

@@ -1,4 +1,4 @@
-"""Submit the whole run to Slurm, from PDFs to the leaderboard: each stage a job that waits for those it reads.
+"""Submit the complete run to Slurm, from PDFs to the leaderboard: one job per stage, with dependencies.
 
 Reads   a recipe (slurm/recipes/, pipeline_recipe.py says what may stand in it), the records on the disk, the queue
 Writes  results/NAME/pipeline/jobs.jsonl; its jobs write data/NAME, checkpoints/NAME, results/NAME, logs in logs/NAME,

@@ -1,4 +1,4 @@
-"""Print what a run of the whole pipeline did: a line a stage, then the scores per language.
+"""Print the summary of a complete run: one line per stage, then the scores by language.
 
 Reads   results/<name>/stages.jsonl (written by demo.sh) and the records that its lines name
 Example python slurm/run_summary.py results/demo/stages.jsonl

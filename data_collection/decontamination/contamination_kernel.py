@@ -1,4 +1,4 @@
-"""`find_places` and `covered_near` of `contamination_match.py`, compiled: what a document's tokens cover of questions.
+"""Compiled twins of `find_places` and `covered_near` in `contamination_match.py`: question tokens covered by a document.
 
 Texts come as code points (uint32, one a character); tokens are 64-bit hashes, so that two different ones are taken for
 one with a chance of some 2**-64 a pair. numba compiles at the first use and keeps the result beside this file.

@@ -1,4 +1,4 @@
-"""When a document holds an exam question: the definition, in plain Python.
+"""When a document contains an exam question: the plain definition.
 
 Letters and digits alone are compared, folded as `text_folding.fold` does (case, width, composition, accents). A
 question is compared by words, or by characters where at least 30 % of its letters are Chinese or Japanese; a document

@@ -1,4 +1,4 @@
-"""The lists and the table that decontaminate.py writes of all units together; FORMAT.md describes them."""
+"""The lists and the table that decontaminate.py writes (FORMAT.md)."""
 
 import csv
 import io

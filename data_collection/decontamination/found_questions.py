@@ -1,4 +1,4 @@
-"""The exam questions that a document holds, and the passages to cut so that it holds none.
+"""The exam questions in a document, the passages to cut, and the search of one unit of documents.
 
 Places of single units come from `contamination_kernel.py`; here it is decided which questions stand there
 (`contamination_match.py` says when) and how far their passages reach. Example:

@@ -1,4 +1,4 @@
-"""Exam questions made ready for the search: tokens of their parts, what of them is content, tables of grams.
+"""The index of exam questions: their parts as tokens, which tokens count as content, n-gram tables.
 
 Reads the benchmarks' files (`mmedbench_questions.py`, `question_index.py`) and the exam words of each language
 (`exam_words/<iso>.txt`: words, in zh and ja phrases, that say nothing of what is asked). Example:

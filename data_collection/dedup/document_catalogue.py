@@ -1,4 +1,4 @@
-"""The catalogue of an unfinished run of `deduplicate.py`: every text once, per language, in order of its id.
+"""The catalogue of an unfinished run of `deduplicate.py`: every distinct text per language, sorted by id.
 
 Made from the documents of all units (`minhash_signatures.py`), so that nothing later depends on the order of inputs, on
 units, workers or shards. A document's number is its row here. Example:

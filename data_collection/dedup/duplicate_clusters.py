@@ -1,4 +1,4 @@
-"""Clusters of near duplicates, and which document of each is kept.
+"""Near-duplicate pairs, verified by their shingles; clusters, and which document of each is kept.
 
 Documents that some pair joins, directly or through others, are one cluster. The best stays: the first source in
 SOURCE_ORDER, then the longest text, then the least id. The others go, each with its similarity to the one kept; but one

@@ -1,4 +1,4 @@
-"""Signatures of documents: MinHash (rensa) cut into bands, and the shingles they were made of, unit by unit on disk.
+"""Shingles and MinHash signatures (rensa) of documents, unit by unit on disk.
 
 Documents that share a band's key are candidates. Why rensa: MIT, needs nothing else, takes ready hashes in one flat
 array, 12 microseconds a document (datasketch, also MIT: 75 to 220, and it needs scipy). It is a young project; so its

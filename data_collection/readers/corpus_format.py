@@ -1,4 +1,4 @@
-"""The corpus contract (FORMAT.md) in code: columns, their types, and what a record must satisfy."""
+"""The corpus record (FORMAT.md): columns, types, validation, and ids of equal texts."""
 
 import hashlib
 import re

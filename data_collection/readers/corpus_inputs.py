@@ -1,4 +1,4 @@
-"""Read finished folders of documents as corpus records (see FORMAT.md), whole or in units of work.
+"""Read finished folders of documents as corpus records (FORMAT.md), completely or by units of work.
 
 A finished folder is an output of `filter.py`, `ocr.py`, `websites.py` or `existing_corpora.py`, or a corpus made by
 `build_corpus.py`. A unit is some row groups of a parquet file, or some bytes of a file of JSON lines: what one step of

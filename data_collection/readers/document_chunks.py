@@ -1,4 +1,4 @@
-"""Stream a part of a file of documents: the text column in bounded batches, other columns only for the rows asked for.
+"""Stream part of a document file: the text column in bounded batches, other columns only for the requested rows.
 
 Reads parquet (row groups, in batches), JSON lines (plain, .gz, .zst) and text files (one document each), here or on the
 hub. A `Chunk` gives the texts of some rows as an Arrow array, and `rows(places)`: a table of everything else of a few

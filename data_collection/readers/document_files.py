@@ -1,4 +1,4 @@
-"""Find and open files of documents: parquet, JSON lines (plain, .gz, .zst), text files; here or on the hub.
+"""Find and open document files: parquet, JSON lines (plain, .gz, .zst) and text files, local or on the hub.
 
 `read_batches` streams a whole parquet or JSON lines file with every column as it came. JSON lines are read twice: once
 for the columns' types (a column of mixed or nested values becomes JSON text), once for the rows, so that memory stays

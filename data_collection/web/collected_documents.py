@@ -1,4 +1,4 @@
-"""Documents that `websites.py` and `existing_corpora.py` found: language settled, text cleaned, written, counted.
+"""One document of `websites.py` or `existing_corpora.py`: language, cleaning, writing, counting; folder labels.
 
 What a reader finds is a `Found`, a `LeftOut` (read, and no document; its reason is counted) or a `Broken` (should have
 been a document and cannot be read: counted, and listed in failures.jsonl). The language is the declared one unless the

@@ -1,4 +1,4 @@
-"""The run of `websites.py` and `existing_corpora.py`: units of work for processes and shards, resumed and published.
+"""What `websites.py` and `existing_corpora.py` share: flags, the run, publishing the output.
 
 Each unit becomes a folder of `OUT/parts/`; when all are there, whoever ends last moves their files to their places and
 writes failures.jsonl, left_out.jsonl and, last, manifest.json.

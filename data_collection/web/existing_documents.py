@@ -1,4 +1,4 @@
-"""The documents in the files of other corpora, read piece by piece: lines of JSON, rows of parquet, texts.
+"""Documents in files of other corpora: JSON lines, parquet rows, texts, and members of zip archives.
 
 Nothing is held but one document (at most --document-mb) and one batch of rows. What cannot be read is a `Broken` with
 its file and line, row or member. Example:

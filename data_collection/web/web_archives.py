@@ -1,4 +1,4 @@
-"""Web archives (WARC): where records begin, and the pages in a part of one, in bounded memory.
+"""Web archives (WARC): where records begin, and the pages of a part of an archive, in bounded memory.
 
 A `.warc.gz` is a row of small gzip files, one a record; a part begins at the next of them. A single gzip file of many
 records cannot be cut and is read from its beginning. Example:

@@ -1,4 +1,4 @@
-"""One saved web page: its bytes decoded, what its head says, its main text by trafilatura.
+"""One saved web page: decoding, metadata of its head, main text by trafilatura.
 
 Example:
 

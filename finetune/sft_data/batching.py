@@ -1,4 +1,4 @@
-"""Batches of examples of like length, or packed into rows, in an order that is a function of the seed and the epoch.
+"""Batches of examples of similar length, or packed into rows, in an order determined by the seed and the epoch.
 
 Every optimizer step has exactly `batch_size` examples, drawn at random from the whole epoch, so that a step's mixture
 does not drift with length. A step is laid out as batch_size / micro_batch_size micro-batches:

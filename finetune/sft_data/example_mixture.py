@@ -1,4 +1,4 @@
-"""Which examples an epoch holds: pools of one kind and language, each with its number of examples an epoch.
+"""The contents of an epoch: pools of one kind and language, each with its number of examples.
 
 What an epoch draws is a function of the seed and the epoch alone. A pool of which an epoch takes a part goes through
 all its examples before one comes again; a pool of which it takes more repeats, in a new order each time.

@@ -1,4 +1,4 @@
-"""Training examples: questions and conversations as tokens, with the loss on the completion alone.
+"""Training examples: questions and conversations as tokens, with the loss on the completion only; option order.
 
 An example is a dict: `input_ids` and `labels` (array("i") of one length, -100 where the loss does not count), `kind`
 ("answer", "rationale", "instruction", "replay"), `language` (ISO 639-1, or "-" where no one says it), and `question`

@@ -1,4 +1,4 @@
-"""Instruction data: files of conversations in three formats, recognised by their keys, as turns.
+"""Instruction data: conversations in three file formats, recognised by their keys.
 
     {"instruction": "...", "input": "...", "output": "..."}                      input may be empty or absent
     {"messages": [{"role": "user", "content": "..."}, ...]}                      roles system, user, assistant

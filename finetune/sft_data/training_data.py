@@ -1,4 +1,4 @@
-"""From the command line's files and shares to the mixture of examples that a run trains on."""
+"""From the flags to the mixture of examples: questions, instructions, and replayed corpus text."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""Questions held out of the train set, and how well the model answers them while it is trained.
+"""Questions held out of the train set, and how well the model answers them during training.
 
 The loss is each completion's mean cross-entropy (nats a token), averaged over a language's examples, in the forms that
 are trained. The accuracy is that of the most likely letter right after the prompt, so it costs no generation; it is

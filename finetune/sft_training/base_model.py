@@ -1,4 +1,4 @@
-"""The model to be fine-tuned: finding it, checking it, loading it with its tokenizer."""
+"""The base model: finding, checking and loading it with its tokenizer; adding a LoRA adapter."""
 
 import argparse
 import hashlib

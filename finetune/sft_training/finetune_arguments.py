@@ -1,4 +1,4 @@
-"""The flags of train.py, by what they set: model, examples, adapter, optimizer, checkpoints and log."""
+"""The flags of train.py: model, examples, adapter, optimizer, checkpoints and log."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The output folder of a fine-tuning: held by one run at a time, and filled with what evaluation needs."""
+"""The output folder of a fine-tuning run: its lock, its checkpoints, and the files that evaluation needs."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""USR1 and TERM as a wish to stop at the next step. Imported before anything slow, which a warning must not kill."""
+"""SIGUSR1 and SIGTERM set a flag to stop at the next step. Imported first, so that no signal is lost."""
 
 import ctypes
 import os

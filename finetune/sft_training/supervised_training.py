@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer as this stage runs it: its settings, DeepSpeed's, the loss per example, and a whole run."""
+"""The Hugging Face Trainer of this stage: settings, DeepSpeed, callbacks, the loss per example, a complete run."""
 
 import argparse
 import json

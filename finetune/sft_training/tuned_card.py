@@ -1,4 +1,4 @@
-"""The model card of a fine-tuned model: README.md beside the adapter or the weights, from the run's own record.
+"""The model card of a fine-tuned model, written from its run record.
 
 Reads   the record that becomes run.json
 Writes  <folder>/README.md, in the place of the library's own empty card

@@ -1,4 +1,4 @@
-"""What an evaluation is made of: the questions, the prompt, worked examples, and by what the run is known."""
+"""The inputs of an evaluation: flags, questions, prompt, worked examples, and what identifies the run."""
 
 import argparse
 import hashlib

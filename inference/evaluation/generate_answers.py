@@ -1,4 +1,4 @@
-"""Asking a model: which prompts in which batches; every batch reaches the disk as it is answered.
+"""Generate answers: prompts in batches; every batch is written to disk as it is answered.
 
 A batch depends on the questions alone, never on what is already answered or which shard asks it, and a sampled answer
 draws by its question's name, whatever its batch, so that a run that was killed, or dealt out over several processes,

@@ -1,4 +1,4 @@
-"""A result folder: who may write to it, the predictions in it, and whether its scores are those of its predictions."""
+"""The result folder: its lock, the predictions, whether its scores belong to them; reading a finished evaluation."""
 
 import argparse
 import contextlib

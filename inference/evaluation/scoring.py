@@ -1,4 +1,4 @@
-"""From saved predictions to scores: letters read by the chosen rule, accuracy by language, rationales by language."""
+"""From saved predictions to scores: letters, accuracy by language, rationales by language."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Asking one question several times: with its options turned round, or by sampling; and reading the answers together.
+"""Variants of a question: worked examples before it, rotated options, samples; and combining the answers.
 
 Circular order (after CircularEval of MMBench, Liu et al., arXiv 2307.06281): n options, n turns; in turn r the text of
 option i + r stands at letter i. An answer that follows the text and not the letter is the same in every turn.

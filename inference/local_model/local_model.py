@@ -1,4 +1,4 @@
-"""A local model: loaded from a folder, an adapter or the hub, and generation in batches."""
+"""A local model: loading it from a folder, an adapter or the hub, its identity, generation in batches."""
 
 import hashlib
 import sys

@@ -1,4 +1,4 @@
-"""A local model's log-probability of each letter, or of each option's text, after a prompt."""
+"""Log-probabilities of each letter, or of each option's text, after a prompt."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Accuracy on the questions that were not found in the training corpus, beside the accuracy on all of them.
+"""Exact-set accuracy with n and intervals; on all questions, and on those not found in the training corpus.
 
 Reads   a contamination report (data_collection writes it, inference/FORMAT.md says what is read here):
         contamination.jsonl, a line {question_id, language, coverage, documents, mode} for each question that was found,

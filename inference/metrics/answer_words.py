@@ -1,4 +1,4 @@
-"""The words by which free answers are read in eight languages, by their role: announcing, joining, denying, judging.
+"""Words for reading free answers in eight languages, by role: announcing, joining, negating, judging.
 
 `answers.py` says what is done with them. Each table has one line a language, so that a word is found and added where
 a speaker of that language looks for it. Texts are full-width to half-width (NFKC) before any of this is matched.

@@ -1,4 +1,4 @@
-"""Reading the letters out of a free answer in eight languages: the stated policy, for models that keep no format.
+"""Read the letters of a free answer in eight languages: the parsing policy for models without a fixed format.
 
 `read_answer(text, options)` gives (letters, status), by the first of these that finds something:
 

@@ -1,4 +1,4 @@
-"""The questions and the scoring of an exported task folder, for another harness that runs it.
+"""Questions and scoring of an exported task folder for lm-evaluation-harness.
 
 `export_harness.py` copies this file beside the questions. lm-evaluation-harness calls `read_task`, `score_generated`,
 and `score_letters` by their names in the YAML files. It needs the

@@ -1,4 +1,4 @@
-"""Draws the leaderboard's three pictures with matplotlib, tall and narrow: as wide as a phone, to be read without zoom.
+"""Draw the leaderboard's pictures with matplotlib, as wide as a phone screen: canvas, fonts, marks, PNG and SVG.
 
 Reads and writes nothing: leaderboard_pictures.py says what is drawn, leaderboard_pictures.py keeps the files.
 """

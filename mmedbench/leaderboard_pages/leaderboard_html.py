@@ -1,4 +1,4 @@
-"""The leaderboard as one HTML file: no network, no font from elsewhere; sorted and filtered by the page's own script.
+"""The leaderboard as one self-contained HTML file, sorted and filtered by its own script.
 
 Reads   rows of leaderboard_rows.py; leaderboard_page/page.css and page.js, which become part of the file
 Example python mmedbench/leaderboard.py render --html leaderboard.html

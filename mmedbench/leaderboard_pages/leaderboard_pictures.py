@@ -1,4 +1,4 @@
-"""The leaderboard's pictures: what each shows, their files, and the Markdown that embeds them.
+"""The leaderboard's pictures: their data, their files, and the Markdown that embeds them.
 
 Reads   rows of leaderboard_rows.py
 Writes  <folder>/accuracy_by_language, gain_over_base, accuracy_by_size (.svg and .png) and, last, leaderboard.json with

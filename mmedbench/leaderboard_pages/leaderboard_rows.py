@@ -1,4 +1,4 @@
-"""Rows of the leaderboard: reported and reproduced accuracies in one form, for tables, pictures and the HTML page.
+"""Rows of the leaderboard: reported and reproduced accuracies in one form, with ranks and ties.
 
 for row in accuracy_rows(read_results(Path("mmedbench/results"))):
     print(row.rank, row.model, row.average.accuracy, row.average.low, row.average.high)

@@ -1,4 +1,4 @@
-"""The leaderboard's text: every table of leaderboard.md, reported and reproduced, each number with n and interval."""
+"""The tables of leaderboard.md, reported and reproduced, each number with n and interval."""
 
 import math
 

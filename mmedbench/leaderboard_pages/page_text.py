@@ -1,4 +1,4 @@
-"""Text for the leaderboard's Markdown: cells that hold nothing but text, tables, numbers with their intervals.
+"""Markdown of the leaderboard: escaped cells, tables, numbers with intervals.
 
 Everything that comes from a result file is escaped by `escape`: a model's name can break neither table nor page.
 """

@@ -1,4 +1,4 @@
-"""Predictions that come along with a result: read, kept small, and counted again to see whether they give its scores.
+"""Predictions of a result: read, stored compactly, and recounted against its scores.
 
 Beside `results/<row>.json` may lie `<row>.predictions.jsonl` or `<row>.predictions.jsonl.gz`: a line an answer with
 `key` (language or benchmark), `id` (the question's), `gold` and `letters` (lists; null where none could be read), and

@@ -1,4 +1,4 @@
-"""95 % intervals of accuracies, in per cent: Wilson's for one language, the normal one for a mean over languages."""
+"""95 % intervals of accuracies in per cent: Wilson's for one language, the normal one for a mean over languages."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Results that inference/eval.py wrote: what a leaderboard row needs, checked. One file a row and metric version.
+"""Results of inference/eval.py: validation of everything a leaderboard row needs. One file per row and metric version.
 
 A result is refused, with the field and the reason, when a number contradicts another, a field is unknown, or a fact
 that a reader needs (n, training data, prompt, commit, command, date) is missing. Nothing is repaired.

@@ -1,4 +1,4 @@
-"""What two reviewers and a referee say together: verdicts, conflicts, and Cohen's kappa.
+"""Verdicts of two reviewers and a referee: conflicts, agreement, Cohen's kappa.
 
 Reads   a review database (review_store.py). Writes nothing.
 

@@ -1,4 +1,4 @@
-"""The web page on which two reviewers judge rationales and a referee settles their conflicts.
+"""The review's web page: what each person may see and do, and its addresses.
 
 Reads   an open review (review_store.py), review_page/ (templates, style, script, interface texts in eight languages).
 Writes  answers, into the review.

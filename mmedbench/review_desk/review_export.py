@@ -1,4 +1,4 @@
-"""Write the verdicts back: a copy of the benchmark whose judged records say human_checked and human_check_passed.
+"""Export the verdicts: a copy of the benchmark with human_checked and human_check_passed.
 
 Reads   a review database and the folder in MMedBench's layout that it was drawn from.
 Writes  --out: every file of that folder, with only the judged lines changed; human_check.jsonl (one line a judged

@@ -1,4 +1,4 @@
-"""Draw the rationales that people will judge: n a language, the same ones for the same seed.
+"""Sample the rationales to be judged: n per language, reproducible by seed.
 
 Reads   a folder in MMedBench's layout. Writes nothing.
 

@@ -1,4 +1,4 @@
-"""The review's database: one SQLite file with the sampled rationales, the people, and every answer ever saved.
+"""The review's SQLite database: sampled rationales, people, and every version of every answer.
 
 Reads and writes the file that `review.py make` names with --db. Answers are only ever added: the newest of a person
 and an item counts, the older ones stay as its history. A write is on the disk before it is confirmed

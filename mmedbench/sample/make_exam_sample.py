@@ -1,4 +1,4 @@
-"""Write the sample exams: from the questions in `questions/<iso>.yaml` to the raw formats of the six source exams.
+"""Write the sample exams from `questions/<iso>.yaml` in the raw formats of the six source exams.
 
 Reads   mmedbench/sample/questions/<iso>.yaml, the one place where a sample question or rationale is edited.
 Writes  <out>/exams/<exam folder>/... in the formats that `mmedbench/prepare.py` reads,

@@ -1,4 +1,4 @@
-"""What a run of prepare.py reports: counts against the published ones, exclusions, copies, known test questions."""
+"""The report and the dataset card of prepare.py: counts against the published ones, exclusions, copies."""
 
 import csv
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Which raw exam questions become records, and why the others do not.
+"""Which raw exam questions become records, and the reasons for excluding others.
 
 A record that a rule below excludes is counted and listed with its place and reason; nothing is dropped in silence
 and nothing is guessed. The reasons are the keys of REASONS; README.md and the manifest show them as they stand here.

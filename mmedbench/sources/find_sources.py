@@ -1,4 +1,4 @@
-"""Recognising exams in a folder tree by their files: the fields a file holds and the split its name says.
+"""Recognise exams in a folder tree by their fields and file names; readers of the English benchmarks.
 
 Folder names do not matter but for one: files named by language in Train/, Dev/ or Test/ are the released layout, and
 those in English_benchmarks/ beside them what an earlier run wrote there.

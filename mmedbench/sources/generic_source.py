@@ -1,4 +1,4 @@
-"""Any exam as a table: the door by which German, Arabic and every further exam come in. FORMAT.md has the columns.
+"""Any exam as a table (CSV, TSV, JSONL): how German, Arabic and further exams are added. FORMAT.md has the columns.
 
 A CSV or TSV file with a header, or a JSONL file: `question`, `answer` and the options, as columns A, B, ... or as one
 field `options`; language and split by column, by the file's name or by its folder.

@@ -1,4 +1,4 @@
-"""What prepare.py is given (a folder, a zip, one file, a dataset of the hub), made into a folder that it can read."""
+"""The input of prepare.py (folder, zip, file, hub data set) as a folder; archives are checked before extraction."""
 
 import errno
 import lzma

@@ -1,4 +1,4 @@
-"""The numbers of benchmark_statistics.py: counts by language and split, mean lengths, topics, and their tables."""
+"""Counts and picture of benchmark_statistics.py: by language and split, mean lengths, topics."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Which split a question goes to: known test questions, the Japanese split made here, copies across splits.
+"""The split of a question: known test questions, the Japanese split, copies across splits.
 
 "The same question" is decided by `content_key` of mmedbench_questions.py: punctuation, spaces, width and the options'
 order left out.

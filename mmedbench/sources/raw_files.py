@@ -1,4 +1,4 @@
-"""Reading the raw files of exams: UTF-8 with or without a byte-order mark, LF or CRLF, JSON lines, JSON or CSV.
+"""Read raw exam files: JSON lines, JSON or CSV, with or without a byte-order mark, LF or CRLF.
 
 A file that cannot be read as what it is (not UTF-8, not JSON) stops the run with one sentence that names the file and
 the line (InputError): it is damaged, and so may be what can still be read of it. A record that can be read but lacks a

@@ -1,4 +1,4 @@
-"""The tokenising path against the bare encoder, and the reading of a batch against a training step."""
+"""Benchmarks of tokenizing against the bare encoder and of reading a batch against a training step; their documents."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Steady-state speed of train_lm.py's loop beside other loops: each side a command of its own, started in turn.
+"""Benchmark of train_lm.py's steady-state speed against other loops, each a command of its own.
 
 A side prints "step K/N" after each optimizer step; the times are taken as these lines come, so that starting,
 compiling, validating and saving do not count.

@@ -1,4 +1,4 @@
-"""Reads checkpoints (checkpoints.py writes them), without DeepSpeed and without ranks.
+"""Read checkpoints without DeepSpeed and without ranks.
 
 Reads <out>/training/checkpoints/step-00000100/: rank-*.safetensors and complete.json, see pretrain/FORMAT.md.
 """

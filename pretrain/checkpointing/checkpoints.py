@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written aside, hashed, made current by one rename, read by any rank count.
+"""Atomic checkpoints: written to a temporary folder, hashed, made current by one rename, read by any number of ranks.
 
 <out>/training/checkpoints/step-00000100/rank-00000.safetensors   the pieces of the training state that rank 0 had
 <out>/training/checkpoints/step-00000100/complete.json            written last: step, ranks, SHA-256 of every file

@@ -1,4 +1,4 @@
-"""The weight files of a model folder, read tensor by tensor and written shard by shard.
+"""The weight files of a model folder, read tensor by tensor and written shard by shard, hashed while written.
 
 Reads   model.safetensors, or shards with their index; pytorch_model.bin likewise, as data only (`weights_only=True`:
         a pickle that wants to run code is refused)

@@ -1,4 +1,4 @@
-"""What a training run must remember, cut out of DeepSpeed's engine and put back, whatever the ZeRO stage and the ranks.
+"""The training state of a run, extracted from DeepSpeed's engine and restored for any ZeRO stage and number of ranks.
 
 Every ZeRO stage keeps, per rank, pieces of flattened parameters in fp32 with the optimizer's moments beside them. A
 checkpoint holds these pieces under the parameter's own name and place: `weights/NAME`, `exp_avg/NAME` and so on, each

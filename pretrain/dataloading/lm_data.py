@@ -1,4 +1,4 @@
-"""What a run trains on and is validated on, from its flags: store, mixture, replay, held-out documents, the plan.
+"""The data of a run: store, mixture, replay, held-out documents, and its plan.
 
 Reads   the token store, with --mix FILE the weights, with --replay a second token store
 """

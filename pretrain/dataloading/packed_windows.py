@@ -1,4 +1,4 @@
-"""A token store as training windows: what every layout does, and the layout without padding, `PackedWindows`.
+"""A token store as training windows: packed, one document per row, or overlapping (`--rows`).
 
 Reads a token store (token_data/token_store.py). Documents, in an order that is a function of the seed and the epoch
 alone, stand end to end; window i of an epoch is tokens [i*L, i*L + L] of that stream, so that every token is

@@ -1,4 +1,4 @@
-"""The configuration of an InternLM or InternLM 2 folder as the library's LlamaConfig.
+"""InternLM and InternLM 2 configurations and tensor names in terms of the library's Llama.
 
 Fields: InternLM's published configuration classes (https://huggingface.co/internlm/internlm-7b, internlm2-7b).
 """

@@ -1,4 +1,4 @@
-"""A sentencepiece BPE model as a tokenizers-library tokenizer with the same ids, proved on thousands of strings.
+"""A sentencepiece BPE model as a tokenizers-library tokenizer with verified equal ids.
 
 Reads   tokenizer.model, and of tokenizer_config.json the special and added tokens and the chat template
 

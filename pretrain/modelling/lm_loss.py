@@ -1,4 +1,4 @@
-"""The loss of a batch as a sum, and the factor that makes it the mean over all counted tokens of a step.
+"""The loss of a batch as a sum over a large vocabulary, and the factor that makes it the mean over a step's tokens.
 
 Micro-batches hold different numbers of counted tokens (padding, document borders, loss masks), so a mean of their means
 would weigh a token by the company it keeps. Every micro-batch is therefore summed, and every sum divided by one number:

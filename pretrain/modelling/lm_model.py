@@ -1,4 +1,4 @@
-"""The model that is trained: loaded or made from a configuration, matched to the token store; DeepSpeed's settings."""
+"""The model to train: loaded or initialised, matched to the token store; DeepSpeed's settings."""
 
 import argparse
 import hashlib

@@ -1,4 +1,4 @@
-"""AdamW that can be told to leave the weights as they are, and the parameters' groups.
+"""AdamW with skippable steps, parameter groups, and the learning-rate schedule.
 
 DeepSpeed reduces, clips and clears gradients in buffers of its own, which differ by ZeRO stage; only the update itself
 is torch's in every stage. A step is therefore skipped there: DeepSpeed goes through its motions with all buffers, and

@@ -1,4 +1,4 @@
-"""Attention within documents: a batch of packed windows as the chosen attention takes it.
+"""Attention within documents: a batch of packed windows in the form that the attention implementation needs.
 
 Two ways lead to the same logits (a test compares them):
 

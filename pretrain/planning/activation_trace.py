@@ -1,4 +1,4 @@
-"""Activations of a training step, traced on tensors without memory: every family, true sizes, in a second or two.
+"""Activation memory of a training step, traced on tensors without storage, for any model family in seconds.
 
 Not a formula: the model itself, with few layers, runs one forward and one backward pass on FakeTensors, at its true
 width, batch and length, with the loss of train_lm.py. Recorded are the bytes of the tensors that autograd saves

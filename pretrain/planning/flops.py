@@ -1,4 +1,4 @@
-"""What a training token costs, and what a card can do: FLOPs per token, peaks of cards, model FLOPs utilisation (MFU).
+"""FLOPs per token, peak FLOP/s of GPUs, and model FLOPs utilisation (MFU).
 
 Convention (PaLM, Chowdhery et al. 2022, appendix B, https://arxiv.org/abs/2204.02311): the operations that the model
 needs for one token's forward and backward pass,

@@ -1,4 +1,4 @@
-"""Weights, gradients and optimizer state of one GPU, by ZeRO stage, as DeepSpeed 0.19.8 really keeps them.
+"""Memory of weights, gradients and optimizer state per GPU by ZeRO stage, as DeepSpeed 0.19.8 allocates them.
 
 Source: ZeRO (Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054, figure 1): 2 + 2 + 12 bytes a parameter in
 mixed precision, each part divided by the number of ranks from its stage on; and what DeepSpeed's source adds

@@ -1,4 +1,4 @@
-"""Texts to token ids through the tokenizers library: the ids that count, whatever other encoder is used for speed.
+"""Texts to token ids through the tokenizers library: the reference encoder; tokenizers and their fingerprints.
 
 Text is text: where a document holds the letters of a special token, such as "<|endoftext|>", they are encoded as
 letters. No page of a corpus can place a control token, and the end-of-text token marks ends of documents only.

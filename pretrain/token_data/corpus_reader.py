@@ -1,4 +1,4 @@
-"""Reading an MMedC corpus folder: `<iso>/<source>/part-*.parquet` under a manifest (data_collection/FORMAT.md)."""
+"""Read an MMedC corpus folder: `<iso>/<source>/part-*.parquet` under a manifest (data_collection/FORMAT.md)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

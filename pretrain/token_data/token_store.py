@@ -1,4 +1,4 @@
-"""A token store, opened for reading: its shards, its documents, what is held out of it.
+"""The token store (FORMAT.md): writing its shards, reading it, checking it against its manifest and corpus.
 
 Reads   a token store (pretrain/FORMAT.md, written by pretrain/tokenize_corpus.py)
 """

@@ -1,4 +1,4 @@
-"""The group of processes of one run, and the signals that ask it to stop.
+"""The processes of a run: ranks, stop signals, and the lock that admits one writer per run.
 
 Importing this module installs nothing; `watch_signals` does, and an entry calls it before its slow imports.
 """

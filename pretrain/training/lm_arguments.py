@@ -1,4 +1,4 @@
-"""The flags of train_lm.py, by what they set: data, model, optimizer, validation, checkpoints, log."""
+"""The flags of train_lm.py: data, model, optimizer, validation, checkpoints, log."""
 
 import argparse
 from pathlib import Path

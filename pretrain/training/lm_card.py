@@ -1,4 +1,4 @@
-"""The model card of a trained or exported language model: README.md beside its weights, from the run's own record.
+"""The model card of a trained or exported language model, written from its run record.
 
 Reads   what a training run has written down of its data (`training/card.json`) and the record that becomes run.json
 Writes  nothing itself; `pretrained_card` gives the text

@@ -1,4 +1,4 @@
-"""What is said of each step: a row in <out>/training/metrics.jsonl and a line for the person who watches.
+"""The log of a run: one line per logged step, one row per step in <out>/training/metrics.jsonl, optional trackers.
 
 metrics.jsonl has every step once, also of a run that was killed and resumed: step, loss (nats a token), learning_rate,
 gradient_norm (before clipping), tokens_per_second, mfu (model FLOPs utilisation, 0 to 1), memory_gib (peak of rank 0:

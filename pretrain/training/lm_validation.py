@@ -1,4 +1,4 @@
-"""Held-out documents' figures by language and source: at the start, every --validate-every steps, at the end.
+"""Validation on held-out documents by language and source: at the start, every --validate-every steps, at the end.
 
 Writes  <out>/training/validation.jsonl: a line a step and group ("fr/web", "fr", "replay") with loss (nats a token),
         perplexity, bits_per_byte (comparable across tokenizers), documents, tokens predicted

@@ -1,4 +1,4 @@
-"""Loss spikes and values that are no numbers: found before the weights move, and what is written of them.
+"""Loss spikes and NaN or infinite values: detected before the weights are updated, and logged.
 
 Every rank holds the same guard and is told the same all-reduced loss, so all decide alike. What it remembers (the
 losses of the last steps, the steps that were skipped) is read back from metrics.jsonl when a run is resumed.

@@ -1,4 +1,4 @@
-"""Read a recipe of the whole run: YAML of a name, inputs, and a section a stage; every mistake with its file and line.
+"""Read a pipeline recipe: YAML with a name, inputs and one section per stage; errors with file and line.
 
     name: tiny                     names data/tiny, checkpoints/tiny, results/tiny, logs/tiny
     inputs: {pdfs: DIR, exams: DIR}

@@ -1,4 +1,4 @@
-"""What Slurm knows of jobs: those in the queue, those that ended, how long they ran on how many GPUs.
+"""What Slurm knows about jobs: queued, ended, run time and GPUs.
 
 Reads   squeue, scontrol, sacct where the cluster has accounting; where Slurm has forgotten a job, the start and end
         lines that the job scripts write into its log

@@ -1,4 +1,4 @@
-"""How far a run is: of each part whether it is done, running, waiting or failed, its log, the time left; and its cost.
+"""The status of a run: which parts are done, running, waiting, failed or missing; logs, time left, cost.
 
 Reads   the records on the disk, jobs.jsonl, what Slurm knows of its jobs (pipeline_slurm.py), the jobs' logs
 Writes  with `write_cost`, results/NAME/run.json: wall time and GPU-hours of each stage

@@ -1,4 +1,4 @@
-"""The graph of the whole run: what each stage reads, the job script and command that make it, its record on the disk.
+"""The graph of the pipeline: inputs, job script, command and record of each stage.
 
 A step is one job or one array. What one of them makes is a part: an array over models has a part a model, each with a
 record of its own; an array of shards has one part, which its tasks share. A record that is present means a part that is

@@ -1,4 +1,4 @@
-"""The sbatch lines that make the missing parts of a run, and their submission: all of them or none.
+"""Validate a run before submission, and submit the sbatch lines of its missing parts: all of them or none.
 
 Writes  results/NAME/pipeline/jobs.jsonl, and there, of an array over models, the recipe of each task
 """

@@ -1,4 +1,4 @@
-"""The knowledge check's report.md and picture, from what was measured."""
+"""The report.md and picture of the knowledge check."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The commands of the knowledge check: every stage by its own command line, nothing imported from any.
+"""The commands of the knowledge check: every stage through its command line.
 
 `prepare` makes a world, its corpora, a tokenizer, tokens and the model that all arms start from; `further` trains that
 model on an arm's corpus and completes sentences with it; `examine` fine-tunes it and asks the test questions. Each is

@@ -1,4 +1,4 @@
-"""What the knowledge check concludes, and why: passed, failed or inconclusive.
+"""The verdict of the knowledge check and its reason: passed, failed or inconclusive.
 
 A verdict speaks of the machinery. "Inconclusive" is said where the check itself cannot tell: the small model never
 learned to answer the questions of medicines that every arm knows, so a low score of the others says nothing.

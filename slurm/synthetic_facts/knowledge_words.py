@@ -1,4 +1,4 @@
-"""The words of the invented world (knowledge_world.py): values, sentences and questions in English and French.
+"""Words, sentences and question templates of the invented facts, in English and French.
 
 {e} is the medicine, {v} the value. Both are single words that always stand behind a space, so that a tokenizer trained
 on the world writes each as one token.
