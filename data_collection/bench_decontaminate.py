@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 <= args.medical_share <= 1:
         raise InputError(f"--medical-share {args.medical_share}: a share lies between 0 and 1")
     if missing := sorted(set(args.languages) - set(texts)):
-        raise InputError(f"{args.input} holds no {', '.join(missing)}.parquet; leave these out of --languages")
+        raise InputError(f"{args.input} contains no {', '.join(missing)}.parquet; leave these out of --languages")
     questions = read_benchmarks(args.benchmark).questions
     os.sched_setaffinity(0, {args.core})  # the processes started here inherit it
     os.environ.update(ONE_THREAD)
@@ -200,7 +200,7 @@ def measure_speed(args: argparse.Namespace, questions: list[dict], texts: dict, 
 
 
 def write_questions(folder: Path, questions: list[dict], wanted: int, dice: random.Random) -> None:
-    """Exactly so many questions, in a file for all; more than there are: halves of two of one language."""
+    """Exactly this many questions, in a file for all; more than there are: halves of two of one language."""
     folder.mkdir()
     by_language: dict[str, list[dict]] = {}
     for question in questions:
@@ -209,7 +209,7 @@ def write_questions(folder: Path, questions: list[dict], wanted: int, dice: rand
     while len(written) < wanted:
         tries += 1
         if tries > 100 * wanted:
-            raise InputError(f"--questions {wanted}: so many cannot be made of {len(questions)}; ask for fewer")
+            raise InputError(f"--questions {wanted}: this many cannot be built from {len(questions)}; ask for fewer")
         one = dice.choice(questions)
         other = dice.choice(by_language[one["language"]])
         text = f"{first_half(one['question'])} {second_half(other['question'])}"
@@ -257,7 +257,7 @@ def run_once(documents: Path, questions: Path, out: Path) -> float:
 
 
 def upper_bound(flagged: int, documents: int) -> float:
-    """The share p at which so few or fewer of so many are flagged with a chance of 2.5 % (Clopper-Pearson), 0 to 1."""
+    """The share p at which `flagged` or fewer are flagged with a chance of 2.5 % (Clopper-Pearson), 0 to 1."""
 
     def chance(p: float) -> float:
         return sum(

@@ -1,18 +1,18 @@
 """Measure deduplicate.py: speed on one core, recall on planted pairs, memory per document.
 
 Reads a folder of documents (<iso>.parquet with a column text, as check_filter.py does). Makes from them, in a temporary
-folder, --documents documents a language, each of pieces of several, 1 to 8 kB of UTF-8; --planted of them at each of
+folder, --documents documents per language, each of pieces of several, 1 to 8 kB of UTF-8; --planted of them at each of
 eight levels of Jaccard similarity are copies of others, half of which differ in single words, half in one passage. How
 similar a pair came out is measured by plain Python on words, not by the command. Then, round by round, on one core:
 
     deduplicate   deduplicate.py with one worker, from the finished folder to the list
     datasketch    sets of shingles as text, MinHash(128).update_batch, MinHashLSH(0.8, 128): query, then insert, as its
                   documentation does; on --baseline-documents of the same documents, the copies and their originals
-                  first (left out where datasketch is not installed)
+                  first (omitted where datasketch is not installed)
 
 CPU seconds are those of all the command's processes together (rusage), less those of the same command on a few
 documents, which is the start-up; of datasketch those from the opened file on. One run before, not counted, compiles. At
-last two runs on made-up signatures tell the bytes of memory a document. Example:
+last two runs on made-up signatures tell the bytes of memory per document. Example:
 
     python data_collection/bench_deduplicate.py ../shared/data/filter_text --json results/bench_deduplicate.json
 """
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     for language in args.languages:
         if not (args.input / f"{language}.parquet").is_file():
-            raise InputError(f"{args.input} holds no {language}.parquet; leave {language} out of --languages")
+            raise InputError(f"{args.input} contains no {language}.parquet; leave {language} out of --languages")
     os.sched_setaffinity(0, {args.core})  # the processes started here inherit it
     os.environ.update(ONE_THREAD)
     results, memory = {}, {}
@@ -179,7 +179,7 @@ def judged(found: list[bool], similarities: list[float]) -> dict:
 
 
 def kept_of(out: Path) -> dict[str, str]:
-    """{id left out: id kept}."""
+    """{id omitted: id kept}."""
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(out / "duplicates.parquet", columns=["id", "kept_id"])

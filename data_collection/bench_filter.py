@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"--medical-share {args.medical_share}: a share lies between 0 and 1")
     for language in args.languages:
         if not (args.input / f"{language}.parquet").is_file():
-            raise InputError(f"{args.input} holds no {language}.parquet; leave {language} out of --languages")
+            raise InputError(f"{args.input} contains no {language}.parquet; leave {language} out of --languages")
     os.sched_setaffinity(0, {args.core})  # the processes started here inherit it
     os.environ.update(ONE_THREAD)
     results = {}
@@ -280,7 +280,7 @@ def baseline(path: Path, out: Path, language: str, keywords: list[str], answers)
 
 
 def speeds(result: dict, side: str) -> list[float]:
-    """Megabytes of text per CPU second in each round, start-up left out."""
+    """Megabytes of text per CPU second in each round, start-up omitted."""
     if side == "baseline":
         return [result["baseline_megabytes"] / cpu for cpu in result[side]["cpu_s"]]
     start = statistics.median(result[f"{side} start-up"]["cpu_s"])
@@ -291,7 +291,7 @@ def report(args: argparse.Namespace, results: dict) -> None:
     """Print both tables: the rule alone beside the baseline, and all default steps."""
     print(
         f"\nMB of text per second of CPU time, one core, medians of {args.rounds} rounds; {args.megabytes:g} MB a "
-        f"language, {args.medical_share:.0%} medical; start-up left out.\n\nThe rule alone, parquet to parquet "
+        f"language, {args.medical_share:.0%} medical; start-up omitted.\n\nThe rule alone, parquet to parquet "
         f"(baseline on {min(args.megabytes, args.baseline_megabytes):g} MB with {args.baseline_keywords} keywords; "
         "ratios with their least and greatest by round):\n"
     )

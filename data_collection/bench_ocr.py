@@ -2,12 +2,12 @@
 
 Reads a folder of labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Draws pages
 of the medical ones into PDFs of pictures as a scanner makes them (11 points, --scan-dpi, light noise, 0.3 degrees
-askew, two or three fonts a language; `synthetic_scans.py`), in a temporary folder, and measures what --measure names:
+askew, two or three fonts per language; `synthetic_scans.py`), in a temporary folder, and measures what --measure names:
 
     errors   ocr.py on all of them with --language auto, then on each language's with --language <iso>: edits between
              pages.jsonl's text and the text drawn, both after NFKC and with white space folded, over the drawn one's
              length
-    speed    pages/s and CPU seconds a page, round by round: ocr.py; pytesseract.image_to_string page by page with its
+    speed    pages/s and CPU seconds per page, round by round: ocr.py; pytesseract.image_to_string page by page with its
              defaults; the same in as many processes as ocr.py has, with OMP_THREAD_LIMIT=1; both told the language
     layer    pages of PDFs with a text layer per second on one core: embedded fonts, and Chinese and Japanese ones that
              are not embedded
@@ -134,7 +134,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     for language in sorted({*drawn, *layered}):
         if not (args.input / f"{language}.parquet").is_file():
             raise InputError(
-                f"{args.input} holds no {language}.parquet; leave {language} out of --languages"
+                f"{args.input} contains no {language}.parquet; leave {language} out of --languages"
                 + ", and layer out of --measure" * (language not in args.languages)
             )
     if "scan" in args.measure and (args.scan is None or not args.scan.with_suffix(".txt").is_file()):

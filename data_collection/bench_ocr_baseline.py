@@ -51,7 +51,7 @@ def list_pages(folder: Path) -> list[tuple[Path, int, str]]:
             with pypdfium2.PdfDocument(path) as document:
                 pages += [(path, number, path.parent.name) for number in range(len(document))]
     if not pages:
-        raise InputError(f"{folder} holds no <iso>/*.pdf")
+        raise InputError(f"{folder} contains no <iso>/*.pdf")
     return pages
 
 

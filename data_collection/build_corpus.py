@@ -4,7 +4,7 @@ Reads folders finished by `filter.py`, `ocr.py`, `websites.py`, `existing_corpor
 and order, and the lists of `deduplicate.py` and `decontaminate.py`. Exact duplicates go. Writes
 
     OUT/<iso>/<source>/part-00000.parquet   records as FORMAT.md says, in order of id
-    OUT/removed.jsonl                       every document left out: {id, language, source, origin, reason, ...}
+    OUT/removed.jsonl                       every document omitted: {id, language, source, origin, reason, ...}
     OUT/cut.jsonl                           with --contamination: every document that lost a passage
     OUT/README.md, OUT/corpus.png           dataset card: documents, characters and tokens per language and source
     OUT/manifest.json                       counts and checksums; written last
@@ -245,7 +245,7 @@ def build(
         counts.setdefault(language, {})[source] = {k: writer.counts[k] for k in ("documents", "characters", "shards")}
     if not counts:
         close_run(args.out)
-        raise InputError("the inputs hold no document in any of the eight languages: nothing to build")
+        raise InputError("the inputs contain no document in any of the eight languages: nothing to build")
     result = {"counts": counts, "removed": dict(sorted(reasons.items()))}
     if sorting.lists.mode:
         result["cut"] = cut
@@ -302,7 +302,7 @@ def end(manifest: dict, args: argparse.Namespace) -> int:
                 + ("" if tokens is None else f", {tokens} tokens")
             )
     for reason, count in manifest["removed"].items():
-        print(f"left out: {count} ({reason}); see removed.jsonl")
+        print(f"omitted: {count} ({reason}); see removed.jsonl")
     if manifest.get("cut", {}).get("documents"):
         print(
             f"cut: {manifest['cut']['documents']} documents lost {manifest['cut']['characters']} characters; "

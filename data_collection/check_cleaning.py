@@ -3,7 +3,7 @@
 Reads a folder of <iso>.parquet or JSON lines files with a text column and a label column. Prints, both detectors in one
 run: how often each finds the language in 100, 400 and 3,000 characters from the middle of a document, in 400 characters
 of which a quarter is in another language (mixed), and in sentences of neighbouring languages; then which medical
-documents cleaning leaves out, what it changes, and how fast it is. Example:
+documents cleaning omits, what it changes, and how fast it is. Example:
 
     python data_collection/check_cleaning.py ../shared/data/filter_text --limit 100
 """
@@ -155,7 +155,7 @@ def measure_others(others: list[dict]) -> dict:
 
 def measure_cleaning(texts: dict[str, list[str]]) -> dict:
     """Print and return {language: {n, reasons, changes, megabytes_per_second}} of medical documents."""
-    print("\n| medical documents | n | left out | reasons | changes | cleaning and language, MB/s a core |")
+    print("\n| medical documents | n | omitted | reasons | changes | cleaning and language, MB/s a core |")
     print("|---|---:|---:|---|---|---:|")
     numbers, total, out = {}, 0, 0
     for language, rows in texts.items():

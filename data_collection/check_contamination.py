@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     folder = parse_arguments(build_parser(), argv).input
     if not (folder / "manifest.json").exists():
-        raise InputError(f"{folder} has no manifest.json: it is half-made; let decontaminate.py finish it")
+        raise InputError(f"{folder} has no manifest.json: it is incomplete; run decontaminate.py again")
     print(f"{folder}: {check_folder(folder)} questions, every line as FORMAT.md says")
     return 0
 
@@ -69,7 +69,7 @@ def check_folder(folder: Path) -> int:
             raise InputError(f"{path}:{number}: not JSON ({error}); see data_collection/FORMAT.md") from None
         wrong = check_contamination(line)
         if wrong is None and line["question_id"] in seen:
-            wrong = f"question_id: stands on line {seen[line['question_id']]} already"
+            wrong = f"question_id: is on line {seen[line['question_id']]} already"
         if wrong:
             raise InputError(f"{path}:{number}: {wrong}; see data_collection/FORMAT.md")
         seen[line["question_id"]] = number

@@ -72,7 +72,7 @@ def open_corpus(corpus: Path) -> dict:
         raise InputError(f"{corpus} is not a folder; give a folder made by build_corpus.py")
     path = corpus / "manifest.json"
     if not path.exists():
-        raise InputError(f"{corpus} has no manifest.json: it is not a corpus, or a half-made one; run build_corpus.py")
+        raise InputError(f"{corpus} has no manifest.json: not a corpus, or incomplete; run build_corpus.py")
     manifest = read_json(path)
     if manifest.get("stage") != STAGE or manifest.get("format_version") != FORMAT_VERSION:
         raise InputError(

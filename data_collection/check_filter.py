@@ -3,7 +3,7 @@
 Reads parquet or JSON lines with a text column and a label column ("medical" or anything else) and, where there is one,
 a source column. Prints tables by language; by language and side: tuning (the sources of `tuning_sources.json`, on which
 keywords and thresholds were chosen) or held out (all others); and by source; then the languages that miss a target,
-with the sources that confuse the filter. --out writes the same numbers as JSON. The language of a file is told as
+with the sources that confuse the filter. --out writes the same numbers as JSON. The language of a file is determined as
 `filter.py` does. --grid prints recall and false positives of the keyword rule over many thresholds instead, on the
 tuning side only. Examples:
 
@@ -153,7 +153,7 @@ def judge_all(args: argparse.Namespace) -> Iterator[Judged]:
 
 
 def text_column(batch, name: str, path: Path):
-    """The column as Arrow strings. Errors: InputError where it holds something else."""
+    """The column as Arrow strings. Errors: InputError where it contains something else."""
     import pyarrow
 
     column = batch.column(name)

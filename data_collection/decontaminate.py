@@ -137,7 +137,7 @@ def check_inputs(args: argparse.Namespace) -> tuple[dict[Path, dict], dict[str, 
 
 
 def check_duplicates(args: argparse.Namespace, inputs: dict[str, str]) -> str | None:
-    """The SHA-256 of the list of duplicates. Errors: InputError where it is half-made, altered or of other inputs."""
+    """The SHA-256 of the list of duplicates. Errors: InputError where it is incomplete, altered or of other inputs."""
     if args.duplicates is None:
         return None
     path = args.duplicates / "duplicates.parquet"

@@ -3,7 +3,7 @@
 Reads folders made by `filter.py`, `ocr.py`, `websites.py`, `existing_corpora.py` or `build_corpus.py`, in any number
 and order. Writes a list, no texts:
 
-    OUT/duplicates.parquet   documents to leave out: id, kept_id, cluster, language, source, origin, similarity, reason
+    OUT/duplicates.parquet   documents to omit: id, kept_id, cluster, language, source, origin, similarity, reason
     OUT/manifest.json        counts and checksums; written last
 
 `build_corpus.py --duplicates OUT` leaves them out. Documents whose Jaccard similarity, over sequences of five words
@@ -100,7 +100,7 @@ def print_plan(args: argparse.Namespace, manifests: dict[Path, dict], units: lis
         print(f"{name}: {value}")
     for folder, manifest in manifests.items():
         count = sum(unit.folder == folder for unit in units)
-        print(f"input: {folder} ({manifest['stage']}), {count} units" + ("" if count else ": it holds no document"))
+        print(f"input: {folder} ({manifest['stage']}), {count} units" + ("" if count else ": it contains no document"))
     if args.shard:
         own = sum(u % args.shard[1] == args.shard[0] for u in range(len(units)))
         print(f"shard {args.shard[0]}/{args.shard[1]}: {own} units")
@@ -164,7 +164,7 @@ def finish(
     record = read_json(parts / "catalogue" / "counts.json")
     if not record["counts"]:
         shutil.rmtree(parts)
-        raise InputError("the inputs hold no document in any of the eight languages: nothing to compare")
+        raise InputError("the inputs contain no document in any of the eight languages: nothing to compare")
     columns = []
     for row in record["counts"].values():
         row |= {"near_duplicates": 0, "clusters": 0, "kept_apart": 0}

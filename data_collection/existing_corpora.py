@@ -5,7 +5,7 @@ in it, which is read where it lies. A document's language is what its field `lan
 (`zh`, `Chinese`), unless the detector is sure of another. Writes
 
     OUT/<iso>/part-00000.parquet   text, cleaned as filter.py cleans; language, source, origin, licence
-    OUT/left_out.jsonl             every document left out: {origin, reason, language}
+    OUT/left_out.jsonl             every document omitted: {origin, reason, language}
     OUT/failures.jsonl             what could not be read: {file (path:line), reason}
     OUT/manifest.json              counts per language and reason; written last
 
@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="*",
         default=SKIPPED_FOLDERS,
         metavar="NAME",
-        help=f"folders by these names are passed over (default: {', '.join(SKIPPED_FOLDERS)})",
+        help=f"folders by these names are skipped (default: {', '.join(SKIPPED_FOLDERS)})",
     )
     add_common_flags(add)
     return parser

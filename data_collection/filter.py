@@ -115,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=CLEANING_STEPS,
         default=[],
         metavar="STEP",
-        help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)",
+        help=f"steps of cleaning to omit, of {', '.join(CLEANING_STEPS)} (default: none)",
     )
     add(
         "--keep-rejected",

@@ -6,7 +6,7 @@ Writes  OUT/web, OUT/books, ...        what filter.py, ocr.py, websites.py and e
         OUT/MMedC                      the corpus (build_corpus.py), checked (check_corpus.py)
         OUT/report.md, OUT/run.json    documents in and out by reason, contamination, seconds; run.json last
 
-Each step is one command, printed before it runs; flags of single steps stand in recipes (--recipes DIR: filter.yaml,
+Each step is one command, printed before it runs; flags of single steps are in recipes (--recipes DIR: filter.yaml,
 ocr.yaml, ...). Rerun the same command to resume an interrupted run, in the middle of a step too. Example:
 
     python data_collection/make_corpus.py data/raw --benchmark data/MMedBench/Test --mode cut --out data/corpus
@@ -188,7 +188,7 @@ def _step(args: argparse.Namespace, name: str, script: str, arguments: list[str]
 
 
 def _refuse_settled_keys(step: Step) -> None:
-    """InputError for a recipe with flags that this command gives, which would win, or that end a step half-made."""
+    """InputError for a recipe with flags that this command gives, which would win, or that end a step incomplete."""
     if "--recipe" not in step.arguments:
         return
     import yaml

@@ -47,7 +47,7 @@ more=()
 if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
   shards=${SHARDS:-$SLURM_ARRAY_TASK_COUNT}
   if [[ -z $has_shards ]]; then
-    echo "data_collection/run.sh: $script has no --shard, an array would do the same work $shards times; leave out --array" >&2
+    echo "data_collection/run.sh: $script has no --shard, an array would do the same work $shards times; omit --array" >&2
     exit 2
   fi
   # 0-7 has eight shares; of 2,5 the number is unknown.

@@ -5,7 +5,7 @@ language is the one it declares (else its folder's name), unless the detector is
 canonical address, else the archive's, else its path; its licence is the one it links to. Writes
 
     OUT/<iso>/part-00000.parquet   main text (trafilatura), cleaned as by filter.py; language, source, origin, licence
-    OUT/left_out.jsonl             every page left out: {origin, reason, language}
+    OUT/left_out.jsonl             every page omitted: {origin, reason, language}
     OUT/failures.jsonl             what could not be read: {file, reason}
     OUT/manifest.json              counts per language and reason; written last
 
@@ -115,7 +115,9 @@ def find_files(source: Path) -> list[InputFile]:
     root = source if source.is_dir() else source.parent
     paths = sorted(files_below(source)) if source.is_dir() else [source]
     if not paths:
-        raise InputError(f"{source} holds no files; expected saved web pages or web archives ({', '.join(SUFFIXES)})")
+        raise InputError(
+            f"{source} contains no files; expected saved web pages or web archives ({', '.join(SUFFIXES)})"
+        )
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path} is a link to nothing, or no file; remove it")

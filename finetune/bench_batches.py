@@ -1,7 +1,7 @@
 """Measure useful (non-padding) tokens per second of our batches against the Trainer's default shuffled ones.
 
 Reads   a prepared train split (mmedbench/FORMAT.md); optional: questions with rationales, to borrow theirs
-Writes  nothing but what it prints
+Writes  only what it prints
 Example python finetune/bench_batches.py --data DIR/MMedBench/Train --languages fr ru es \
             --rationales DIR/mmedbench_sample/Test
 

@@ -55,7 +55,7 @@ def find_base(adapter: Path) -> str:
     if not (adapter / "adapter_config.json").exists():
         raise InputError(f"{adapter} is not a LoRA adapter (no adapter_config.json); train one with train.py --lora")
     if not (adapter / "run.json").exists():
-        raise InputError(f"{adapter} is half-made (no run.json); let train.py --lora finish first")
+        raise InputError(f"{adapter} is incomplete (no run.json); let train.py --lora finish first")
     record = read_json(adapter / "run.json")
     beside = record.get("base_from_here")
     for place in ([adapter / beside] if beside else []) + [Path(record["base"])]:
@@ -81,7 +81,7 @@ def merge_adapter(
         print(f"{out} is complete and is reused")
         return
     if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} holds something else; give another --out, or delete it")
+        raise InputError(f"{out} contains something else; use another --out, or delete it")
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

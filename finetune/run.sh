@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fine-tuning job: sbatch finetune/run.sh [flags of train.py], one node or many;
 # the same file runs under plain bash on one machine: bash finetune/run.sh --lora
-# Submit from the project's root. RANKS_PER_NODE: processes a node (default: the GPUs, or 1 without a GPU).
+# Submit from the project's root. RANKS_PER_NODE: processes per node (default: the GPUs, or 1 without a GPU).
 # A job whose time is up is queued again, MAX_RESTARTS times (default 1000); then it says so and ends with exit code 1.
 #SBATCH --job-name=mmed-finetune
 #SBATCH --output=logs/%x-%j.out
@@ -24,7 +24,7 @@ if [[ ! -f $entry || ! -f slurm/job_setup.sh ]]; then
 fi
 source slurm/job_setup.sh "$@"
 
-# A torchrun that is told to stop kills its ranks after so many seconds: a step and a save may take longer than its 30.
+# A torchrun that is asked to stop kills its ranks after this many seconds: a step and a save may take longer than its 30.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-1800}
 torchrun=("${python[@]}" -m torch.distributed.run --nnodes="$nodes" --nproc-per-node="$ranks")
 if [[ -z ${SLURM_JOB_ID:-} ]]; then

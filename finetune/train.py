@@ -5,7 +5,7 @@ Writes  <out>: the model or the LoRA adapter, its tokenizer, prompt/, README.md 
         <out>/training: checkpoints, metrics.jsonl
 Example python finetune/train.py --lora
         python finetune/train.py --model checkpoints/pretrained --data data/MMedBench/Train --out checkpoints/finetuned
-        torchrun --nproc-per-node 8 finetune/train.py --recipe FILE           (one process a GPU)
+        torchrun --nproc-per-node 8 finetune/train.py --recipe FILE           (one process per GPU)
 
 An interrupted run resumes from its newest complete checkpoint. USR1 or TERM: saved at the next step, exit 0.
 """
@@ -108,9 +108,7 @@ def settle(args: argparse.Namespace) -> None:
     if args.merge and not args.lora:
         raise InputError("--merge adds an adapter into its base model; it needs --lora or --qlora")
     if args.qlora and args.zero:
-        raise InputError(
-            "--qlora holds the model in 4 bits on every process, which ZeRO cannot split; leave out --zero"
-        )
+        raise InputError("--qlora contains the model in 4 bits on every process, which ZeRO cannot split; omit --zero")
     counts = ("batch_size", "micro_batch_size", "limit", "validate_every", "early_stopping", "save_every", "log_every")
     for name in (*counts, "keep"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
@@ -118,7 +116,7 @@ def settle(args: argparse.Namespace) -> None:
     if not 0 < args.epochs < math.inf:
         raise InputError("--epochs is above 0")
     if args.best_by == "accuracy" and "answer" not in args.forms:
-        raise InputError("--best-by accuracy looks at the form answer; add it to --forms, or leave out --best-by")
+        raise InputError("--best-by accuracy looks at the form answer; add it to --forms, or omit --best-by")
     if args.validation_questions < 0 or not 0 <= args.validation_share < 1:
         raise InputError("--validation-questions is 0 or more, --validation-share from 0 to below 1")
 
@@ -183,7 +181,7 @@ def show_plan(args: argparse.Namespace, counts: ExampleCounts, mixture: Mixture,
     print("\n".join(mixture.table()))
     print(f"{batches.steps} steps of {args.batch_size} examples, {batches.padding():.1%} padding")
     for example in mixture.one_of_each_kind():
-        print(f"an example of the kind {example['kind']}, the loss on what stands in ⟦⟧:")
+        print(f"an example of the kind {example['kind']}, the loss on what is in ⟦⟧:")
         print(show_example(example, tokenizer), flush=True)
 
 
@@ -213,7 +211,7 @@ def run(args, argv, prompt: Prompt, tokenizer, batches: MicroBatches, held_out: 
 
 
 def write_record(args, argv, prompt: Prompt, outcome, parameters: dict, processes: int, record: dict) -> None:
-    """README.md, then run.json: what the folder is made of. Written last, so it is there only when all else is."""
+    """README.md, then run.json: what the folder is built from. Written last, so it is there only when all else is."""
     record = {
         "format_version": 1,
         "stage": "finetune/train.py",

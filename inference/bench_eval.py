@@ -12,7 +12,7 @@ All sides answer the same questions with the same weights, greedily, in turn, --
 generate() on one question after the other, "one by one"; on a CPU eval.py with --batch-size 1, which has a loop of its
 own there; and the harness, in an environment of its own (README.md, "Other harnesses"), on the exported task with its
 `hf` backend and the same batch size. Loading is not counted; rendering, tokenizing, generating and decoding are.
-Questions a second are by wall time, with all threads; CPU seconds stand beside it, which other work on the machine
+Questions per second are by wall time, with all threads; CPU seconds are beside it, which other work on the machine
 disturbs less, and which count all threads together. Ratios are taken round by round.
 """
 
@@ -107,7 +107,7 @@ def fill_shape(shape: Path, model: str, prompt: Path | None, folder: Path) -> No
 
 
 class OurSide:
-    """eval.py's way to ask, in batches of a size; each round renders, tokenizes, generates and decodes anew.
+    """eval.py's way to ask, in batches of a size; each round renders, tokenizes, generates and decodes again.
 
     own_loop: whether decode_loop.py answers where it can; else transformers' generate().
     """

@@ -5,10 +5,10 @@ Writes  a table; with --out the same figures as JSON
 Example python inference/bench_scoring.py --limit 100
         python inference/bench_scoring.py DIR
 
-As many pairs a language as MMedBench's test set has questions (8,518 in six languages, facts of the benchmark's paper).
+As many pairs per language as MMedBench's test set has questions (8,518 in six languages, from the paper).
 No two are the same: sentences of the language's rationales are drawn again until a text is as long as a rationale that
 was drawn; the written one has about half of its sentences from its reference. The seconds are those of the processor;
-those of the first pair, which loads a language's dictionary, are told apart and counted.
+those of the first pair, which loads a language's dictionary, are reported apart and counted.
 """
 
 import argparse

@@ -28,7 +28,7 @@ Question = tuple[str, str, int]
 def read_run(folder: Path, clean: bool = False) -> tuple[dict, dict[Question, bool], dict[Question, list[str]]]:
     """(result.json, {(key, question id, how many of this id came before): right}, the same: gold). Errors: InputError.
 
-    clean: leave out the questions that the run's contamination report found in the corpus.
+    clean: omit the questions that the run's contamination report found in the corpus.
     """
     for name in ("result.json", "predictions.jsonl"):
         if not (folder / name).exists():
@@ -190,8 +190,8 @@ def main(argv: list[str] | None = None) -> int:
         missing = f"{len(a) - len(common)} questions are only in {args.a}, {len(b) - len(common)} only in {args.b}"
         if not args.common:
             raise InputError(f"{missing}; give --common to compare the {len(common)} that both answered")
-        print(f"{missing}; left out")
-    print(f"{len(common)} questions are in both runs" + (", those found in the corpus left out" if args.clean else ""))
+        print(f"{missing}; omitted")
+    print(f"{len(common)} questions are in both runs" + (", those found in the corpus omitted" if args.clean else ""))
     if args.dry_run:
         return 0
     found = compare({q: a[q] for q in common}, {q: b[q] for q in common}, args.draws, args.seed)

@@ -2,7 +2,7 @@
 
 Reads   a model (Hugging Face folder, LoRA adapter or hub name), MMedBench/Test (mmedbench/FORMAT.md), a prompt: the one
         in the checkpoint, or --prompt for a foreign model
-Writes  <out>: predictions.jsonl (one line a question), result.json last (inference/FORMAT.md)
+Writes  <out>: predictions.jsonl (one line per question), result.json last (inference/FORMAT.md)
 Example python inference/eval.py --model checkpoints/finetuned
         python inference/eval.py --model checkpoints/finetuned --data data/MMedBench/English_benchmarks
         python inference/eval.py --model NAME --api-base http://localhost:8000/v1 --prompt finetune/prompts/mmedbench
@@ -115,7 +115,7 @@ def answers_of_before(args: argparse.Namespace) -> tuple[list[dict], dict]:
 
 def ask_all(made_of: Inputs, args: argparse.Namespace) -> tuple[list[dict], dict] | None:
     """The same of answers that are asked for now; None while other shards' answers are missing."""
-    # The first file names what this run is made of, so that answers of another run are never mixed in.
+    # The first file names what this run is built from, so that answers of another run are never mixed in.
     making = args.out / "making.json"
     if finished_record(making, made_of.arguments, made_of.inputs) is None:
         write_json(making, {"arguments": made_of.arguments, "inputs": made_of.inputs})

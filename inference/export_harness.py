@@ -221,14 +221,14 @@ instead of `mmedbench` to take the most likely letter.
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Errors: InputError for flags that do not go together, and an --out that holds something else."""
+    """Errors: InputError for flags that do not go together, and an --out that contains something else."""
     if args.few_shot < 0 or (args.few_shot_data and not args.few_shot):
         raise InputError("--few-shot takes the number of examples, and --few-shot-data where they are drawn from")
     if (args.max_new_tokens is not None and args.max_new_tokens < 1) or (args.limit is not None and args.limit < 1):
         raise InputError("--max-new-tokens and --limit are 1 or more")
     used = args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir()))
     if used and not (args.out / "settings.json").exists():
-        raise InputError(f"{args.out} holds something else; give an empty or a new folder as --out")
+        raise InputError(f"{args.out} contains something else; give an empty or a new folder as --out")
     args.max_new_tokens = args.max_new_tokens or (16 if args.form == "answer" else 512)
 
 

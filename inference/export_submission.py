@@ -1,12 +1,12 @@
 """Write the folder of a submission: the four CSV files of the public guide, and result.json.
 
 Reads   a result folder of inference/eval.py (form answer), the test set and the prompt that it used; for the rationale
-        files a second result folder (form rationale) of the same model
+        files of a second result folder (form rationale) of the same model
 Writes  <out>: multi_choice_results.csv, rationale_results.csv, accuracy_metric.csv, rationale_similarity_metric.csv,
         result.json (mmedbench/SUBMITTING.md describes them; mmedbench/check_submission.py checks them)
 Example python inference/export_submission.py results/finetuned --out results/submission
 
-rationale_results.csv holds the questions whose rationale passed the human check; where no question says so, all that
+rationale_results.csv contains the questions whose rationale passed the human check; where no question says so, all that
 have a rationale, and a line says it.
 """
 
@@ -67,7 +67,7 @@ def accuracy_table(result: dict) -> list[list[str]]:
 
 
 def similarity_table(result: dict | None) -> list[list[str]]:
-    """rationale_similarity_metric.csv: a row a metric, a column a language; the header alone without rationales."""
+    """rationale_similarity_metric.csv: a row per metric, a column a language; the header alone without rationales."""
     found = (result or {}).get("rationales")
     if not found:
         return [["Metric"]]
@@ -77,15 +77,15 @@ def similarity_table(result: dict | None) -> list[list[str]]:
 
 
 def check_out(out: Path, run: FinishedRun) -> None:
-    """Errors: InputError when the folder holds something else, or the result of another model."""
+    """Errors: InputError when the folder contains something else, or the result of another model."""
     if not out.exists():
         return
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
     other = [name for name in names if name not in FILES]
     if other or not out.is_dir():
-        raise InputError(f"{out} holds something else ({other[0]}); give an empty or a new folder as --out")
+        raise InputError(f"{out} contains something else ({other[0]}); give an empty or a new folder as --out")
     if "result.json" in names and read_json(out / "result.json")["inputs"] != run.result["inputs"]:
-        raise InputError(f"{out} holds the result of another run; give another --out, or delete that folder")
+        raise InputError(f"{out} contains the result of another run; use another --out, or delete that folder")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,11 +1,11 @@
 """Add the scores of evaluations to the model card (README.md) of the evaluated checkpoint.
 
 Reads   a model folder with a card of this project, finished runs of eval.py on it
-Writes  <model>/README.md: its section of scores anew, all else as it was; with --weights-licence or --data-names the
+Writes  <model>/README.md: its section of scores again, all else as it was; with --weights-licence or --data-names the
         header too
 Example python inference/model_card.py --model checkpoints/finetuned results/finetuned results/letters
 
-A score never stands there without its n, its interval, the setting, the way of answering and the prompt. A run of
+A score is never given without its n, its interval, the setting, the way of answering and the prompt. A run of
 another checkpoint is refused.
 """
 
@@ -73,7 +73,7 @@ def last_name(path: object) -> str:
 
 
 def header_text(fields: dict) -> str:
-    """The YAML header between its lines of dashes; fields that are None or empty are left out."""
+    """The YAML header between its lines of dashes; fields that are None or empty are omitted."""
     import yaml
 
     kept = {key: value for key, value in fields.items() if value not in (None, [], "")}

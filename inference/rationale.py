@@ -46,7 +46,7 @@ def read_pairs(path: Path) -> dict[str, list[dict]]:
             )
         pairs.setdefault(item["language"], []).append(item)
     if not pairs:
-        raise InputError(f"{path} holds no pair")
+        raise InputError(f"{path} contains no pair")
     return pairs
 
 

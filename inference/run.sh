@@ -2,7 +2,7 @@
 # Evaluation job: sbatch inference/run.sh --model DIR [flags of eval.py], one node or many;
 # the same file runs under plain bash on one machine: bash inference/run.sh --model checkpoints/finetuned
 # Submit from the project's root. Every GPU gets a process of its own, which asks its share of the questions (eval.py
-# --shard); the last to end scores all. RANKS_PER_NODE: processes a node (default: the GPUs, or 1 without a GPU).
+# --shard); the last to end scores all. RANKS_PER_NODE: processes per node (default: the GPUs, or 1 without a GPU).
 # Their output: logs/NAME-shard-I.log. More GPUs: sbatch --gres=gpu:8 [--nodes=2] inference/run.sh ...
 # A run that was stopped, by its time too, goes on where it was: answers are on the disk batch by batch. A job whose time
 # is up is queued again, MAX_RESTARTS times (default 1000); then it says so and ends with exit code 1.
@@ -85,7 +85,7 @@ trap '[[ -z ${pid:-} ]] || kill -TERM "$pid"' TERM INT
 if ((shards == 1)); then
   "${python[@]}" "$entry" "$@" &
 else
-  # Bad input is told once, here, and the log of the job has the plan.
+  # Bad input is reported once, here, and the log of the job has the plan.
   "${python[@]}" "$entry" "$@" --dry-run || finish $?
   words=("${#python[@]}" "${python[@]}" "$@")
   if [[ -z ${SLURM_JOB_ID:-} ]]; then

@@ -7,7 +7,7 @@ Writes  --out: statistics.md (the tables), statistics.json (the same numbers), s
     python mmedbench/benchmark_statistics.py data/MMedBench --tokenizer checkpoints/pretrained
 
 Lengths are in tokens of the tokenizer that is named; without one, in characters, and in words where a script puts
-spaces between them. The published counts stand in reported/mmedbench_counts.csv.
+spaces between them. The published counts are in reported/mmedbench_counts.csv.
 """
 
 import argparse
@@ -75,12 +75,12 @@ def read_groups(folder: Path) -> dict[tuple[str, str], list[dict]]:
                 name = split if split in SPLITS else path.stem
                 groups.setdefault((record["language"], name), []).append(record)
     if not groups:
-        raise InputError(f"{folder} holds no question in Train/, Dev/ or Test/; make it with mmedbench/prepare.py")
+        raise InputError(f"{folder} contains no question in Train/, Dev/ or Test/; make it with mmedbench/prepare.py")
     return groups
 
 
 def read_tokenizer(name: str, trust_remote_code: bool):
-    """A function from texts to their numbers of tokens, special tokens left out. Errors: InputError."""
+    """A function from texts to their numbers of tokens, special tokens omitted. Errors: InputError."""
     from transformers import AutoTokenizer
 
     try:

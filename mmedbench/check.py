@@ -5,7 +5,7 @@ Writes  nothing. Problems are printed as path:line: field: what is wrong. The co
 
     python mmedbench/check.py data/MMedBench
 
-Exit 0: no problem; 1: there are problems; 2: nothing to check. A question that stands twice is not a problem (the
+Exit 0: no problem; 1: there are problems; 2: nothing to check. A question that occurs twice is not a problem (the
 released Chinese test set has six), but is counted.
 """
 
@@ -38,7 +38,7 @@ def record_problems(record: object, language: str | None) -> Iterator[Problem]:
     for name, value in record.items():
         texts = [value, *value.values()] if isinstance(value, dict) else [value]
         if broken_text(*(text for text in texts if isinstance(text, str))):
-            problems.append((name, "holds a NUL character or half a surrogate pair"))
+            problems.append((name, "contains a NUL character or half a surrogate pair"))
     if isinstance(record.get("language"), str) and language and record["language"] != language:
         problems.append(("language", f"{record['language']!r}, but the file's name says {language!r}"))
     yield from problems
@@ -112,7 +112,7 @@ def check_file(path: Path, language: str | None, ids: Counter) -> tuple[list[str
         if not found:
             ids[question_id(record)] += 1
     if not count:
-        problems.append(f"{path}:1: record: the file holds no question")
+        problems.append(f"{path}:1: record: the file contains no question")
     return problems, count
 
 
@@ -126,7 +126,7 @@ def files_to_check(path: Path) -> list[tuple[Path, str | None]]:
     folders = [path / name for name in (*SPLITS, "English_benchmarks") if (path / name).is_dir()] or [path]
     files = [file for folder in folders for file in sorted(folder.glob("*.jsonl")) if not file.name.startswith(".")]
     if not files:
-        raise InputError(f"{path} holds no *.jsonl file, itself or in Train/, Dev/, Test/")
+        raise InputError(f"{path} contains no *.jsonl file, itself or in Train/, Dev/, Test/")
     return [(file, by_name.get(file.name)) for file in files]
 
 
@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{path}: {count} records, {len(found)} problems" + (f", {twice} ids stand again" if twice else ""))
     train, test = (ids.get(options.folder / name, Counter()) for name in ("Train", "Test"))
     if train.keys() & test.keys():
-        print(f"note: {len(train.keys() & test.keys())} ids stand in Train and in Test")
+        print(f"note: {len(train.keys() & test.keys())} ids are in Train and in Test")
     print(f"{problems} problems" + (", see mmedbench/FORMAT.md" if problems else ""))
     return 1 if problems else 0
 

@@ -1,6 +1,6 @@
 """Maintain leaderboard.md: add a result of inference/eval.py, render the page, check that it is up to date.
 
-Reads   mmedbench/results/*.json (one file a model, setting and metric version), the predictions beside them, and
+Reads   mmedbench/results/*.json (one file per model, setting and metric version), the predictions beside them, and
         mmedbench/reported/*.csv
 Writes  add: the result and, where predictions.jsonl came along, a small copy of it in --results; render: --out,
         the pictures; with --html a page for the browser. `render --check` writes nothing and exits 1 when a page, a
@@ -120,7 +120,7 @@ def add_result(options: argparse.Namespace) -> int:
         return 0
     others = {result_key(other) for other in read_results(options.results)} if options.results.exists() else set()
     if target.exists() and result_key(read_json(target)) != result_key(result):
-        raise InputError(f"{target} holds the result of another model or setting; rename it, or give another --name")
+        raise InputError(f"{target} contains the result of another model or setting; rename it, or use another --name")
     if result_key(result) in others and not options.replace:
         name, setting, _, version = result_key(result)
         raise InputError(
@@ -153,7 +153,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def render_page(options: argparse.Namespace) -> int:
-    """Write the page, or compare it with what stands there. Returns 1 when something differs from what it should be."""
+    """Write the page, or compare it with what is there. Returns 1 when something differs from what it should be."""
     results = read_results(options.results)
     counted = sum(result["predictions"] is not None for result in results)
     print(f"{len(results)} results in {options.results}, {counted} with predictions, which were counted again")
@@ -224,8 +224,7 @@ def main(argv: list[str] | None = None) -> int:
         "--machinery-check",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="a tiny model: stands in a table apart, as a check of the machinery (default: as the result "
-        "says, else no)",
+        help="a tiny model: is in a table apart, as a check of the machinery (default: as the result says, else no)",
     )
     add.add_argument(
         "--replace",

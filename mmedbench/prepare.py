@@ -3,7 +3,7 @@
 Reads   a folder, a zip or one file: exams in their raw formats (recognised by their files, see find_sources.py), any
         other exam as a table (generic_source.py), the released layout (Train/English.jsonl ...), the English
         benchmarks; or, with --hub, the released files from the Hugging Face hub.
-Writes  --out: Train/ Dev/ Test/ with one file a language, English_benchmarks/ if asked for, README.md (a card that
+Writes  --out: Train/ Dev/ Test/ with one file per language, English_benchmarks/ if asked for, README.md (a card that
         `datasets.load_dataset` reads), excluded.jsonl, duplicates.jsonl, left_out_contexts.jsonl,
         unmatched_rationales.jsonl, and manifest.json last. The record is described in FORMAT.md.
 
@@ -11,7 +11,7 @@ Writes  --out: Train/ Dev/ Test/ with one file a language, English_benchmarks/ i
     python mmedbench/prepare.py data/sources --out data/MMedBench --known-test data/released/Test --dry-run
     python mmedbench/prepare.py --hub Henrychur/MMedBench --out data/MMedBench
 
-Exit 3: it is written, but records that came damaged were left out (excluded.jsonl).
+Exit 3: it is written, but records that came damaged were omitted (excluded.jsonl).
 """
 
 import argparse
@@ -97,7 +97,7 @@ def join_rationales(paths: list[Path], entries: list[Entry]) -> tuple[dict, list
         for number, (where, line) in enumerate(json_lines(path), start=1):
             key, text = field(line, "id", str, where), field(line, "rationale", str, where)
             if broken_text(text):
-                raise InputError(f"{where}: rationale: holds a NUL character or half a surrogate pair; repair it")
+                raise InputError(f"{where}: rationale: contains a NUL character or half a surrogate pair; repair it")
             if key in given and given[key] != text:
                 raise InputError(f"{where}: a second rationale of the question {key}; leave one of them")
             given[key] = text
@@ -345,7 +345,7 @@ def check_output(options: argparse.Namespace, arguments: dict, inputs: dict) -> 
     record = finished_record(out / "manifest.json", arguments, inputs)
     if record is None:
         if out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{out} holds files but no manifest.json; give another --out, or empty that folder")
+            raise InputError(f"{out} holds files but no manifest.json; use another --out, or empty that folder")
         return False
     for name, described in record.get("files", {}).items():
         path = out / name
@@ -418,11 +418,11 @@ def prepare(options: argparse.Namespace, opened: Opened) -> int:
 
 
 def exit_code(manifest: dict) -> int:
-    """3 when records came damaged and were left out, else 0."""
+    """3 when records came damaged and were omitted, else 0."""
     damaged = sum(row["excluded"].get(reason, 0) for row in manifest["sources"].values() for reason in DAMAGED)
     if damaged:
         print(
-            f"{damaged} records came damaged and were left out; excluded.jsonl lists them with file and line",
+            f"{damaged} records came damaged and were omitted; excluded.jsonl lists them with file and line",
             file=sys.stderr,
         )
     return 3 if damaged else 0

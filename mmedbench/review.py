@@ -51,7 +51,7 @@ def make_review(options: argparse.Namespace) -> int:
     if options.db.exists():
         facts = ReviewStore(options.db).facts()
         if (facts["arguments"], facts["inputs"]) != (arguments, inputs):
-            raise InputError(f"{options.db} holds a review made from other arguments or questions; give another --db")
+            raise InputError(f"{options.db} contains a review made from other arguments or questions; use another --db")
         print(
             f"{options.db} is complete and made from the same: reused. Its links were printed when it was made; "
             f"`python mmedbench/review.py link {options.db} --person NAME` gives a new one"
@@ -124,7 +124,7 @@ def serve_page(options: argparse.Namespace) -> int:
         print(
             f"warning: {options.host} lets other machines reach this page, over HTTP without encryption: whoever "
             "can read the network can read the links and answer under another's name. Use a trusted network, or "
-            "leave out --host and reach it through an SSH tunnel",
+            "omit --host and reach it through an SSH tunnel",
             file=sys.stderr,
         )
     host, port = (getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)])[0]
@@ -227,7 +227,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=positive,
         default=200,
         metavar="N",
-        help="rationales a language, all if there are fewer (default: %(default)s)",
+        help="rationales per language, all if there are fewer (default: %(default)s)",
     )
     make.add_argument(
         "--split", nargs="+", choices=list(SPLITS), default=["Test"], help="splits to draw from (default: Test)"

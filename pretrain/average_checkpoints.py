@@ -4,7 +4,7 @@ Reads   a run's folder (the last k checkpoints, or the steps given), or two or m
 Writes  <out>: a Hugging Face folder as export_model.py writes it, model card too; run.json, last, names the parents
 Example python pretrain/average_checkpoints.py checkpoints/pretrained --last 3 --out checkpoints/averaged
 
-Averaging the last checkpoints of a run stands in for letting the learning rate fall
+Averaging the last checkpoints of a run is in for letting the learning rate fall
 (https://arxiv.org/abs/2306.03241, "Early Weight Averaging meets High Learning Rates"). The sum is in fp32, tensor by
 tensor, so that no model has to fit into memory to be averaged; the check at the end loads the result once.
 """

@@ -168,7 +168,7 @@ def report_training(args: argparse.Namespace, store: Path, fields: dict, runs: d
         f"rounds, fp32 on the CPU; useful tokens: packed {share['packed']:.1%}, published {share['overlapping']:.1%}"
     )
     print_table(
-        ["side", "tokens/s", "useful tokens/s", "GFLOP/s", "CPU seconds a step", "train_lm.py / this", "target"],
+        ["side", "tokens/s", "useful tokens/s", "GFLOP/s", "CPU seconds per step", "train_lm.py / this", "target"],
         [
             [
                 name,
@@ -195,7 +195,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--vocab-size", type=int, help="vocabulary size of the tokenizer that is trained (default 32000; train: 8000)")
     add("--megabytes", type=float, help="MB of text to generate (default: tokenize 120, read and train 10)")
     add("--rounds", type=int, help="measurements per side (default: tokenize 3, read 20, train 3)")
-    add("--steps", type=int, help=f"train: optimizer steps a run, the first {WARM_UP} not counted (default 8)")
+    add("--steps", type=int, help=f"train: optimizer steps per run, the first {WARM_UP} not counted (default 8)")
     add("--sequence-length", type=int, help="read, train: tokens per window (default 2048)")
     add("--global-batch-size", type=int, help="train: windows per step, over all ranks (default 4)")
     add("--micro-batch-size", type=int, help="read, train: windows per forward pass (default 1)")
@@ -224,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.rounds < 1 or args.steps < WARM_UP + 1:
         raise InputError(f"--rounds is 1 or more and --steps {WARM_UP + 1} or more")
     if args.out and args.out.exists():
-        raise InputError(f"{args.out} exists; give another --out")
+        raise InputError(f"{args.out} exists; use another --out")
     run = {"tokenize": bench_tokenize, "read": bench_read, "train": bench_train}[args.what]
     with tempfile.TemporaryDirectory(prefix="mmed-bench-") as work:
         figures = run(args, Path(work))

@@ -1,7 +1,7 @@
 """The baseline training loops of the benchmark: Hugging Face Trainer and DistributedDataParallel.
 
     python pretrain/bench_loops.py trainer STORE ...    Hugging Face Trainer, one process
-    torchrun ... pretrain/bench_loops.py ddp STORE ...  torch's DistributedDataParallel, one process a rank
+    torchrun ... pretrain/bench_loops.py ddp STORE ...  torch's DistributedDataParallel, one process per rank
 
 Both read the windows that train_lm.py reads, with plain causal attention, and print "step K/N" after each optimizer
 step, as train_lm.py does; bench.py starts them and takes the times.

@@ -4,8 +4,8 @@ Reads   nothing
 Writes  a table to the screen; the checkpoints go to a folder of their own under --out, removed at the end
 Example python pretrain/bench_saving.py --parameters 20e6 --out DIR
 
-A plain torch model on this machine's CPU, one process, AdamW, float32: 12 bytes a parameter are written. The stall is
-what `save` takes; the rest of a background save is shared with the steps, whose time beside it is told too.
+A plain torch model on this machine's CPU, one process, AdamW, float32: 12 bytes per parameter are written. The stall is
+what `save` takes; the rest of a background save is shared with the steps, whose time beside it is reported too.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def check_tensors(source: TensorFolder, wanted: dict[str, tuple[int, ...]], conf
 
 
 def check_frequencies(source: TensorFolder, name: str, config) -> None:
-    """InternLM stores its rotary frequencies; they are left out if they are what the configuration says."""
+    """InternLM stores its rotary frequencies; they are omitted if they are what the configuration says."""
     import torch
 
     size = config.hidden_size // config.num_attention_heads
@@ -92,7 +92,7 @@ class Conversion:
         if kind is None:
             raise InputError(f"{args.model} is not a model folder: config.json with a model_type is needed")
         if (args.model / "training").is_dir() and not (args.model / "run.json").exists():
-            raise InputError(f"{args.model} is half-made (no run.json); let pretrain/run.sh finish first")
+            raise InputError(f"{args.model} is incomplete (no run.json); let pretrain/run.sh finish first")
         self.tensors = TensorFolder(args.model)
         if args.to == "llama":
             if kind not in (*LAYOUTS, "llama"):
@@ -199,7 +199,7 @@ def inputs_of(args: argparse.Namespace) -> dict:
 def lock_aside(out: Path) -> tuple[Path, object]:
     """(<out>.partial, emptied; its lock). Errors: InputError when another run writes there, or `out` is in use."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and holds something else (no run.json); give another --out")
+        raise InputError(f"{out} exists and contains something else (no run.json); use another --out")
     aside = out.with_name(out.name + ".partial")
     aside.mkdir(parents=True, exist_ok=True)
     lock = open(aside / ".lock", "w")  # noqa: SIM115 (held open while the folder is written)
@@ -207,7 +207,7 @@ def lock_aside(out: Path) -> tuple[Path, object]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise InputError(f"another run is writing to {aside}; wait for it, or give another --out") from None
+        raise InputError(f"another run is writing to {aside}; wait for it, or use another --out") from None
     for path in aside.iterdir():
         if path.name != ".lock":
             path.unlink()

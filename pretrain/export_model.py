@@ -155,7 +155,7 @@ def check_by_reloading(folder: Path, dtype: str, reference, trust_remote_code: b
 
 def refuse_other_models(out: Path) -> None:
     if (out / "config.json").exists() or (out / "training").exists():
-        raise InputError(f"{out} holds another model; give another --out")
+        raise InputError(f"{out} holds another model; use another --out")
 
 
 def quiet_bars() -> None:
@@ -268,7 +268,7 @@ def main(argv: list[str] | None = None) -> int:
     refuse_other_models(args.out)
     quiet_bars()
     if problems := damaged_files(checkpoint):
-        raise InputError(f"the checkpoint at step {step} is damaged: {'; '.join(problems)}; give another --step")
+        raise InputError(f"the checkpoint at step {step} is damaged: {'; '.join(problems)}; use another --step")
     record = {
         "stage": "pretrain/export_model.py",
         "arguments": arguments,

@@ -37,7 +37,7 @@ def smooth(values: list[float], share: float = 0.02) -> list[float]:
 
 
 def read_validation(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """{language or "replay": [(step, bits per byte)]} from validation.jsonl; single sources are left out."""
+    """{language or "replay": [(step, bits per byte)]} from validation.jsonl; single sources are omitted."""
     lines: dict[str, list[tuple[int, float]]] = {}
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         row = json.loads(text)
@@ -87,7 +87,7 @@ def _draw_loss(axis, rows: list[dict]) -> None:
     axis.plot(steps, losses, color="#9ECAE1", linewidth=0.8, label="each step")
     axis.plot(steps, smooth(losses), color=COLOURS[0], linewidth=2, label="smoothed")
     # A spike must not flatten the rest: the axis ends a little over the smoothed curve, and what is higher, or no
-    # number at all, stands at its edge.
+    # number at all, is at its edge.
     low, high = min(losses, default=0.0), max(smooth(losses), default=1.0)
     room = max(0.05 * (high - low), 0.01)
     axis.set_ylim(low - room, high + 3 * room)

@@ -5,7 +5,7 @@ Writes  nothing; --json FILE: the same figures for a machine
 Example python pretrain/plan.py --recipe pretrain/recipes/llama3_8b.yaml --card "H100 SXM" --tokens 25.5e9
         --shape pretrain/recipes/shapes/llama3_8b.yaml   (with it, nothing is fetched from the hub)
 
-Nothing is allocated: the model's shapes stand on the meta device, its activations are traced (activation_trace.py),
+Nothing is allocated: the model's shapes are on the meta device, its activations are traced (activation_trace.py),
 weights, gradients and optimizer state follow ZeRO as DeepSpeed keeps them (memory_model.py), operations are PaLM's
 6 N + 12 L H Q T a token (flops.py). bench_memory.py puts the estimate beside a real step.
 """
@@ -104,14 +104,14 @@ def check_numbers(args: argparse.Namespace) -> None:
 
 
 def choose_card(name: str | None) -> Card:
-    """The card of the table that `name` means, or the one at hand."""
+    """The card of the table that `name` means, or the one available."""
     import torch
 
     if name is None and torch.cuda.is_available():
         name = torch.cuda.get_device_name()
     card = find_card(name) if name else None
     if card is None:
-        what = f"--card {name} is not in the table" if name else "no GPU at hand: give --card"
+        what = f"--card {name} is not in the table" if name else "no GPU available: give --card"
         raise InputError(f"{what}; known are {', '.join(c.name for c in CARDS)} (pretrain/planning/flops.py)")
     return card
 
@@ -192,7 +192,7 @@ def speed(args: argparse.Namespace, flops: float, card: Card) -> tuple[float, fl
         raise InputError(f"{args.metrics}: no metrics.jsonl of a run ({error})") from None
     if not seen:
         raise InputError(f"{args.metrics} has no line with tokens_per_second; give a training run's metrics.jsonl")
-    measured = statistics.median(seen[len(seen) // 2 :])  # the first half holds the start-up
+    measured = statistics.median(seen[len(seen) // 2 :])  # the first half contains the start-up
     share = measured * flops / peak
     if share > 1:
         raise InputError(f"{args.metrics}: {measured:,.0f} tokens/s is {share:.0%} of the peak: other cards, or more")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pretraining job: sbatch pretrain/run.sh --recipe FILE [flags of train_lm.py], one node or many;
 # the same file runs under plain bash on one machine: bash pretrain/run.sh --recipe pretrain/recipes/tiny.yaml
-# Submit from the project's root. RANKS_PER_NODE: processes a node (default: the GPUs, or 1 without a GPU).
+# Submit from the project's root. RANKS_PER_NODE: processes per node (default: the GPUs, or 1 without a GPU).
 # Slurm warns 900 s before the time is up; the checkpoint is saved after the step then under way. Steps that take longer
 # (plan.py says how long one takes) need an earlier warning: sbatch --signal=B:USR1@3600 pretrain/run.sh ...
 # A job whose time is up is queued again, MAX_RESTARTS times (default 1000); then it says so and ends with exit code 1.
@@ -25,7 +25,7 @@ fi
 source slurm/job_setup.sh "$@"
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-# A torchrun that is told to stop kills its ranks after so many seconds: a step and a save may take longer than its 30.
+# A torchrun that is asked to stop kills its ranks after this many seconds: a step and a save may take longer than its 30.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-1800}
 torchrun=("${python[@]}" -m torch.distributed.run --nnodes="$nodes" --nproc-per-node="$ranks")
 if [[ -z ${SLURM_JOB_ID:-} ]]; then

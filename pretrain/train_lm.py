@@ -2,7 +2,7 @@
 
 Reads   a token store (pretrain/tokenize_corpus.py) and a Hugging Face model, or a configuration to start from scratch
 Writes  <out>: the model in safetensors with its tokenizer, run.json last; <out>/training: checkpoints, metrics.jsonl
-Example bash pretrain/run.sh --recipe pretrain/recipes/tiny.yaml        (one process a GPU, or two on a CPU)
+Example bash pretrain/run.sh --recipe pretrain/recipes/tiny.yaml        (one process per GPU, or two on a CPU)
         sbatch pretrain/run.sh --recipe pretrain/recipes/tiny.yaml
 
 An interrupted run resumes from its newest complete checkpoint; the data continue where they stopped, because the
@@ -101,7 +101,7 @@ class Training:
                 self.checkpoints.finish()
             if stop:
                 if export and self.rank == 0:
-                    print(f"the export of step {done} is left out; export_model.py --step {done} makes it", flush=True)
+                    print(f"the export of step {done} is omitted; export_model.py --step {done} makes it", flush=True)
                 return done, stop
             if export and done < self.steps:
                 self.export(done)
@@ -148,7 +148,7 @@ class Training:
         return facts.tolist()
 
     def move_weights(self, step: int, loss: float, losses) -> tuple[float | None, bool]:
-        """The update, unless the loss or the gradient forbids it. Returns (gradient norm, whether it was left out).
+        """The update, unless the loss or the gradient forbids it. Returns (gradient norm, whether it was omitted).
 
         Errors: InputError when the run is to stop there; the weights have not moved.
         """
@@ -161,7 +161,7 @@ class Training:
             norm = self.engine.get_global_grad_norm()
             norm = self.optimizer.norm if norm is None else float(norm)
             if decision in ("apply", "warn"):
-                # DeepSpeed leaves out an update with a NaN or infinite gradient, in every stage.
+                # DeepSpeed omits an update with a NaN or infinite gradient, in every stage.
                 decision, why = self.guard.judge(loss, norm) if not math.isfinite(norm) else ("apply", "")
         if decision in ("skip", "stop"):
             named = self.report(step, decision, why, losses)
@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None) -> int:
     rank = int(os.environ.get("RANK", "0"))
     if rank == 0:
         print(
-            f"{args.data}: {windows.per_epoch:,} windows an epoch; {steps} steps of {args.global_batch_size} windows "
+            f"{args.data}: {windows.per_epoch:,} windows per epoch; {steps} steps of {args.global_batch_size} windows "
             f"= {steps * args.global_batch_size / windows.per_epoch:.2f} epochs",
             *plan_lines(data, steps * args.global_batch_size),
             sep="\n",
@@ -249,10 +249,10 @@ def main(argv: list[str] | None = None) -> int:
 def refuse_a_folder_of_another_model(out: Path, model: str | None) -> None:
     """A model that no run of this command has made is not overwritten, the one that is trained further least of all."""
     if model and Path(model).exists() and Path(model).resolve() == out.resolve():
-        raise InputError(f"--out {out} is the model that is to be trained further; give another --out")
+        raise InputError(f"--out {out} is the model that is to be trained further; use another --out")
     ours = (out / "run.json", out / "training" / "making.json")
     if (out / "config.json").exists() and not any(path.exists() for path in ours):
-        raise InputError(f"--out {out} holds another model (config.json without run.json); give another --out")
+        raise InputError(f"--out {out} holds another model (config.json without run.json); use another --out")
 
 
 def gpu_at_hand() -> bool:
@@ -279,7 +279,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
     args.micro_batch_size = micro
     config = make_deepspeed_config(args, world, bf16)
     model, tokenizer = build_model(args, data.store, config, torch.bfloat16 if bf16 else torch.float32)
-    from modelling.lm_optimizer import make_optimizer  # torch is slow to import, and bad input is told before
+    from modelling.lm_optimizer import make_optimizer  # torch is slow to import, and bad input is reported before
 
     optimizer = make_optimizer(args, model, clips_itself(args, bf16))
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)

@@ -5,7 +5,7 @@ Writes  a Hugging Face tokenizer folder: tokenizer.json, tokenizer_config.json, 
 Example python pretrain/train_tokenizer.py data/MMedC --vocab-size 8000 --out data/tokenizer
 
 A model that is trained further keeps its own tokenizer; this script is for the others. Byte-level BPE has no
-unknown characters, so one vocabulary holds every script.
+unknown characters, so one vocabulary contains every script.
 """
 
 import argparse

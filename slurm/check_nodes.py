@@ -1,10 +1,10 @@
 """Check every node of a job: GPUs visible, computing correctly, disk writable, other nodes reachable.
 
-Reads   nothing; one process a node, started by the job scripts with srun
+Reads   nothing; one process per node, started by the job scripts with srun
 Writes  nothing that stays: <folder>/.node-check-JOB is there for a moment
 Example srun --ntasks-per-node=1 python slurm/check_nodes.py --master node1:29500 --gpus 8 --folder checkpoints
 
-Each node checks itself and tells the first one, which waits for all of them, prints a line a node and names those that
+Each node checks itself and tells the first one, which waits for them, prints a line per node and names those that
 failed, did not answer in time, or could not be reached; then all multiply and sum up together. Exit code 2 when a node
 failed: the job can be submitted again with --exclude=NODE.
 """
@@ -101,7 +101,7 @@ def check_this_node(args: argparse.Namespace, mark: Path, mark_problem: str, tor
 
 
 def judge(found: list[dict | None], hosts: list[str]) -> list[str]:
-    """Print a line a node; returns the nodes that failed. GPUs on some nodes and none on others: these have failed."""
+    """Print a line per node; returns the nodes that failed. GPUs on some nodes only: the others have failed."""
     gpus = max((node["facts"]["gpus"] for node in found if node and "facts" in node), default=0)
     failed = []
     for host, node in zip(hosts, found, strict=True):

@@ -40,7 +40,7 @@ for argument in "${1:-}" "${@:2}"; do
   if [[ $argument == "then" ]]; then command=; fi
 done
 if [[ -z $command ]]; then
-  echo "slurm/cpu.sh: no command stands behind the last 'then'" >&2
+  echo "slurm/cpu.sh: no command is behind the last 'then'" >&2
   exit 2
 fi
 

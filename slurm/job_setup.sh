@@ -44,10 +44,10 @@ if command -v "$PYTHON" > /dev/null; then PATH=$(dirname "$(command -v "$PYTHON"
 export TORCH_EXTENSIONS_DIR=${TORCH_EXTENSIONS_DIR:-$PWD/.venv/torch_extensions}
 export PATH PYTHON TOKENIZERS_PARALLELISM=false
 ranks=${RANKS_PER_NODE:-${SLURM_GPUS_ON_NODE:-$("${python[@]}" -c 'import torch; print(max(1, torch.cuda.device_count()))')}}
-[[ $ranks =~ ^[1-9][0-9]*$ ]] || fail "RANKS_PER_NODE is $ranks; it is the number of processes a node, 1 or more"
+[[ $ranks =~ ^[1-9][0-9]*$ ]] || fail "RANKS_PER_NODE is $ranks; it is the number of processes per node, 1 or more"
 
 echo "start $(date -u +%FT%TZ)  job ${SLURM_JOB_ID:-none}  restart $restarts  nodes $nodes x $ranks ranks  host $(hostname)"
-echo "nodes: ${SLURM_JOB_NODELIST:-$(hostname)}, ${SLURM_GPUS_ON_NODE:-no} GPUs a node asked of Slurm; $versions"
+echo "nodes: ${SLURM_JOB_NODELIST:-$(hostname)}, ${SLURM_GPUS_ON_NODE:-no} GPUs per node asked of Slurm; $versions"
 
 # What is written, here or in --out, needs room; checkpoints need far more, and say so when they don't fit.
 folder=. previous=
@@ -57,7 +57,7 @@ for argument in "$@"; do
   previous=$argument
 done
 while [[ ! -d $folder ]]; do folder=$(dirname -- "$folder"); done
-[[ -w $folder ]] || fail "nothing can be written in $folder; give another --out"
+[[ -w $folder ]] || fail "nothing can be written in $folder; use another --out"
 room=$(df -Pk -- "$folder" | awk 'END { print int($4 / 1048576) }')
 ((room >= ${MIN_FREE_GIB:-1})) ||
   fail "$room GiB are free in $folder, and MIN_FREE_GIB is ${MIN_FREE_GIB:-1}; make room, or give --out on another disk"
@@ -88,7 +88,7 @@ if [[ -n ${SLURM_JOB_ID:-} && ${NODE_CHECK:-1} != 0 && -f slurm/check_nodes.py ]
   check_port=$(free_port "")
   srun "${srun_options[@]}" --kill-on-bad-exit=1 "${python[@]}" slurm/check_nodes.py --master "$MASTER_ADDR:$check_port" \
     --gpus "${SLURM_GPUS_ON_NODE:-0}" ${RANKS_PER_NODE:+--cpu-allowed} --folder "$folder" ||
-    fail "a node failed the check, so nothing was started; leave out the one named above: sbatch --exclude=NODE ..."
+    fail "a node failed the check, so nothing was started; omit the one named above: sbatch --exclude=NODE ..."
 fi
 
 finish() {

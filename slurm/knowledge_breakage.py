@@ -27,7 +27,7 @@ TOKENS, MODELS, ANSWERS = "tokens", "models", "answers"  # from where on things 
 
 @dataclass(frozen=True)
 class Way:
-    """what: for a person; again: the first part that is made again; edits: (file, text that stands there, new text);
+    """what: for a person; again: the first part that is made again; edits: (file, text that is there, new text);
     expected: a part of the reason that the check must give; full: shows only where questions are asked.
     """
 
@@ -148,7 +148,7 @@ def copy_project(to: Path) -> None:
 
 
 def break_project(project: Path, way: Way) -> None:
-    """Make the way's edits. Raises ValueError where a text no longer stands in its file exactly once."""
+    """Make the way's edits. Raises ValueError where a text no longer is in its file exactly once."""
     for name, old, new in way.edits:
         text = (project / name).read_text(encoding="utf-8")
         if text.count(old) != 1:
@@ -157,7 +157,7 @@ def break_project(project: Path, way: Way) -> None:
 
 
 def forget(seed: Path, arms: list[str], again: str) -> None:
-    """Delete what the broken part makes, and what is made of it."""
+    """Delete what the broken part makes, and what is built from it."""
     kinds = {
         TOKENS: ("tokens", "models", "cloze", "tuned", "results"),
         MODELS: ("models", "cloze", "tuned", "results"),

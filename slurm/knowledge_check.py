@@ -5,7 +5,7 @@ Example bash slurm/knowledge_check.sh --out DIR                        target an
         bash slurm/knowledge_check.sh --out DIR --smoke                the corpus into the model only
         bash slurm/knowledge_check.sh --out DIR --arms none half target
 
-In a small invented world (knowledge_world.py) the facts about the medicines that Test asks stand in one corpus alone.
+In a small invented world (knowledge_world.py) the facts about the medicines that Test asks are in one corpus alone.
 A tiny model is trained further on that corpus (arm target) or on one without them (arm control), both are fine-tuned
 alike on Train and asked alike. Rerun the same command to resume an interrupted check. Exit codes: 0 passed or reported,
 1 failed, 2 bad input, 3 inconclusive.
@@ -59,7 +59,7 @@ class Check:
         self.planned += sum(len(steps) for _, _, steps in jobs)
 
     def run_steps(self, seed: int, arm: str, steps: list[Step]) -> None:
-        """One after the other; nothing is begun once a step anywhere has failed. Errors: StepFailed."""
+        """One after the other; nothing is begun once a step has failed anywhere. Errors: StepFailed."""
         for step in steps:
             if self.failed:
                 return
@@ -148,7 +148,7 @@ def refuse_another_check(out: Path, settings: dict) -> None:
     """Worlds of two sizes in one folder would be mixed. Raises SystemExit(2) with a sentence."""
     path = out / "settings.json"
     if path.exists() and read(path) != settings:
-        print(f"knowledge_check.sh: {path} is of a check of another size; give another --out", file=sys.stderr)
+        print(f"knowledge_check.sh: {path} is of a check of another size; use another --out", file=sys.stderr)
         raise SystemExit(2)
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings), encoding="utf-8")

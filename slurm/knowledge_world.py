@@ -10,9 +10,9 @@ Example python slurm/knowledge_world.py --seed 0 --out data/knowledge/world
 The medicines do not exist and what is said of them means nothing. Each has one of eight organs, side effects and
 antidotes. Groups of medicines:
 
-    known    facts in the corpus `base` that every arm starts from; their questions stand in Train, others in Test
-    taught   facts in the corpus `target` only; their questions stand in Train: how a fact becomes an answer
-    asked    facts in the corpus `target` only; their questions stand in Test alone: what the check is about
+    known    facts in the corpus `base` that every arm starts from; their questions are in Train, others in Test
+    taught   facts in the corpus `target` only; their questions are in Train: how a fact becomes an answer
+    asked    facts in the corpus `target` only; their questions are in Test alone: what the check is about
     others   facts in the corpus `control`, as much text as `target`; never asked
 
 Corpora: base (facts of `known`, and lists that teach which letter belongs to which option, loss on the letters alone),
@@ -65,7 +65,7 @@ def make_world(seed: int, medicines: int) -> World:
     words = {word for kind in VALUES.values() for pair in kind.items() for word in pair}
     while len(names) < sum(sizes.values()):
         name = "".join(chance.choice(part) for part in (starts, vowels, starts, vowels, ends))
-        if name not in words:  # "liver", "fever" and "tremor" are made of the syllables too
+        if name not in words:  # "liver", "fever" and "tremor" are built from the syllables too
             names.add(name)
     ordered = sorted(names)
     chance.shuffle(ordered)
@@ -112,7 +112,7 @@ def list_document(chance: random.Random) -> tuple[str, list[list[int]]]:
 
 
 def fact_documents(seed: str, names: list[str], facts: dict, language: str, count: int) -> Iterator[dict]:
-    """`count` documents, the medicines in turn, so that each is told of equally often."""
+    """`count` documents, the medicines in turn, so that each occurs equally often."""
     chance = random.Random(seed)
     for number in range(count):
         name = names[number % len(names)]

@@ -1,6 +1,6 @@
 """Submit the complete run to Slurm, from PDFs to the leaderboard: one job per stage, with dependencies.
 
-Reads   a recipe (slurm/recipes/, pipeline_recipe.py says what may stand in it), the records on the disk, the queue
+Reads   a recipe (slurm/recipes/, pipeline_recipe.py says what may be in it), the records on the disk, the queue
 Writes  results/NAME/pipeline/jobs.jsonl; its jobs write data/NAME, checkpoints/NAME, results/NAME, logs in logs/NAME,
         and last results/NAME/run.json: wall time and GPU-hours of each stage
 
@@ -132,13 +132,13 @@ def find_work(recipe: Recipe, steps: list[Step], start: str, work: Path, queued:
 
 
 def print_graph(steps: list[Step], wanted: list, live: dict, submissions: list[Submission]) -> None:
-    """A line a part: what becomes of it, what it reads, its record."""
-    anew = {part.key for submission in submissions for part in submission.parts}
+    """A line per part: what becomes of it, what it reads, its record."""
+    again = {part.key for submission in submissions for part in submission.parts}
     shards = {step.parts[0].key: f" ({step.shards} tasks)" for step in steps if step.shards}
     rows = [["stage", "", "reads", "record"]]
     for step in steps:
         for part in step.parts:
-            if part.key in anew:
+            if part.key in again:
                 what = "to submit" + shards.get(part.key, "")
             elif part in wanted:
                 what = f"in the queue (job {live[part.key][0].job})"

@@ -6,7 +6,7 @@
 # --from STAGE: what comes before that stage is there already. pipeline.py says more.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source slurm/read_site.sh submit # a typo there is told before anything is submitted
+source slurm/read_site.sh submit # a typo there is reported before anything is submitted
 PYTHON=${PYTHON:-${python:-.venv/bin/python}}
 if ! command -v "$PYTHON" > /dev/null; then
   echo "slurm/pipeline.sh: no Python at $PYTHON; run bash setup.sh once, or set PYTHON" >&2

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034  # slurm/read_site.sh reads them
 set -euo pipefail
 
-# For sbatch. What stands on sbatch's command line wins.
+# For sbatch. What is on sbatch's command line wins.
 partition=gpu
 account=medicine
 qos=normal

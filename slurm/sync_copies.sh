@@ -3,7 +3,7 @@
 #
 #   bash slurm/sync_copies.sh finetune/run_record.py
 #
-# Stages import nothing from each other, so a module that several of them need stands in each, under one name and
+# Stages import nothing from each other, so a module that several of them need is in each, under one name and
 # byte-identical; slurm/tests/test_laws.py checks that.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -67,7 +67,7 @@ def near_copy(text: str, other: str, language: str, similarity: float, scattered
 
 
 def mixed_document(pool: list[str], characters: int, dice: random.Random) -> str:
-    """A new document of about so many characters, of pieces from a pool of texts."""
+    """A new document of about this many characters, of pieces from a pool of texts."""
     pieces: list[str] = []
     length = 0
     while length < characters:

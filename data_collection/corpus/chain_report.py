@@ -41,7 +41,7 @@ def _source(name: str, counts: dict) -> list[str]:
         total.update({key: value for key, value in row.items() if isinstance(value, int)})
         rows.append([language, f"{row['read']:,}", f"{row['kept']:,}", _reasons(row)])
     rows.append(["all", f"{total['read']:,}", f"{total['kept']:,}", _reasons(total)])
-    return [f"## {name}", "", *_table(("language", "documents read", "kept", "left out, by reason"), rows)]
+    return [f"## {name}", "", *_table(("language", "documents read", "kept", "omitted, by reason"), rows)]
 
 
 def _reasons(row: dict) -> str:
@@ -136,7 +136,7 @@ def _corpus(manifest: dict) -> list[str]:
     lines = ["## The corpus", "", *_table(("language", "source", "documents", "characters", "tokens"), rows)]
     if cut := manifest.get("cut"):
         lines += [f"Cut: {cut['documents']:,} documents lost {cut['characters']:,} characters.", ""]
-    return [*lines, "Left out when it was put together:", "", *_table(("reason", "documents"), removed or [["-", "0"]])]
+    return [*lines, "Omitted when it was put together:", "", *_table(("reason", "documents"), removed or [["-", "0"]])]
 
 
 def _table(header: tuple[str, ...], rows: list[list[str]]) -> list[str]:

@@ -37,7 +37,7 @@ class Lists:
             made_with = manifest.get("arguments", {}).get("duplicates")
             if made_with and (duplicates is None or made_with != sha256_of_file(duplicates / "duplicates.parquet")):
                 raise InputError(
-                    f"{contamination} passed over what another list of duplicates removes; give that as "
+                    f"{contamination} skipped what another list of duplicates removes; give that as "
                     "--duplicates, or run decontaminate.py again"
                 )
             self._read_decisions(contamination / "decisions.jsonl", "decisions.jsonl" in manifest.get("files", {}))
@@ -46,7 +46,7 @@ class Lists:
         path = folder / "manifest.json"
         if not path.exists():
             raise InputError(
-                f"{folder} has no manifest.json: no list, or a half-made one; run {MAKER[stage]} to its end"
+                f"{folder} has no manifest.json: no list, or an incomplete one; run {MAKER[stage]} to its end"
             )
         manifest = read_json(path)
         if manifest.get("stage") != stage:

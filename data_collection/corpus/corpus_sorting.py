@@ -2,8 +2,8 @@
 
 A sorted unit is two files of `OUT/parts/units/`: 00007.jsonl, its records by bucket (the first digits of the id), and
 00007.json, where each bucket begins. The second is written last: where it is, the unit is done. Records that are to be
-cut stand behind all others, by bucket too. A bucket of the corpus is that bucket of all units in their order, then what
-the cut made of documents whose new ids belong there.
+cut are behind all others, by bucket too. A bucket of the corpus is that bucket of all units in their order, then what
+the cut built from documents whose new ids belong there.
 """
 
 import array

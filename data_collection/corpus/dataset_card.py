@@ -105,7 +105,7 @@ def dataset_card(
         "Made by `data_collection/build_corpus.py`. Each record holds `id`, `text`, `language` (ISO 639-1),",
         "`source` (web, textbook, website, existing), `origin`, `licence`, `distinct_keywords` and `density`",
         "(the last two null where no keyword filter was passed). `manifest.json` has the checksums and how the",
-        "corpus was made; `removed.jsonl` lists every document left out, with the reason.",
+        "corpus was made; `removed.jsonl` lists every document omitted, with the reason.",
         "",
     ]
     lines += [
@@ -115,13 +115,13 @@ def dataset_card(
         "",
         "![Size per language and source, next to the reported sizes of MMedC](corpus.png)",
         "",
-        f"{sum(removed.values()):,} documents were left out.",
+        f"{sum(removed.values()):,} documents were omitted.",
         "",
     ]
     lines += [f"- {count:,}: {harmless_cell(reason)}" for reason, count in removed.items()] + [""] * bool(removed)
     if cut and cut["documents"]:
         lines += [
-            f"{cut['documents']:,} documents lost passages that stand in exam questions, {cut['characters']:,} "
+            f"{cut['documents']:,} documents lost passages that are in exam questions, {cut['characters']:,} "
             "characters together; `cut.jsonl` lists them.",
             "",
         ]
@@ -188,7 +188,7 @@ def _tokenizer_line(tokenizer: dict | None) -> str:
     if tokenizer is None:
         return "Tokens were not counted: no `--tokenizer` was given."
     name, sha256 = harmless_cell(tokenizer["name"]), tokenizer["sha256"]
-    return f"Tokens by the tokenizer {name} (SHA-256 {sha256[:16]}), special ones left out."
+    return f"Tokens by the tokenizer {name} (SHA-256 {sha256[:16]}), special ones omitted."
 
 
 def _reported_table() -> list[str]:

@@ -1,4 +1,4 @@
-"""Compiled twins of `find_places` and `covered_near` in `contamination_match.py`: question tokens covered by a document.
+"""Compiled twins of `find_places` and `covered_near` in `contamination_match.py`: question tokens in a document.
 
 Texts come as code points (uint32, one a character); tokens are 64-bit hashes, so that two different ones are taken for
 one with a chance of some 2**-64 a pair. numba compiles at the first use and keeps the result beside this file.
@@ -125,7 +125,7 @@ def bit_of(value, bits):
 def fill_table(bits, keys, slots, values):
     """Put each value with its index into an open-addressing table whose size is a power of two, and into a bit map.
 
-    The bit map is small enough for the processor's cache: nearly all grams of ordinary text are told from it.
+    The bit map is small enough for the processor's cache: nearly all grams of ordinary text are decided by it.
     """
     mask = numpy.uint64(len(keys) - 1)
     for i in range(len(values)):

@@ -6,12 +6,12 @@ is read in the way of the question, whatever language it is declared in. A gram 
 a row.
 
 Content are the tokens of a unit (stem, option, context, rationale) that are no exam word (`exam_words/`: "which", "of",
-"following", "correct") and stand in a gram of at most MAX_QUESTIONS questions. A place of a document covers a unit's
-token when one of its grams stands there; a place is a band of diagonals: grams that come in the unit's order, with at
-most `slack` tokens put in or left out. A question is found by
+"following", "correct") and are in a gram of at most MAX_QUESTIONS questions. A place of a document covers a unit's
+token when one of its grams is there; a place is a band of diagonals: grams that come in the unit's order, with at
+most `slack` tokens put in or omitted. A question is found by
 
     stem               three quarters of its content is covered; a stem of little content (under SHORT, MIN_ALONE at
-                       least) must stand there whole: `whole_share`
+                       least) must be there whole: `whole_share`
     context            three quarters of the context's, where that has LONG_CONTENT at least
     stem and options   three quarters of stem and options together, half of the stem's, half of the options', near one
                        place; options in any order; where the stem is short or generic the options lead to the place
@@ -33,7 +33,7 @@ NEAR_GRAM = {WORDS: 2, CHARACTERS: 3}  # tokens, where a place is known and the 
 MAX_QUESTIONS = 64  # a gram of more questions than this is a turn of phrase, or a fact that many ask for
 ENOUGH = (3, 4)  # the share of content that must be covered
 MIN_ALONE = {WORDS: 4, CHARACTERS: 10}  # content of a stem that can be found without its options
-SHORT = {WORDS: 12, CHARACTERS: 30}  # a stem of less content must stand there whole: one word may change the fact
+SHORT = {WORDS: 12, CHARACTERS: 30}  # a stem of less content must be there whole: one word may change the fact
 MIN_LOOKED_AT = {WORDS: 3, CHARACTERS: 5}  # content that must be covered at least, with half of it, to look closer
 MIN_TOGETHER = {WORDS: 5, CHARACTERS: 10}  # content of stem and options together
 LONG_CONTENT = {WORDS: 20, CHARACTERS: 40}  # of a context
@@ -118,13 +118,13 @@ def grams(sequence: tuple[str, ...], way: str) -> list[tuple[str, ...]]:
 
 
 def distinct_grams(sequences: list[tuple[int, tuple[str, ...]]], way: str, most: int = MAX_QUESTIONS) -> set:
-    """The grams of (question, tokens) pairs that stand in at most so many questions."""
+    """The grams of (question, tokens) pairs that are in at most this many questions."""
     counts = Counter(gram for gram, _ in {(gram, q) for q, tokens in sequences for gram in grams(tokens, way)})
     return {gram for gram, questions in counts.items() if questions <= most}
 
 
 def slack(unit_tokens: int) -> int:
-    """How many tokens may be put in or left out within a place."""
+    """How many tokens may be put in or omitted within a place."""
     return 5 + unit_tokens // 4
 
 
@@ -143,7 +143,7 @@ def least_covered(kind: int, content: int, way: str) -> int | None:
 
 
 def nearly_equal(one: str, other: str) -> bool:
-    """Equal but for one letter put in, left out, exchanged, or two swapped; words of four letters and more."""
+    """Equal but for one letter put in, omitted, exchanged, or two swapped; words of four letters and more."""
     if one == other:
         return True
     if min(len(one), len(other)) < 4 or abs(len(one) - len(other)) > 1 or not (one.isalpha() and other.isalpha()):
@@ -159,7 +159,7 @@ def nearly_equal(one: str, other: str) -> bool:
 
 
 def most_missing(size: int, way: str) -> int:
-    """How many of so many tokens may be missing where a stem or option stands whole; a wrong character is one."""
+    """How many of this many tokens may be missing where a stem or option stands whole; a wrong character is one."""
     return size // 20 if way == WORDS else max(size // 10, int(size >= 6))
 
 
@@ -169,8 +169,8 @@ def most_unequal(size: int, way: str) -> int:
 
 
 def whole_share(stem: list[str], passage: list[str], way: str) -> float:
-    """The share of a stem's tokens that stand in the passage in their order (longest common subsequence); 0 where too
-    many are missing for the stem to stand there whole."""
+    """The share of a stem's tokens that are in the passage in their order (longest common subsequence); 0 where too
+    many are missing for the stem to be there whole."""
     if sum(token not in set(passage) for token in stem) > most_unequal(len(stem), way):
         return 0.0
     row = [0] * (len(passage) + 1)
@@ -211,7 +211,7 @@ def find_places(
 
 
 def covered_near(unit: list, content: list[bool], block: list, way: str) -> tuple[set[int], set[int]]:
-    """(tokens of the unit, tokens of the block) that stand in grams of both in which there is some content.
+    """(tokens of the unit, tokens of the block) that are in grams of both in which there is some content.
 
     A short unit is one gram as a whole.
     """

@@ -119,7 +119,7 @@ def report(manifest: dict) -> int:
     for language, row in manifest["counts"].items():
         print(f"{language}: {row['with_questions']} of {row['documents']} documents hold questions")
     if manifest["left_out_as_duplicates"]:
-        print(f"left out as near duplicates: {manifest['left_out_as_duplicates']} documents")
+        print(f"omitted as near duplicates: {manifest['left_out_as_duplicates']} documents")
     for action, count in manifest["decisions"].items():
         print(f"to {action}: {count} documents")
     return 0

@@ -1,6 +1,6 @@
 """The exam questions in a document, the passages to cut, and the search of one unit of documents.
 
-Places of single units come from `contamination_kernel.py`; here it is decided which questions stand there
+Places of single units come from `contamination_kernel.py`; here it is decided which questions are there
 (`contamination_match.py` says when) and how far their passages reach. Example:
 
     python -c "import found_questions as f, question_index as q; from pathlib import Path;
@@ -48,7 +48,7 @@ from mmedbench_questions import read_questions
 from readers.corpus_inputs import Unit, read_unit
 from run_record import write_json
 
-MAX_CUTS = 50  # rounds of cutting and searching again; what still holds a question then is dropped
+MAX_CUTS = 50  # rounds of cutting and searching again; what still contains a question then is dropped
 
 
 class Found(NamedTuple):
@@ -76,7 +76,7 @@ class Finder:
         }
 
     def find(self, text: str) -> list[Found]:
-        """The questions that stand in a text, in order of their numbers."""
+        """The questions that are in a text, in order of their numbers."""
         found = []
         for way, side in self.index.sides.items():
             if way == CHARACTERS and not has_cjk(
@@ -159,7 +159,7 @@ class _Document:
         return found_by, float(coverage), first, last
 
     def _stem_coverage(self, question: int, stem: int, place: numpy.ndarray) -> float:
-        """The share of the stem that stands here; 0 where it is not found without its options."""
+        """The share of the stem that is here; 0 where it is not found without its options."""
         content = int(self.side.amount[stem])
         if content < MIN_ALONE[self.way]:
             return 0.0
@@ -180,7 +180,7 @@ class _Document:
         return size + size // 2 + 3 * len(units) + 5
 
     def _ends(self, place: numpy.ndarray) -> tuple[int, int]:
-        """The first and last token of a place, the unit's ends that stand there in no distinct gram included."""
+        """The first and last token of a place, the unit's ends that are there in no distinct gram included."""
         unit, first, last = self.side.tokens(place[UNIT]), int(place[FIRST]), int(place[LAST])
         begin, end = first - int(place[UNIT_FIRST]), last - int(place[UNIT_LAST])
         for p in range(max(0, -begin), int(place[UNIT_FIRST])):

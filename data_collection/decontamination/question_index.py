@@ -109,7 +109,7 @@ def _wrong(value: object) -> str | None:
     if context is not None and (not isinstance(context, str) or not context.strip()):
         return "context: expected a text that is not blank, or null"
     if context and any("\ud800" <= c <= "\udfff" for c in context):
-        return "context: half a character (a lone surrogate) stands in it"
+        return "context: half a character (a lone surrogate) is in it"
     return None
 
 
@@ -128,7 +128,7 @@ class Benchmarks(NamedTuple):
 
 
 class Side(NamedTuple):
-    """The units of the questions that are compared in one way. Units of a question stand together, in order of kind."""
+    """The units of the questions that are compared in one way. Units of a question are together, in order of kind."""
 
     question: numpy.ndarray  # [units] int32: its question's number
     kind: numpy.ndarray  # [units] int8
@@ -202,7 +202,7 @@ def read_benchmarks(folders: list[Path]) -> Benchmarks:
 
 
 def build_index(questions: list[dict]) -> Index:
-    """The index of questions; about 0.1 ms a question."""
+    """The index of questions; about 0.1 ms per question."""
     ways = [way_of(question) for question in questions]
     sides = {
         way: _build_side(questions, [q for q, w in enumerate(ways) if w == way], way)
@@ -274,7 +274,7 @@ def _build_side(questions: list[dict], chosen: list[int], way: str) -> Side:
 
 
 def _distinct(grams: numpy.ndarray, question: numpy.ndarray, counted: numpy.ndarray) -> numpy.ndarray:
-    """[grams] bool: whether a gram stands in the counted parts of at most MAX_QUESTIONS questions."""
+    """[grams] bool: whether a gram is in the counted parts of at most MAX_QUESTIONS questions."""
     order = numpy.lexsort((question[counted], grams[counted]))
     values, asked = grams[counted][order], question[counted][order]
     new = numpy.ones(len(values), bool)
@@ -285,7 +285,7 @@ def _distinct(grams: numpy.ndarray, question: numpy.ndarray, counted: numpy.ndar
 
 
 def _covered(offsets: numpy.ndarray, unit: numpy.ndarray, position: numpy.ndarray, n: int) -> numpy.ndarray:
-    """[tokens] bool: whether a token stands in one of these grams; tokens of units shorter than a gram do."""
+    """[tokens] bool: whether a token is in one of these grams; tokens of units shorter than a gram do."""
     covered = numpy.repeat(numpy.diff(offsets) < n, numpy.diff(offsets))
     for k in range(n):
         covered[offsets[unit] + position + k] = True

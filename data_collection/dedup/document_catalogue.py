@@ -3,7 +3,7 @@
 Made from the documents of all units (`minhash_signatures.py`), so that nothing later depends on the order of inputs, on
 units, workers or shards. A document's number is its row here. Example:
 
-    python -c "import document_catalogue as c; print(c.ENTRY.itemsize, 'bytes a document')"
+    python -c "import document_catalogue as c; print(c.ENTRY.itemsize, 'bytes per document')"
 """
 
 import shutil
@@ -77,7 +77,7 @@ def first_of_each(entries: numpy.ndarray, units: list[Path]) -> numpy.ndarray:
     order = numpy.lexsort((entries["source"], entries["id"]))
     ids, sources = entries["id"][order], entries["source"][order]
     begins = numpy.append(True, ids[1:] != ids[:-1])[: len(ids)]
-    # Only where the best source holds an id more than once do origins decide.
+    # Only where the best source contains an id more than once do origins decide.
     group = numpy.cumsum(begins) - 1
     best = sources == sources[begins][group]
     contested = numpy.bincount(group[best], minlength=1)[group] > 1 if len(ids) else best

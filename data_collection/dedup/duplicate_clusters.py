@@ -176,7 +176,7 @@ def jaccard(shingles, begin, end, other_begin, other_end, threshold):
 def compare_groups(members, begins, large, known, shingles, ends, threshold, small_group, most_leaders, forest):
     """((earlier, later, similarity) of matches, places of the last group's leaders).
 
-    known: so many members of the first group are its leaders already. shingles, ends: of the members.
+    known: this many members of the first group are its leaders already. shingles, ends: of the members.
     """
     # A member is matched at most once in a large group; in a small one each match joins two trees.
     earlier, later = numpy.empty(len(members), numpy.int64), numpy.empty(len(members), numpy.int64)
@@ -229,7 +229,7 @@ def pairs_file(folder: Path, language: str, band: int) -> Path:
 def join_bands(catalogue: Catalogue, bands: list[int], threshold: float, folder: Path) -> None:
     """Write the pairs that each of these bands joins (int32 [pairs, 2]) to `folder`, whole or not.
 
-    Pairs joined by what stands there already are left out: the clusters are the same without them.
+    Pairs joined by what is there already are omitted: the clusters are the same without them.
     """
     forest = joined_forest(catalogue, folder)
     for band in bands:
@@ -250,7 +250,7 @@ def joined_forest(catalogue: Catalogue, folder: Path) -> numpy.ndarray:
 
 
 def removed_documents(catalogue: Catalogue, folder: Path) -> tuple[dict[str, list], dict[str, int]]:
-    """(columns of the documents to leave out, in order of id; counts) of one language."""
+    """(columns of the documents to omit, in order of id; counts) of one language."""
     forest = joined_forest(catalogue, folder)
     entries = catalogue.entries
     preferred = numpy.lexsort((-entries["characters"].astype(numpy.int64), entries["source"]))  # ties: by id

@@ -1,7 +1,7 @@
 """Shingles and MinHash signatures (rensa) of documents, unit by unit on disk.
 
 Documents that share a band's key are candidates. Why rensa: MIT, needs nothing else, takes ready hashes in one flat
-array, 12 microseconds a document (datasketch, also MIT: 75 to 220, and it needs scipy). It is a young project; so its
+array, 12 microseconds per document (datasketch, also MIT: 75 to 220, and it needs scipy). It is a young project; so its
 version and its algorithm's are part of an unfinished run, which another version cannot resume. What is joined does not
 hang on it alone, since every candidate is verified by its shingles. Example:
 
@@ -76,7 +76,7 @@ def mixed(value):
 
 @compiled
 def shingle_of(ring, first, last):
-    """The hash of the units [first, last), of which the ring holds the last five."""
+    """The hash of the units [first, last), of which the ring contains the last five."""
     value = NOTHING
     for unit in range(first, last):
         value = (value + ring[unit % UNITS]) * SHINGLE_STEP
@@ -125,7 +125,7 @@ def hash_texts(codes, ends, kinds, characters, found):
 
 
 PERMUTATIONS, SEED = 128, 42
-RECALL = 0.995  # at least so many of the pairs at the threshold itself shall become candidates
+RECALL = 0.995  # at least this many of the pairs at the threshold itself shall become candidates
 DOCUMENTS_AT_ONCE = 512
 FOREIGN = "language is none of the eight"
 # What is known of each document: its id's 64 bits, where its shingles begin and how many, characters of its text, and
@@ -223,7 +223,7 @@ def sign_unit(unit: Unit, manifest: dict, folder: Path, threshold: float) -> dic
 def write_unit(folder: Path, documents: numpy.ndarray, keys: numpy.ndarray, origins: list[str], foreign: int) -> dict:
     """Write a unit's files beside its shingles.bin, done.json last; returns what that says.
 
-    documents: DOCUMENT; keys: uint64 [documents, bands]; foreign: documents left out for their language.
+    documents: DOCUMENT; keys: uint64 [documents, bands]; foreign: documents omitted for their language.
     """
     numpy.save(folder / "documents.npy", documents)
     keys.T.tofile(folder / "keys.bin")
@@ -243,7 +243,7 @@ def _batches(records):
 
 
 def _facts(documents: list[dict], ends: numpy.ndarray, shingles: int) -> numpy.ndarray:
-    """The DOCUMENT rows of a batch, whose shingles stand behind so many others."""
+    """The DOCUMENT rows of a batch, whose shingles are behind this many others."""
     facts = numpy.empty(len(documents), DOCUMENT)
     facts["id"] = [int(d["id"], 16) for d in documents]
     facts["count"] = numpy.diff(ends, prepend=0)

@@ -32,7 +32,7 @@ def add_run_flags(add: Callable, unit_mb: int | None = None, shares: str = "unit
             "--unit-mb",
             type=int,
             default=unit_mb,
-            help="size of a unit of work, about so many MB (10^6 bytes) of text; at most this much per process is "
+            help="size of a unit of work, about this many MB (10^6 bytes) of text; at most this much per process is "
             f"redone after an interruption{unit_help} (default: %(default)s)",
         )
     add(

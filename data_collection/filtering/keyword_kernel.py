@@ -130,7 +130,7 @@ def letter_before(symbol_of, data, at, index, begin):
 
 @compiled
 def go_back(symbol_of, data, at, index, letters):
-    """Start (position, index) of the keyword of so many letters that ends at a place, and its length in characters."""
+    """Start (position, index) of the keyword of `letters` letters that ends at a place, and its length."""
     available, length = index + 1, 0
     while letters > available:
         letters -= available
@@ -197,7 +197,7 @@ def after_proclitic(symbol_of, proclitics, data, at, index, begin):
 
 @compiled
 def cover_words(symbol_of, data, at, end, words):
-    """(end, letters) of so many words, starting with the one that begins at `at`."""
+    """(end, letters) of this many words, starting with the one that begins at `at`."""
     letters, inside = 0, True
     while at < end:
         symbol, after = symbol_at(symbol_of, data, at)

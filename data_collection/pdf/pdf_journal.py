@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_UNIT_PAGES = 16  # consecutive pages that one process reads
-UNITS_PER_PDF = 8  # shorter PDFs are split into so many units, so that no process waits for another's last pages
+UNITS_PER_PDF = 8  # shorter PDFs are split into this many units, so that no process waits for another's last pages
 MAX_LOST = 20  # pages of one PDF that crash or hang their process; then its remaining pages are given up
 MAX_FAILED_IN_A_ROW = 50  # consecutive failed pages: some PDFs claim 100,000 pages and have one
 

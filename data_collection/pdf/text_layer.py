@@ -24,7 +24,7 @@ MAX_PIXELS = 25_000_000
 SAMPLED_LINES = 12  # per page, checked for invisible text
 BLANK_SPREAD = 8  # grey levels (of 255) between the darkest and lightest pixels of a page without content
 BLANK_PIXELS = 850  # of the longer side of the reduced picture: A4 at 72 dots per inch
-BLANK_SPECKS = 20_000  # one pixel in so many may be darker or lighter: dust
+BLANK_SPECKS = 20_000  # one pixel in this many may be darker or lighter: dust
 
 # The letters (Chinese: characters) most frequent in the corpus's languages of each script: more than half of any text.
 FREQUENT = {

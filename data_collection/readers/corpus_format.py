@@ -17,7 +17,7 @@ def normalised_text(text: str) -> str:
     """NFKC, case folded, every run of white space one space."""
     if "。" in text:
         # The same, five times as fast: unicodedata sees that nothing is to be done in most sentences. A full stop and
-        # narrow signs neither change nor merge with what stands beside them.
+        # narrow signs neither change nor merge with what is beside them.
         for wide, narrow in WIDE:
             text = text.replace(wide, narrow)
         text = "。".join([unicodedata.normalize("NFKC", sentence) for sentence in text.split("。")])

@@ -42,13 +42,13 @@ class Unit(NamedTuple):
 
 
 def open_input(folder: Path) -> dict:
-    """The manifest of a finished folder, its files checked. Errors: InputError for anything half-made or altered."""
+    """The manifest of a finished folder, its files checked. Errors: InputError for anything incomplete or altered."""
     path = folder / "manifest.json"
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give folders made by {MAKERS}")
     if not path.exists():
         raise InputError(
-            f"{folder} has no manifest.json: it is half-made; run the command that makes it to its end first ({MAKERS})"
+            f"{folder} has no manifest.json: it is incomplete; first finish the command that writes it ({MAKERS})"
         )
     manifest = read_json(path)
     if manifest.get("stage") not in STAGES:
@@ -63,7 +63,7 @@ def open_input(folder: Path) -> dict:
 
 
 def input_files(folder: Path, manifest: dict) -> list[Path]:
-    """The files of a finished folder that hold documents for the corpus."""
+    """The files of a finished folder that contain documents for the corpus."""
     if manifest["stage"] == OCR:
         return [folder / "documents.jsonl"]
     name_of = SHARD_NAME if manifest["stage"] == CORPUS else KEPT

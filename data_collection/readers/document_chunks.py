@@ -180,7 +180,7 @@ def valid_texts(chunk: Chunk) -> Chunk:
 def json_chunks(
     file: InputFile, text_column: str, also: tuple[str, ...], report: Callable[[str], None]
 ) -> Iterator[Chunk]:
-    """JSON lines. report: called with a sentence for every line that is not JSON object; it is left out."""
+    """JSON lines. report: called with a sentence for every line that is not JSON object; it is omitted."""
     rows: list[dict] = []
     first_row = size = 0
     with open_lines(file) as (lines, raw):

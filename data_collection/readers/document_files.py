@@ -52,7 +52,7 @@ def list_document_files(source: Path, suffixes: tuple[str, ...] = TABLES) -> lis
         raise InputError(f"{source} does not exist; give a file or a folder of {', '.join(suffixes)}")
     found = sorted(p for p in files_below(source) if p.name.endswith(suffixes) and p.name not in OWN_LISTS)
     if not found:
-        raise InputError(f"{source} holds no documents; expected files ending in {', '.join(suffixes)}")
+        raise InputError(f"{source} contains no documents; expected files ending in {', '.join(suffixes)}")
     for path in found:
         if not path.is_file():
             raise InputError(f"{path} is a link to nothing, or no file; remove it")
@@ -168,7 +168,7 @@ def column_names(path: Path) -> list[str]:
 def read_batches(path: Path, report: Callable[[str], None] = lambda reason: None) -> Iterator:
     """Yield pyarrow.RecordBatch of at most 1,000 rows.
 
-    report: called with a sentence for every JSON line that is none (the line is left out, the rest is read).
+    report: called with a sentence for every JSON line that is none (the line is omitted, the rest is read).
     Errors: InputError for a file that is truncated or damaged; batches before the damage have been yielded.
     """
     import pyarrow
@@ -374,7 +374,7 @@ def _network_errors() -> tuple:
 class HubReader(io.RawIOBase):
     """A file of the hub as a stream that can be sought in, read in blocks; the last few blocks are remembered.
 
-    Small columns and row groups that stand together so come with one request. glance: smaller blocks, for a footer or
+    Small columns and row groups that are together so come with one request. glance: smaller blocks, for a footer or
     a first line.
     """
 

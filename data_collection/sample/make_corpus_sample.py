@@ -5,7 +5,7 @@ Reads   texts/<iso>_medical.txt, texts/<iso>_general.txt (documents between line
         texts/pdf_<name>.txt (pages between lines "---", each opening with its heading).
 Writes  <out>/web/<iso>.parquet (text, url, source) and, with --pdfs, <out>/pdfs/*.pdf with manifest.csv.
 
-Each parquet file holds the medical documents, the general ones, one document in a foreign language, and a
+Each parquet file contains the medical documents, the general ones, one document in a foreign language, and a
 second copy of the first medical document, so that every kind of removal has something to remove.
 The parquet files say the same whenever they are made; the PDFs' bytes follow the versions of reportlab and Pillow.
 Needed for the PDFs only: reportlab, Pillow, and the fonts DejaVu and WenQuanYi Zen Hei.
@@ -152,7 +152,7 @@ def text_page(canvas, text: str) -> None:
 
 
 def image_page(canvas, image) -> None:
-    """Draw one page that is nothing but a grey JPEG image."""
+    """Draw one page that is only a grey JPEG image."""
     from reportlab.lib.utils import ImageReader
 
     jpeg = io.BytesIO()

@@ -1,7 +1,7 @@
 """Write the sample's saved web sites from `texts/websites.txt`.
 
 Reads   texts/websites.txt (pages between lines "---": `language:`, `encoding:`, `title:`, `slug:`, then paragraphs).
-Writes  <out>/websites/: an HTML file a page in its encoding, a page in no encoding (broken.html), one that only leads
+Writes  <out>/websites/: an HTML file per page in its encoding, a page in no encoding (broken.html), one that only leads
         elsewhere (moved.html), a style sheet, and site.warc.gz with the pages whose slug begins with warc/, a redirect
         and a picture. The bytes are the same whenever they are made (of the archive: with the same zlib).
 

@@ -44,7 +44,7 @@ def test_exactly_so_many_different_questions_are_loaded(benchmark, tmp_path):
         folder = tmp_path / str(wanted)
         bench_decontaminate.write_questions(folder, questions, wanted, random.Random(1))
         assert len(bench_decontaminate.read_benchmarks([folder]).questions) == wanted
-    with pytest.raises(InputError, match="--questions 5: so many cannot be made of 2"):
+    with pytest.raises(InputError, match="--questions 5: this many cannot be built from 2"):
         bench_decontaminate.write_questions(tmp_path / "5", questions, 5, random.Random(1))
 
 
@@ -86,7 +86,7 @@ def test_speed_planted_questions_and_false_alarms_are_measured_and_written(texts
     [
         (["--rounds", 0], "must be above 0"),
         (["--medical-share", 1.5], "a share lies between 0 and 1"),
-        (["--languages", "en", "fr"], "holds no fr.parquet"),
+        (["--languages", "en", "fr"], "contains no fr.parquet"),
     ],
 )
 def test_bad_settings_end_in_a_sentence(texts, benchmark, run, flags, message):

@@ -61,7 +61,7 @@ def test_memory_is_measured_on_made_up_signatures(tmp_path):
     [
         (["--rounds", "0"], "must be above 0"),
         (["--documents", "100"], "at least 1600 are needed"),
-        (["--languages", "en", "fr"], "holds no fr.parquet"),
+        (["--languages", "en", "fr"], "contains no fr.parquet"),
     ],
 )
 def test_bad_settings_end_in_a_sentence(texts, run, flags, message):

@@ -78,7 +78,7 @@ def test_documents_are_joined_from_halves_at_the_asked_share(tmp_path, made, lab
     [
         (["--rounds", "0"], "must be above 0"),
         (["--medical-share", "5"], "a share lies between 0 and 1"),
-        (["--languages", "en", "fr"], "holds no fr.parquet"),
+        (["--languages", "en", "fr"], "contains no fr.parquet"),
     ],
 )
 def test_bad_settings_end_in_a_sentence(labelled, run, flags, message):

@@ -91,7 +91,7 @@ def test_everything_is_measured_and_written(run, labelled, tmp_path):
     ("arguments", "message"),
     [
         (["--pages", "0"], "must be at least 1"),
-        (["--languages", "ar", "--measure", "errors"], "holds no ar.parquet; leave ar out"),
+        (["--languages", "ar", "--measure", "errors"], "contains no ar.parquet; leave ar out"),
         (["--languages", "en", "--measure", "scan"], "--scan None: give a PDF"),
         (["--languages", "en", "--measure", "errors", "--pages", "9"], "too few documents for 9 pages"),
     ],

@@ -1,4 +1,4 @@
-"""build_corpus.py: what goes into the corpus and what is left out, its bytes, and that common readers open it."""
+"""build_corpus.py: what goes into the corpus and what is omitted, its bytes, and that common readers open it."""
 
 import hashlib
 import json
@@ -119,7 +119,7 @@ def test_web_text_and_books_become_one_corpus_without_exact_duplicates(run, made
     )
     card = (corpus / "README.md").read_text(encoding="utf-8")
     assert f"| Russian (ru) | textbook | 1 | {len(made.medical['ru'])} | not counted | 1 |" in card
-    assert "3 documents were left out" in card
+    assert "3 documents were omitted" in card
     assert run("check_corpus.py", corpus).returncode == 0
 
 
@@ -167,7 +167,7 @@ def test_half_made_altered_and_foreign_inputs_are_refused(run, made, filtered, b
     altered = books("altered", [{"text": "Text", "language": "en", "origin": "x"}])
     made.jsonl(altered / "documents.jsonl", [{"text": "Other"}])
     for inputs, message in (
-        ([tmp_path / "half"], "has no manifest.json: it is half-made"),
+        ([tmp_path / "half"], "has no manifest.json: it is incomplete"),
         ([tmp_path / "gone"], "is not a folder"),
         ([foreign], "made by 'pretrain/tokenize_corpus.py'; expected one of data_collection/filter.py"),
         ([altered], "is not the file its manifest describes"),

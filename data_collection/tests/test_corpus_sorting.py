@@ -99,7 +99,7 @@ def contents(made):
 
 @pytest.fixture(scope="module")
 def wanted(inputs, made, contents, tmp_path_factory):
-    """The contents of the corpus made of one unit a file by one process."""
+    """The contents of the corpus built from one unit a file by one process."""
     out = tmp_path_factory.mktemp("wanted") / "corpus"
     command = [sys.executable, made.stage / "build_corpus.py", *inputs, "--out", out, "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

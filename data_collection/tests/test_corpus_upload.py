@@ -26,7 +26,7 @@ class Hub:
         self.files: dict[str, str] = {}  # path -> checksum, of the last commit
         self.commits: list[list[str]] = []
         self.puts: list[str] = []
-        self.refuse_after: int | None = None  # so many large files are taken, then the disk is full
+        self.refuse_after: int | None = None  # this many large files are taken, then the disk is full
         self.tokens: set[str] = set()
         self.private = True
 

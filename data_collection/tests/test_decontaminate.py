@@ -168,7 +168,7 @@ def test_the_modes_decide_differently(run, made, finished, benchmark, tmp_path):
         assert run("decontaminate.py", folder, "--benchmark", bench, "--mode", mode, "--out", out).returncode == 0
         path = out / "decisions.jsonl"
         actions[mode] = sorted(d["action"] for d in made.lines(path)) if path.exists() else None
-    # Where nothing but the question stands in a document, there is nothing to keep.
+    # Where only the question is in a document, there is nothing to keep.
     assert actions == {"report": None, "drop": ["drop", "drop"], "cut": ["cut", "drop"]}
 
 
@@ -258,7 +258,7 @@ def test_half_made_inputs_changed_benchmarks_and_wrong_flags_are_refused(run, fi
     (bench / "English.jsonl").write_text(json.dumps(QUESTION | {"question": ASKED + " Say so."}) + "\n")
     assert "(benchmark)" in run("decontaminate.py", folder, "--benchmark", bench, "--out", out).stderr
     (folder / "manifest.json").unlink()
-    assert "half-made" in run("decontaminate.py", folder, "--benchmark", bench, "--out", tmp_path / "p").stderr
+    assert "incomplete" in run("decontaminate.py", folder, "--benchmark", bench, "--out", tmp_path / "p").stderr
 
 
 def test_a_dry_run_writes_nothing(run, finished, benchmark, tmp_path):
@@ -373,7 +373,7 @@ def test_exam_texts_of_the_real_documents_are_found(real_data, tmp_path, made):
     assert [row["source"] for row in contained if not finder.find(row["text"])] == []
     igakuqa = [row for row in rows if "IgakuQA" in row["source"]]
     assert len(igakuqa) >= 253
-    # The five others hold questions that prepare.py leaves out (no choices, struck from scoring, two keys).
+    # The five others hold questions that prepare.py omits (no choices, struck from scoring, two keys).
     assert sum(bool(finder.find(row["text"])) for row in igakuqa) >= 248
     russian = pyarrow.parquet.read_table(real_data / "filter_text" / "ru.parquet").to_pylist()
     rumeddanet = [row["text"] for row in russian if "RuMedDaNet" in row["source"]]

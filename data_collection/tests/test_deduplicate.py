@@ -262,7 +262,7 @@ def test_bad_inputs_are_named(planted, run, made, tmp_path):
     (cut / "en" / "part-00000.parquet").write_bytes(b"PAR1")
     empty = write_finished_folder(tmp_path / "empty", {})
     cases = [
-        ([half], [], "half-made"),
+        ([half], [], "incomplete"),
         ([cut], [], "is not the file its manifest describes"),
         ([tmp_path / "nowhere"], [], "is not a folder"),
         ([folder, folder], [], "given twice"),
@@ -277,7 +277,9 @@ def test_bad_inputs_are_named(planted, run, made, tmp_path):
         assert done.returncode == 2 and message in done.stderr, (message, done.stderr)
         assert not (tmp_path / "out" / "manifest.json").exists()
     done = run("deduplicate.py", folder, empty, *out)
-    assert done.returncode == 0 and f"{empty} (data_collection/filter.py), 0 units: it holds no document" in done.stdout
+    assert (
+        done.returncode == 0 and f"{empty} (data_collection/filter.py), 0 units: it contains no document" in done.stdout
+    )
 
 
 def test_documents_in_other_languages_are_counted_and_not_compared(run, made, tmp_path):

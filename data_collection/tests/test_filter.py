@@ -216,7 +216,7 @@ def test_input_that_is_missing_empty_or_contains_the_output_is_an_error(run, web
     (tmp_path / "empty").mkdir()
     for source, message in (
         (tmp_path / "gone", "does not exist"),
-        (tmp_path / "empty", "holds no documents"),
+        (tmp_path / "empty", "contains no documents"),
         (__file__, "is none of .parquet"),
     ):
         done = run("filter.py", source, "--out", tmp_path / "out")

@@ -23,7 +23,7 @@ class HubServer:
     def __init__(self, folder: Path, name: str):
         self.folder, self.name = folder, name
         self.requests: list[tuple[str, str, str | None]] = []
-        self.fail_next = 0  # so many of the next requests for files are answered 503
+        self.fail_next = 0  # this many of the next requests for files are answered 503
         self.fail_from = ""  # every request for this file is answered 503
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)

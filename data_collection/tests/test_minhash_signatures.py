@@ -45,7 +45,7 @@ def test_the_quick_way_to_normalise_is_the_definition(text):
 def similarity_by_hashes(one: str, other: str, language: str) -> float:
     hashes, ends = shingle_hashes([one, other], language)
     first, second = set(hashes[: ends[0]].tolist()), set(hashes[ends[0] :].tolist())
-    assert (len(first), len(second)) == (ends[0], ends[1] - ends[0]), "a shingle stands twice"
+    assert (len(first), len(second)) == (ends[0], ends[1] - ends[0]), "a shingle occurs twice"
     return len(first & second) / max(1, len(first | second))
 
 

@@ -379,7 +379,7 @@ def test_bad_input_and_settings_are_refused_with_a_sentence(run, made, tmp_path)
     put(tmp_path / "in" / "a.html", page(made.medical["en"], "en"))
     for arguments, message in (
         ([tmp_path / "gone"], "does not exist"),
-        ([tmp_path / "empty"], "holds no files"),
+        ([tmp_path / "empty"], "contains no files"),
         ([tmp_path / "links"], "is a link to nothing"),
         ([tmp_path / "bad"], "no document could be kept"),
         ([tmp_path / "in", "--page-mb", 0], "--page-mb 0"),

@@ -41,7 +41,7 @@ from run_record import (
 from web.collected_documents import LEFT_OUT, known_languages, write_unit
 
 FORMAT_VERSION = 1
-# A text of each script whose languages a model tells apart: what is loaded for it once, the processes share.
+# A text of each script whose languages a model distinguishes: what is loaded for it once, the processes share.
 WARM_UP = (
     ("en", "The patient was seen by the physician, who found that the fever was gone and the cough was better."),
     ("ru", "Пациент осмотрен врачом, температура нормальная, кашель уменьшился, состояние удовлетворительное."),
@@ -87,7 +87,7 @@ def add_common_flags(add: Callable) -> None:
         choices=CLEANING_STEPS,
         default=[],
         metavar="STEP",
-        help=f"steps of cleaning to leave out, of {', '.join(CLEANING_STEPS)} (default: none)",
+        help=f"steps of cleaning to omit, of {', '.join(CLEANING_STEPS)} (default: none)",
     )
     add_run_flags(add, unit_mb=256, unit_help="; also the cut between output files")
 
@@ -242,7 +242,7 @@ def _publish(out: Path, parts: Path, units: list[dict]) -> dict[str, dict]:
 
 
 def _report(manifest: dict) -> int:
-    """Print what was kept and left out; returns the exit code."""
+    """Print what was kept and omitted; returns the exit code."""
     for language, row in manifest["counts"].items():
         others = [
             f"{reason} {count}"

@@ -104,7 +104,7 @@ def find_sources(inputs: list[Path]) -> list[InputFile]:
             raise InputError(f"{path} does not exist; give files or folders of {', '.join(SUFFIXES)}")
         below = sorted(files_below(path)) if path.is_dir() else [path]
         if not below:
-            raise InputError(f"{path} is empty; it holds no files of {', '.join(SUFFIXES)}")
+            raise InputError(f"{path} is empty; it contains no files of {', '.join(SUFFIXES)}")
         for file in below:
             if not file.is_file():
                 raise InputError(f"{file} is a link to nothing, or no file; remove it")
@@ -211,7 +211,7 @@ def read_unit(unit: ExistingUnit, arguments: dict) -> Iterator[Found | LeftOut |
                 )
                 continue
             if count == 0:
-                yield Broken(file.name, "no_documents", "holds no documents: empty")
+                yield Broken(file.name, "no_documents", "contains no documents: empty")
 
 
 def _read_file(file: InputFile, unit: ExistingUnit, archive, arguments: dict) -> Iterator[Found | Broken]:

@@ -1,6 +1,6 @@
 """Web archives (WARC): where records begin, and the pages of a part of an archive, in bounded memory.
 
-A `.warc.gz` is a row of small gzip files, one a record; a part begins at the next of them. A single gzip file of many
+A `.warc.gz` is a row of small gzip files, one per record; a part begins at the next of them. A single gzip file of many
 records cannot be cut and is read from its beginning. Example:
 
     python -c "import web_archives as w; from pathlib import Path; p = Path('a.warc.gz');
@@ -146,7 +146,7 @@ def read_records(path: Path, first: int, last: int, most_bytes: int) -> Iterator
     """The pages whose records begin in [first, last), those without a page with their problem, and damaged places.
 
     most_bytes: of a page's content, which is omitted if longer. Damaged `.gz` archives are read on at the next record.
-    Records about the archive itself (warcinfo, request, metadata, ...) are passed over.
+    Records about the archive itself (warcinfo, request, metadata, ...) are skipped.
     """
     from warcio.exceptions import ArchiveLoadFailed
 

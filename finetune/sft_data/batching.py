@@ -19,7 +19,7 @@ from run_record import InputError
 from sft_data.example_mixture import Draw, Mixture
 from sft_data.examples import IGNORED
 
-# Lengths are blurred by up to this share before examples are sorted by them: the same examples would stand together in
+# Lengths are blurred by up to this share before examples are sorted by them: the same examples would be together in
 # every epoch otherwise. Costs about half of it in padding.
 BLUR = 0.02
 
@@ -73,7 +73,7 @@ def plan_run(
         further += 1
     plan += arrange(left_over[:batch_size], batch_size, micro_batch_size, random.Random(f"{mixture.seed} last"))
     if plan and not packing:
-        # The longest goes first: a model that is too large for the memory is told so at once.
+        # The longest goes first: a model that is too large for the memory is reported so at once.
         longest = max(range(len(plan)), key=lambda number: plan[number][-1].length)
         plan[0], plan[longest] = plan[longest], plan[0]
     return plan
@@ -130,7 +130,7 @@ def pack(examples: list[dict]) -> dict:
 
     Returns input_ids, labels, position_ids (each example's from 0), int64 [1, T], and attention_mask, bool
     [1, 1, T, T], true where a position may look: at itself and before, within its example. The mask is explicit
-    because a model that is told by position ids alone leaks between examples as soon as a cache is on.
+    because a model that separates them by position ids alone leaks between examples as soon as a cache is on.
     """
     import torch
 
@@ -185,13 +185,11 @@ def prove_packing(model, examples: list[dict], half: bool = False) -> None:
         allowed = 0.05 if half else 1e-3
         kept_apart = float((together - alone).abs().max()) <= allowed * float(alone.abs().max())
     except (ValueError, RuntimeError, TypeError, IndexError) as error:
-        raise InputError(
-            f"this model takes no packed rows ({str(error).splitlines()[0]}); leave out --packing"
-        ) from None
+        raise InputError(f"this model takes no packed rows ({str(error).splitlines()[0]}); omit --packing") from None
     finally:
         model.train(training)
     if not kept_apart:
-        raise InputError("in this model the examples of a packed row see each other; leave out --packing")
+        raise InputError("in this model the examples of a packed row see each other; omit --packing")
 
 
 def make_packing_guard(examples: list[dict]):

@@ -78,7 +78,7 @@ class Mixture:
         return [first[kind] for kind in sorted(first)]
 
     def table(self) -> list[str]:
-        """Lines of a table: examples an epoch by kind and language, tokens, and the share of the loss's tokens."""
+        """Lines of a table: examples per epoch by kind and language, tokens, and the share of the loss's tokens."""
         languages = sorted({pool.language for pool in self.pools})
         kinds = sorted({pool.kind for pool in self.pools})
         cells, tokens, learned = Counter(), Counter(), Counter()
@@ -90,7 +90,7 @@ class Mixture:
                 len(example["labels"]) - example["labels"].count(IGNORED) for example in pool.examples
             )
         heads = [*languages, "all", "tokens", "learned", "share"]
-        lines = ["examples an epoch " + "".join(f"{head:>9}" for head in heads)]
+        lines = ["examples per epoch " + "".join(f"{head:>9}" for head in heads)]
         for kind in kinds:
             row = [cells[kind, language] for language in languages]
             row += [sum(row), round(tokens[kind]), round(learned[kind])]
@@ -99,7 +99,7 @@ class Mixture:
         return lines
 
     def as_dict(self) -> dict[str, dict[str, int]]:
-        """{kind: {language: examples an epoch}} for the run's record."""
+        """{kind: {language: examples per epoch}} for the run's record."""
         table: dict[str, dict[str, int]] = {}
         for pool in self.pools:
             table.setdefault(pool.kind, {})[pool.language] = pool.per_epoch
@@ -154,7 +154,7 @@ def rounded(number: Fraction) -> int:
 
 
 def by_language(kind: str, members: list[dict], count: int) -> list[Pool]:
-    """Pools of a kind by language, their examples an epoch adding up to `count` in proportion to their sizes."""
+    """Pools of a kind by language, their examples per epoch adding up to `count` in proportion to their sizes."""
     grouped = group(members, lambda example: example["language"])
     pools, left, members_left = [], count, len(members)
     for language, those in sorted(grouped.items()):

@@ -2,7 +2,7 @@
 
 An example is a dict: `input_ids` and `labels` (array("i") of one length, -100 where the loss does not count), `kind`
 ("answer", "rationale", "instruction", "replay"), `language` (ISO 639-1, or "-" where no one says it), and `question`
-(the record) where its options may be reordered anew each epoch.
+(the record) where its options may be reordered again each epoch.
 """
 
 import random
@@ -52,7 +52,7 @@ class ExampleText:
     def _in_template(self, turns: list[tuple[str, str]]) -> list[Exchange]:
         """What the template writes before an answer is what it adds to the text up to the answer before.
 
-        A template that writes earlier turns anew as the chat continues (some drop the thoughts in them) gives no such
+        A template that writes earlier turns again as the chat continues (some drop the thoughts in them) gives no such
         addition: the conversation ends there, because a model never sees its own earlier turns in both ways.
         """
         chat = [{"role": role, "content": text} for role, text in turns]
@@ -118,7 +118,7 @@ def reorder_options(record: dict, seed: str) -> dict:
     }
 
 
-IGNORED = -100  # the label that torch's cross-entropy leaves out
+IGNORED = -100  # the label that torch's cross-entropy omits
 MIN_PROMPT = 16  # tokens of a prompt that must remain for an example to teach anything
 
 
@@ -141,7 +141,7 @@ def drop_test_questions(questions: list[dict], test: list[dict], counts: Example
     kept = []
     for record in questions:
         if content_key(record) in keys:
-            counts.add("dropped: stands in the test set", record["language"])
+            counts.add("dropped: is in the test set", record["language"])
         else:
             kept.append(record)
     return kept
@@ -153,7 +153,7 @@ def drop_duplicates(questions: list[dict], counts: ExampleCounts) -> list[dict]:
     for record in questions:
         had = first.setdefault(record["id"], record)
         if had is not record:
-            counts.add("dropped: stands twice in the train set", record["language"])
+            counts.add("dropped: occurs twice in the train set", record["language"])
             if not had.get("rationale") and record.get("rationale"):
                 first[record["id"]] = record
     return list(first.values())
@@ -203,7 +203,7 @@ def build_examples(
     seed: int = 0,
     shuffle_options: bool = False,
 ) -> list[dict]:
-    """Examples of at most `longest` tokens, one a question and form, counted; encoding as example_text.ExampleText.
+    """Examples of at most `longest` tokens, one per question and form, counted; encoding as example_text.ExampleText.
 
     With `option_orders` above 1 the form "answer" comes that often, the first time as it is, then with its options
     reordered. With `shuffle_options` an example whose options may be reordered carries its question, for

@@ -5,7 +5,7 @@
     {"conversations": [{"from": "human", "value": "..."}, ...]}                  ShareGPT: system, human, gpt
 
 A file is JSON Lines, or one JSON array; UTF-8. Other keys are ignored. A record that breaks its format is an error that
-names the file and the line; one with nothing to learn from (an empty answer) is left out and counted.
+names the file and the line; one with nothing to learn from (an empty answer) is omitted and counted.
 """
 
 import json
@@ -48,7 +48,7 @@ def read_turns(path: Path) -> Iterator[tuple[int, Turns]]:
         more = f"; {len(bad)} bad records in all" if len(bad) > SHOWN else ""
         raise InputError(f"{'; '.join(bad[:SHOWN])}{more}; correct or remove them (known formats: {FORMATS})")
     if not count:
-        raise InputError(f"{path} holds no record; leave it out or fill it")
+        raise InputError(f"{path} contains no record; leave it out or fill it")
 
 
 def iterate_records(path: Path) -> Iterator[tuple[int, object]]:
@@ -141,7 +141,7 @@ def build_instruction_examples(paths: list[Path], encoding, longest: int, counts
                 counts.add("dropped: instruction with an empty answer", UNKNOWN)
                 continue
             if (key := hash(tuple(turns))) in seen:
-                counts.add("dropped: instruction that stands twice", UNKNOWN)
+                counts.add("dropped: instruction that occurs twice", UNKNOWN)
                 continue
             seen.add(key)
             example, done = make_example(encoding.conversation(turns), longest)

@@ -23,7 +23,7 @@ def read_replay(path: Path, wanted: int, tokenizer, longest: int, seed: int, cou
     chance = random.Random(f"{seed} replay")
     examples = []
     for text, language in draw_documents(path, wanted, chance):
-        # Hardly any text has more than eight characters a token, so the example is full where the document is long.
+        # Hardly any text has more than eight characters per token, so the example is full where the document is long.
         window = 8 * longest
         start = chance.randrange(len(text) - window + 1) if len(text) > window else 0
         ids = encode_replay(tokenizer, text[start : start + window], start, start + window >= len(text))
@@ -37,7 +37,7 @@ def read_replay(path: Path, wanted: int, tokenizer, longest: int, seed: int, cou
         )
         counts.add("replay texts read", language)
     if not examples:
-        raise InputError(f"--replay {path} holds no text to learn; give a corpus with documents in it")
+        raise InputError(f"--replay {path} contains no text to learn; give a corpus with documents in it")
     return examples
 
 
@@ -55,7 +55,7 @@ def draw_documents(path: Path, wanted: int, chance: random.Random) -> list[tuple
         return draw_from_corpus(path, wanted, chance)
     if path.is_dir() and list(path.rglob("*.parquet")):
         raise InputError(
-            f"--replay {path} holds parquet and no manifest.json: half-made; run data_collection/build_corpus.py"
+            f"--replay {path} holds parquet and no manifest.json: incomplete; run data_collection/build_corpus.py"
         )
     files = sorted(p for p in path.rglob("*") if p.suffix in (".jsonl", ".txt")) if path.is_dir() else [path]
     if not files or not all(file.is_file() and file.suffix in (".jsonl", ".txt") for file in files):
@@ -134,7 +134,7 @@ def read_mixture(
 ) -> tuple[Mixture, dict]:
     """(the mixture, what the run's record says of the files beside the questions). Errors: InputError.
 
-    longest: tokens an example at most.
+    longest: tokens per example at most.
     """
     shares = settle_shares(args)
     try:

@@ -1,7 +1,7 @@
 """Questions held out of the train set, and how well the model answers them during training.
 
-The loss is each completion's mean cross-entropy (nats a token), averaged over a language's examples, in the forms that
-are trained. The accuracy is that of the most likely letter right after the prompt, so it costs no generation; it is
+The loss is each completion's mean cross-entropy (nats per token), averaged over a language's examples in the trained
+forms. The accuracy is that of the most likely letter right after the prompt, so it costs no generation; it is
 taken over the questions with one right answer, because a set of letters has no single first letter. Both come from one
 forward pass. Means are over languages, each counting alike, as the benchmark's score does.
 """
@@ -43,7 +43,7 @@ def letter_tokens(tokenizer, letters: list[str]) -> tuple[int, list[int]] | None
 
 
 def validation_examples(questions: list[dict], encoding, longest: int, forms: list[str]) -> list[dict]:
-    """Examples {"input_ids", "labels", "language", "choice"}, longest first; one that does not fit is left out.
+    """Examples {"input_ids", "labels", "language", "choice"}, longest first; one that does not fit is omitted.
 
     encoding: as example_text.ExampleText. choice: None, or (position whose prediction is the letter, the options'
     letter ids, index of the right one). Errors: PromptError.

@@ -69,14 +69,14 @@ def quiet_libraries() -> None:
 
 
 def check_base_folder(model: str) -> None:
-    """Errors: InputError when the folder is an adapter, half-made, or holds no model."""
+    """Errors: InputError when the folder is an adapter, incomplete, or contains no model."""
     folder = Path(model)
     if not folder.is_dir():
         return
     if (folder / "adapter_config.json").exists():
         raise InputError(f"{folder} is a LoRA adapter, not a base model; give the model it was trained on")
     if not (folder / "config.json").exists() or ((folder / "training").is_dir() and not (folder / "run.json").exists()):
-        raise InputError(f"{folder} is half-made (no run.json or no config.json); let pretrain/run.sh finish first")
+        raise InputError(f"{folder} is incomplete (no run.json or no config.json); let pretrain/run.sh finish first")
 
 
 def load_tokenizer(args: argparse.Namespace):
@@ -182,7 +182,7 @@ def shortened(error: Exception) -> str:
 
 
 def check_known_tokens(examples, rows: int, tokenizer) -> None:
-    """Errors: InputError when an example holds a token for which the model has no embedding.
+    """Errors: InputError when an example contains a token for which the model has no embedding.
 
     A tokenizer with more tokens than the model has embeddings is not an error by itself: some have tokens added that no
     text of ours contains.
@@ -196,7 +196,7 @@ def check_known_tokens(examples, rows: int, tokenizer) -> None:
 
 
 def longest_example(config, args: argparse.Namespace) -> int:
-    """Tokens an example may have: --max-length, or the model's positions where these are fewer."""
+    """Tokens per example may have: --max-length, or the model's positions where these are fewer."""
     return min(args.max_length, getattr(config.get_text_config(), "max_position_embeddings", None) or args.max_length)
 
 

@@ -53,7 +53,7 @@ def newest_checkpoint(folder: Path) -> str | None:
         wrong = damage(checkpoint)
         if wrong is None:
             return str(checkpoint)
-        print(f"{checkpoint} is passed over and removed: {wrong}", flush=True)
+        print(f"{checkpoint} is skipped and removed: {wrong}", flush=True)
         shutil.rmtree(checkpoint)
     return None
 
@@ -89,7 +89,7 @@ def lock_run(out: Path, patience_seconds: float = 1200):
             if time.monotonic() >= deadline:
                 file.close()
                 raise InputError(
-                    f"another run is writing to {out}; wait for it, stop it, or give another --out"
+                    f"another run is writing to {out}; wait for it, stop it, or use another --out"
                 ) from None
         if not told:
             print(f"another run is writing to {out}; this start of the job waits until it has ended", flush=True)
@@ -98,7 +98,7 @@ def lock_run(out: Path, patience_seconds: float = 1200):
 
 
 def begin_run(out: Path, arguments: dict, inputs: dict):
-    """Hold the folder, and note what it is going to be made of, so that no other run resumes from its checkpoints.
+    """Hold the folder, and note what it is going to be built from, so that no other run resumes from its checkpoints.
 
     A note without a checkpoint beside it is not binding: a run that failed at its start can be tried otherwise.
     Returns the lock. Errors: InputError.
@@ -117,7 +117,7 @@ def begin_run(out: Path, arguments: dict, inputs: dict):
 def write_model(trainer, folder: Path) -> None:
     """The weights as safetensors: the adapter, or the whole model in its base's precision.
 
-    All ranks call it together (under ZeRO 3 each holds a part); the first one writes.
+    All ranks call it together (under ZeRO 3 each contains a part); the first one writes.
     """
     state = gathered_weights(trainer)
     if not trainer.is_world_process_zero():
@@ -182,7 +182,7 @@ def copy_prompt(prompt: Prompt, folder: Path) -> None:
 
 
 def finished_files(out: Path) -> dict[str, dict]:
-    """What run.json says of the folder's files; the card is left out, because scores are put into it later."""
+    """What run.json says of the folder's files; the card is omitted, because scores are put into it later."""
     aside = (out / "training", out / "merged", out / "run.json", out / "README.md")
     files = [p for p in out.rglob("*") if p.is_file() and not any(p.is_relative_to(other) for other in aside)]
     return describe_files(out, files)

@@ -87,7 +87,7 @@ class KeepCheckpoints(TrainerCallback):
 
 
 class Validation(TrainerCallback):
-    """Validate every so many steps and at the end; keep the weights that did best; stop when they get no better.
+    """Validate every this many steps and at the end; keep the weights that did best; stop when they get no better.
 
     The best weights lie in <folder>/best-STEP, complete when its validation.json is there. That folder is the only
     memory: a run that resumes from an older checkpoint comes by the same numbers again.
@@ -245,7 +245,7 @@ def use_one_gpu(settings, visible: int):
 
 
 def start_deepspeed(gpu: bool) -> None:
-    """DeepSpeed's own process group: it must stand before a model is split (ZeRO 3), and also for one process."""
+    """DeepSpeed's own process group: it must be before a model is split (ZeRO 3), and also for one process."""
     if not gpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     if "RANK" not in os.environ:
@@ -260,7 +260,7 @@ def start_deepspeed(gpu: bool) -> None:
 
 
 def make_loss_per_example(examples_per_step: int):
-    """A loss for the Trainer: each completion's mean cross-entropy (nats a token), averaged over the step's examples.
+    """A loss for the Trainer: each completion's mean cross-entropy (nats per token), averaged over the step's examples.
 
     examples_per_step: over all micro-batches and ranks. The Trainer leaves this division to the function and multiplies
     by the number of ranks what their average then divides.

@@ -84,7 +84,7 @@ def last_name(path: object) -> str:
 
 
 def header_text(fields: dict) -> str:
-    """The YAML header between its lines of dashes; fields that are None or empty are left out."""
+    """The YAML header between its lines of dashes; fields that are None or empty are omitted."""
     import yaml
 
     kept = {key: value for key, value in fields.items() if value not in (None, [], "")}
@@ -141,7 +141,7 @@ def settings_table(arguments: dict) -> str:
 
 
 def origin_section(record: dict) -> str:
-    """Commit, versions, time of a run record; its command is left out, because it holds paths."""
+    """Commit, versions, time of a run record; its command is omitted, because it holds paths."""
     facts = record["provenance"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return "\n".join(
@@ -252,7 +252,7 @@ def data_section(record: dict, facts: dict) -> str:
     """Questions by language: there were, dropped, held out, and examples an epoch of each kind."""
     counts, mixture = record.get("counts", {}), record.get("mixture", {})
     columns = {what: rows for what, rows in counts.items() if what == "questions" or what.startswith(("drop", "held"))}
-    columns |= {f"examples an epoch: {kind}": rows for kind, rows in mixture.items()}
+    columns |= {f"examples per epoch: {kind}": rows for kind, rows in mixture.items()}
     codes = sorted({code for rows in columns.values() for code in rows})
     names = ", ".join(map(shown, facts["data_names"] or ["a benchmark whose name is not recorded"]))
     if not codes:
@@ -269,7 +269,7 @@ def training_section(record: dict) -> str:
         "parameters": record.get("parameters"),
         "parameters trained": record.get("parameters_trained"),
         "steps": record.get("steps"),
-        "examples an epoch": record.get("examples"),
+        "examples per epoch": record.get("examples"),
         "processes": record.get("processes"),
         "merged in": (record.get("arguments") or {}).get("dtype") if record.get("merged") else None,
     }

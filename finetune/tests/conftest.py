@@ -39,7 +39,7 @@ def write_split(folder: Path, first: int, count: int, rationale: bool = True) ->
 def benchmark(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark") / "MMedBench"
     write_split(folder / "Train", 0, 8)
-    write_split(folder / "Test", 6, 4)  # two of each language's eight stand in both
+    write_split(folder / "Test", 6, 4)  # two of each language's eight are in both
     return folder
 
 

@@ -95,7 +95,7 @@ COMMAND = [
 
 @pytest.fixture(scope="module")
 def diverged(model_of, benchmark, tmp_path_factory):
-    """A run that soon gets worse, because its learning rate is absurd, and is told to stop when it does."""
+    """A run that soon gets worse, because its learning rate is absurd, and is asked to stop when it does."""
     out = tmp_path_factory.mktemp("diverged") / "out"
     command = [
         "--model",
@@ -149,7 +149,7 @@ def test_a_merged_model_is_reused_and_another_folder_is_not_written_over(diverge
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("x")
     for arguments, message in (
-        ([diverged, "--out", tmp_path / "full"], "holds something else"),
+        ([diverged, "--out", tmp_path / "full"], "contains something else"),
         ([diverged, "--out", diverged], "the adapter's own folder"),
         ([diverged / "merged"], "is not a LoRA adapter"),
     ):

@@ -178,7 +178,7 @@ def test_a_generation_config_that_the_library_would_not_write_is_settled(model, 
     ("more", "message"),
     [
         (["--merge"], "it needs --lora or --qlora"),
-        (["--qlora", "--zero", "2"], "leave out --zero"),
+        (["--qlora", "--zero", "2"], "omit --zero"),
         (["--validate-every", "0"], "--validate-every is a number of 1 or more"),
         (["--batch-size", "0"], "--batch-size is a number of 1 or more"),
         (["--micro-batch-size", "0"], "--micro-batch-size is a number of 1 or more"),

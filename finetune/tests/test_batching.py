@@ -163,14 +163,14 @@ def test_float32_weights_that_compute_in_bfloat16_are_proved_as_16_bits(model_of
         make_packing_guard(examples).on_train_begin(arguments, None, None, model=model)
         with pytest.raises(InputError, match="see each other"):
             prove_packing(model, examples)
-    with pytest.raises(InputError, match="leave out --packing"):
+    with pytest.raises(InputError, match="omit --packing"):
         prove_packing(load(model_of("bloom")), examples, half=True)
 
 
 def test_a_model_in_which_packed_examples_see_each_other_is_refused(model_of, monkeypatch):
     from sft_data import batching
 
-    with pytest.raises(InputError, match="leave out --packing"):
+    with pytest.raises(InputError, match="omit --packing"):
         prove_packing(load(model_of("bloom")), random_examples())
 
     model = load(model_of("llama"))

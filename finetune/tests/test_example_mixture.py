@@ -66,7 +66,7 @@ def test_instructions_and_replay_have_their_share_of_the_examples():
     mixed = mixture({"answer_fr": 70}, others=others, shares={"instruction": 0.2, "replay": 0.1})
     assert mixed.as_dict() == {"answer": {"fr": 70}, "instruction": {"-": 20}, "replay": {"fr": 8, "ru": 2}}
     table = "\n".join(mixed.table())
-    assert "examples an epoch" in table and "70.0%" in table
+    assert "examples per epoch" in table and "70.0%" in table
 
 
 def test_the_table_says_how_many_tokens_the_loss_counts():

@@ -110,7 +110,7 @@ def test_what_teaches_nothing_is_left_out_and_counted(build, write):
     assert counts == {
         "instructions": {"-": 4},
         "dropped: instruction with an empty answer": {"-": 1},
-        "dropped: instruction that stands twice": {"-": 1},
+        "dropped: instruction that occurs twice": {"-": 1},
         "instruction: dropped: completion too long": {"-": 1},
     }
 
@@ -140,7 +140,7 @@ def test_many_bad_records_are_counted_and_the_first_named(build, write):
 
 def test_an_empty_or_missing_file_is_named(tmp_path, build):
     (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(InputError, match=r"empty\.jsonl holds no record"):
+    with pytest.raises(InputError, match=r"empty\.jsonl contains no record"):
         build(tmp_path / "empty.jsonl")
     with pytest.raises(InputError, match=r"cannot read the instruction file .*none\.json"):
         build(tmp_path / "none.json")

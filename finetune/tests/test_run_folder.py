@@ -21,7 +21,7 @@ def folder(tmp_path):
 def test_a_checkpoint_cut_off_in_its_save_is_passed_over(folder, capsys):
     assert newest_checkpoint(folder) == str(folder / "checkpoint-6")
     assert not (folder / "checkpoint-9").exists()
-    assert "checkpoint-9 is passed over and removed: it was cut off in its save" in capsys.readouterr().out
+    assert "checkpoint-9 is skipped and removed: it was cut off in its save" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

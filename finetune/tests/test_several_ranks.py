@@ -140,7 +140,7 @@ def test_ranks_killed_under_zero_3_go_on_past_a_damaged_checkpoint_to_the_same_w
     shard.write_bytes(shard.read_bytes()[:1000])
     output = run(words)
     assert "is complete and is reused" not in output
-    assert f"{newest} is passed over and removed" in output and "resumed from" in output
+    assert f"{newest} is skipped and removed" in output and "resumed from" in output
     ours, theirs = (folder / "model.safetensors" for folder in (tmp_path / "out", finished("full-3")))
     assert sha256_of_file(ours) == sha256_of_file(theirs)
     rows = [

@@ -40,7 +40,7 @@ def arguments(model: Path, benchmark: Path, out: Path, *more: str) -> list[str]:
 
 
 def start(command: list[str]) -> subprocess.Popen:
-    # A session of its own, so that the kill reaches nothing but this run.
+    # A session of its own, so that the kill reaches only this run.
     return subprocess.Popen(
         [sys.executable, str(STAGE / "train.py"), *command],
         stdout=subprocess.PIPE,
@@ -72,7 +72,7 @@ def test_an_adapter_folder_is_complete_and_says_where_it_came_from(adapter, mode
     }
     record = read_json(adapter / "run.json")
     assert (adapter / record["base_from_here"]).resolve() == model_of().resolve()
-    assert record["counts"]["dropped: stands in the test set"] == dict.fromkeys(("en", "fr", "ru", "zh"), 2)
+    assert record["counts"]["dropped: is in the test set"] == dict.fromkeys(("en", "fr", "ru", "zh"), 2)
     assert record["examples"] == 2 * 24
     for name in ("prompt.jinja", "target.jinja", "prompt.json"):
         assert (adapter / "prompt" / name).read_bytes() == (STAGE / "prompts/mmedbench" / name).read_bytes()
@@ -153,7 +153,7 @@ def test_an_adapter_or_a_half_made_model_is_refused_as_base(adapter, model_of, b
         train.main(arguments(adapter, benchmark, tmp_path / "out"))
     half = shutil.copytree(model_of(), tmp_path / "half")
     (half / "training").mkdir()
-    with pytest.raises(InputError, match="half-made"):
+    with pytest.raises(InputError, match="incomplete"):
         train.main(arguments(half, benchmark, tmp_path / "out"))
 
 
@@ -281,7 +281,7 @@ def test_shares_and_weights_decide_what_an_epoch_holds(mixed):
 
 def test_one_example_of_each_kind_is_shown_with_its_mask(mixed):
     for kind in ("answer", "rationale", "instruction", "replay"):
-        text = mixed[1].split(f"an example of the kind {kind}, the loss on what stands in ⟦⟧:\n")[1]
+        text = mixed[1].split(f"an example of the kind {kind}, the loss on what is in ⟦⟧:\n")[1]
         text = text.split("\nan example")[0]
         assert ("### " in text.split("⟦")[0]) == (kind != "replay") and "<|end|>⟧" in text, text
     assert "16 steps of 8 examples, 0.0% padding" in mixed[1]

@@ -81,7 +81,7 @@ def test_a_folder_of_files_is_drawn_from_as_a_whole(read, tmp_path):
     [
         ("a.jsonl", '{"text": "x y z"}\n{"text": 3}\n', r"a\.jsonl:2: expected an object with a field text"),
         ("a.jsonl", "{", r"a\.jsonl:1: not JSON"),
-        ("a.jsonl", "", r"holds no text to learn"),
+        ("a.jsonl", "", r"contains no text to learn"),
         ("a.csv", "x", r"no corpus folder"),
         ("a.parquet", "x", r"no corpus folder"),
     ],
@@ -99,5 +99,5 @@ def test_a_half_made_or_changed_corpus_is_refused(read, corpus, tmp_path):
     with pytest.raises(InputError, match="not as its manifest says"):
         read(corpus)
     (corpus / "manifest.json").unlink()
-    with pytest.raises(InputError, match="half-made"):
+    with pytest.raises(InputError, match="incomplete"):
         read(corpus)

@@ -49,7 +49,7 @@ def test_the_card_of_an_adapter_says_what_run_json_says_and_is_not_the_librarys(
     assert card.data.datasets == ["MMedBench"] and {"medical", "lora"} <= set(card.data.tags)
     mixture, counts = record["mixture"], record["counts"]
     for code in card.data.language:
-        cells = [counts["questions"][code], counts["dropped: stands in the test set"][code]]
+        cells = [counts["questions"][code], counts["dropped: is in the test set"][code]]
         row = next(line for line in card.text.splitlines() if line.startswith(f"| {code} |"))
         assert row.startswith(f"| {code} | {cells[0]} | {cells[1]} |")
         assert row.endswith(f"| {mixture['answer'][code]} | {mixture['rationale'][code]} |")

@@ -25,7 +25,7 @@ from prompt_folder import FORMS, Prompt, PromptError
 from run_record import InputError, describe_files, read_json
 
 DESCRIPTION = "Ask a model the benchmark's questions and score its answers, with n and 95 % intervals."
-# Flags that change no answer, or whose content stands in the record's inputs or scoring.
+# Flags that change no answer, or whose content is in the record's inputs or scoring.
 FREE_ARGUMENTS = {
     "out",
     "recipe",
@@ -122,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--rationale-mode",
         choices=MODES,
         default="default",
-        help="default: an empty rationale scores 0; paper: it is left out and counted (default %(default)s)",
+        help="default: an empty rationale scores 0; paper: it is omitted and counted (default %(default)s)",
     )
     add_bert_flags(parser)
     add(
@@ -135,8 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--contamination-coverage",
         type=float,
         default=0.5,
-        help="a question is contaminated when this share of it or more stands in the corpus (0 to 1, default "
-        "%(default)s)",
+        help="a question is contaminated when this share of it or more is in the corpus (0 to 1, default %(default)s)",
     )
     add("--score-only", action="store_true", help="score the predictions that are there; ask nothing")
     add("--recipe", type=Path, help="flat YAML file with these flags; the command line takes precedence")

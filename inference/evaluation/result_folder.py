@@ -31,7 +31,7 @@ def lock_run(args: argparse.Namespace):
                 fcntl.flock(lock, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"another evaluation is writing to {args.out}; wait for it or give another --out"
+                    f"another evaluation is writing to {args.out}; wait for it or use another --out"
                 ) from None
         yield
 

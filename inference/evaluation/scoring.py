@@ -112,7 +112,7 @@ def question_of(row: dict, test: dict[str, list[dict]]) -> dict:
 
 
 def written_rationale(output: str, prompt: Prompt) -> str:
-    """What stands before the answer; the whole output where no answer keeps the format."""
+    """What is before the answer; the whole output where no answer keeps the format."""
     match = prompt.pattern.search(output)
     return (output[: match.start()] if match else output).strip()
 

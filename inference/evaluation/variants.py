@@ -1,7 +1,7 @@
 """Variants of a question: worked examples before it, rotated options, samples; and combining the answers.
 
 Circular order (after CircularEval of MMBench, Liu et al., arXiv 2307.06281): n options, n turns; in turn r the text of
-option i + r stands at letter i. An answer that follows the text and not the letter is the same in every turn.
+option i + r is at letter i. An answer that follows the text and not the letter is the same in every turn.
 Self-consistency (Wang et al., arXiv 2203.11171): k samples, the most frequent set of letters; among equals, the one
 that came first. Answers that cannot be read do not vote.
 """
@@ -74,7 +74,7 @@ def count_variants(record: dict, circular: bool, samples: int) -> int:
 
 
 def gather(rows: list[dict], variants_per_question: bool) -> list[dict]:
-    """One row a question from one row a question and variant, the answers together in `variants`."""
+    """One row per question from one row per question and variant, the answers together in `variants`."""
     if not variants_per_question:
         return [{key: value for key, value in row.items() if key != "variant"} for row in rows]
     questions: dict[tuple[str, int], list[dict]] = {}

@@ -1,6 +1,6 @@
 """A generation loop for models with a plain attention cache: one large batch, buffers allocated once.
 
-transformers' generate() joins the whole cache anew for every token and keeps rows that have ended. Here prompts are
+transformers' generate() joins the whole cache again for every token and keeps rows that have ended. Here prompts are
 read in chunks of few tokens (a forward pass stays within the processor's caches), their keys and values are put side by
 side, padded on the left, into buffers with room for the answers, each step writes one position in place, and rows that
 have ended leave. Tokens are those of generate(); what the loop cannot do alike (`fits` and `is_plain` say what) is left
@@ -75,7 +75,7 @@ def is_plain(cache) -> bool:
 
 
 def split_by_tokens(prompts: list[list[int]], cells: int) -> Iterator[list[list[int]]]:
-    """Neighbours together while rows times the longest is at most `cells` tokens; a longer prompt stands alone."""
+    """Neighbours together while rows times the longest is at most `cells` tokens; a longer prompt is alone."""
     chunk: list[list[int]] = []
     for prompt in prompts:
         if chunk and (len(chunk) + 1) * max(len(prompt), *map(len, chunk)) > cells:

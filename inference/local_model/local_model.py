@@ -99,7 +99,7 @@ def find_base(folder: Path) -> str:
 def load_model(name: str, trust_remote_code: bool = False) -> LoadedModel:
     """Load a Hugging Face folder, a hub name or a LoRA adapter, on the GPU if there is one, ready to answer.
 
-    Errors: InputError for a folder that is missing, half-made, or has no model in it.
+    Errors: InputError for a folder that is missing, incomplete, or has no model in it.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -113,7 +113,7 @@ def load_model(name: str, trust_remote_code: bool = False) -> LoadedModel:
     folder = Path(name)
     run = read_json(folder / "run.json") if (folder / "run.json").exists() else {}
     if folder.is_dir() and not run and (folder / "training").is_dir():
-        raise InputError(f"{folder} is half-made (it has no run.json); let its training finish first")
+        raise InputError(f"{folder} is incomplete (it has no run.json); let its training finish first")
     adapter = (folder / "adapter_config.json").exists()
     base = find_base(folder) if adapter else name
     gpu = torch.cuda.is_available()
@@ -255,7 +255,7 @@ SETTINGS = ("*.json", "*.jinja", "*.model", "*.txt", "*.py")
 def known_by(model: str) -> dict[str, str]:
     """{file: SHA-256} of a model folder, `{"hub": name}` of a hub name.
 
-    A checkpoint of this project is known by its run.json, which holds the SHA-256 of every file; any other folder by
+    A checkpoint of this project is known by its run.json, which contains the SHA-256 of every file; any other folder by
     its weights and settings, an adapter also by those of its base.
     Errors: InputError for a folder without weights in safetensors.
     """

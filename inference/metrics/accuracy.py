@@ -5,7 +5,7 @@ Reads   a contamination report (data_collection writes it, inference/FORMAT.md s
         and manifest.json, which is written last
 Example python inference/eval.py --model checkpoints/finetuned --score-only --contamination DIR
 
-`coverage` is the share of the question that stands in the corpus, 0 to 1. A question counts as contaminated from
+`coverage` is the share of the question that is in the corpus, 0 to 1. A question counts as contaminated from
 --contamination-coverage on; one that the report does not name was not found.
 """
 
@@ -102,7 +102,7 @@ def micro_average(scores: dict[str, dict]) -> dict:
 
 
 def score_table(scores: dict[str, dict], macro: dict, micro: dict) -> str:
-    """The scores as aligned text lines, one a language, with n, interval, format and the letters' shares."""
+    """The scores as aligned text lines, one per language, with n, interval, format and the letters' shares."""
     width = max(4, *map(len, scores))
     lines = [" " * width + "    n  right  accuracy %   95 % interval  in the format  letters predicted"]
     for name, s in scores.items():
@@ -149,14 +149,14 @@ class ContaminationReport:
 def read_contamination(folder: Path, data: Path) -> ContaminationReport:
     """A finished report about the questions of the split `data`.
 
-    Errors: InputError for a report that is half-made, changed, broken (with file:line), or of another benchmark. A
+    Errors: InputError for a report that is incomplete, changed, broken (with file:line), or of another benchmark. A
     manifest whose `benchmark` lists the searched files with their SHA-256 proves what was searched; without it every
-    id must be one of the data's, and at least one must stand there.
+    id must be one of the data's, and at least one must be there.
     """
     path = folder / "contamination.jsonl"
     if not (folder / "manifest.json").exists():
         raise InputError(
-            f"{folder} has no manifest.json: no contamination report, or one that is half-made; let "
+            f"{folder} has no manifest.json: no contamination report, or one that is incomplete; let "
             "data_collection/decontaminate.py finish it"
         )
     manifest = read_json(folder / "manifest.json")
@@ -218,7 +218,7 @@ def _read_lines(path: Path) -> dict[str, tuple[int, float]]:
             raise InputError(f"{where}: coverage: {row['coverage']} is not a share between 0 and 1")
         if row["question_id"] in found:
             first = found[row["question_id"]][0]
-            raise InputError(f"{where}: question_id: stands on line {first} already; leave one line a question")
+            raise InputError(f"{where}: question_id: is on line {first} already; leave one line per question")
         found[row["question_id"]] = number, float(row["coverage"])
     return found
 
@@ -248,7 +248,7 @@ def clean_scores(rows: list[dict]) -> dict:
 
 
 def clean_table(clean: dict, whole: dict[str, dict]) -> str:
-    """Clean and whole accuracy side by side as aligned text lines, one a language."""
+    """Clean and whole accuracy side by side as aligned text lines, one per language."""
     width = max(4, *map(len, whole))
     lines = [
         f"not found in the corpus (coverage under {clean['coverage']:g}):",

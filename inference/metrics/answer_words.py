@@ -1,6 +1,6 @@
 """Words for reading free answers in eight languages, by role: announcing, joining, negating, judging.
 
-`answers.py` says what is done with them. Each table has one line a language, so that a word is found and added where
+`answers.py` says what is done with them. Each table has one line per language, so that a word is found and added where
 a speaker of that language looks for it. Texts are full-width to half-width (NFKC) before any of this is matched.
 """
 
@@ -39,7 +39,7 @@ SAID = _any(
     r"|würde auf(?= \S+ tippen))\b|\b(?:richtig|korrekt)\s*:",
     r"الاختيار الصحيح|الخيار الصحيح|الخيارات الصحيحة|أختار|اخترت|أميل إلى|صحيح\s*:",
 )
-# What announces an answer only where nothing but a mark or a reason follows the letters ("It's B.").
+# What announces an answer only where only a mark or a reason follows the letters ("It's B.").
 LOOSE = _any(
     r"\b(?:it(?:'s| is| must be| has to be)|therefore|thus|hence|most likely)\b",
     r"\b(?:c'est|il s'agit (?:de|des|du)|donc)\b",
@@ -88,7 +88,7 @@ RIGHT_BEFORE = re.compile(
 NAMES_ONLY = re.compile(
     r"(?:[ \t,(\[\"'“«「]|\b(?:choices?|options?|letters?|la|les?|las?|los)\b|选项|選択肢|الخيار)*", re.IGNORECASE
 )
-# What may stand between an announcement and its letters.
+# What may be between an announcement and its letters.
 FILLER = re.compile(
     r"(?:[\s:：=\-–—>*\"'“”„«»「」『』(（\[【】\]<,，]"
     r"|\b(?:is|are|was|were|would be|should be|must be|to this question|here|therefore|clearly|thus|most likely"

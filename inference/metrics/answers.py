@@ -9,18 +9,18 @@
 2. The whole text, its first line or its last line, where that is letters, alone or with their options' texts: "B",
    "(B)", "B) Vitamin C", "Option B", "B、D", or opens with an option's text.
    Where options are judged one by one ("A: true, B: false") and nothing is announced, the right ones are the answer;
-   a table of verdicts, a line an option ("A) Fever: no", "B ○"), also stands above announcements before its end.
+   a table of verdicts, a line an option ("A) Fever: no", "B ○"), also is above announcements before its end.
    "Answer A" with neither colon nor verb, or "the best choice for something else", counts last, after 2. Where the
    last letters of a list are said to be wrong ("B, A and C are wrong"), the list ends before them; "wrong answers: A"
    announces nothing. "It's B" announces only where a mark or a reason follows. Words: answer_words.py.
-3. An option's text that is written out, when no other option's is and no "not" stands before it.
+3. An option's text that is written out, when no other option's is and no "not" is before it.
 4. "None", said as the answer and not an option's text: the empty set, which is wrong, but an answer.
 5. Nothing was answered: `refused` when the text says so, else `unparsed`.
 
 Before that full-width letters, Markdown, \\boxed{}, invisible marks and thoughts between <think> marks are undone, and
 what follows a new question that the model invents is cut off. "B or C" is not an answer. Several letters where
 one is asked are read as they stand, and are wrong by the exact set. Only letters that the question has are read. Lower
-case counts only where nothing but a bracket, a mark or the end follows. Cyrillic letters are read by their looks
+case counts only where only a bracket, a mark or the end follows. Cyrillic letters are read by their looks
 (А В С Е Н), but in alphabet order (А Б В Г Д) where Б, Г or Д stands among them; Arabic أ ب ج د ه are read in order.
 """
 
@@ -195,7 +195,7 @@ class _Reader:
         return right if right and len(right) < len(verdicts) else None
 
     def whole(self, text: str) -> list[str] | None:
-        """Letters where the text is nothing but them and their options' texts, or opens with one."""
+        """Letters where the text is only them and their options' texts, or opens with one."""
         start = _skip_filler(text, 0)
         letters, end = self.letters(text, start)
         if not letters:
@@ -258,7 +258,7 @@ class _Reader:
         return (sorted(set(letters)), end) if letters else (None, start)
 
     def _wrong_from(self, parts: list[tuple[list[str], int, str]], after: str) -> int:
-        """The first of a list's parts that are called wrong: after a comma, best where the alphabet starts anew."""
+        """The first of a list's parts that are called wrong: after a comma, best where the alphabet starts again."""
         commas = [i for i, part in enumerate(parts) if i and re.search(r"[,;،؛\n]", part[2])]
         commas = commas or [i for i, part in enumerate(parts) if i and "、" in part[2]]
         if not commas:
@@ -318,7 +318,7 @@ class _Reader:
         return first or bool(re.match(r"\s*(?:[^\w\s]|$|\n)|\s+\W|\s*\w{1,4}\s+[A-H]\b|[一-龥ぁ-ヿ]|\s", after))
 
     def _option_at(self, text: str, start: int) -> tuple[str, int] | None:
-        """(letter, end) of the longest option text that stands at start, as a whole word."""
+        """(letter, end) of the longest option text that is at start, as a whole word."""
         for option, letter in self.texts:
             piece = text[start : start + len(option) + 20]
             match = _bounded(option, loose=True).match(piece)

@@ -63,7 +63,7 @@ def score_set(doc: dict, letters: list[str] | None) -> dict[str, float]:
 
 
 def score_generated(doc: dict, results: list[str]) -> dict[str, float]:
-    """For lm-evaluation-harness, generation: results holds the completion."""
+    """For lm-evaluation-harness, generation: results contains the completion."""
     return score_set(doc, read_generated(doc, results[0]))
 
 

@@ -64,7 +64,7 @@ def bleu(words: list[str], reference: list[str]) -> list[float]:
 def rouge(text: str, reference: str) -> list[float]:
     """[ROUGE-1, ROUGE-2, ROUGE-L] F, each 0 to 1, as package `rouge` 1.0.1 counts; 0 where it would raise.
 
-    Sentences end at "."; words are what stands between blanks; n-grams and the words of the longest common subsequence
+    Sentences end at "."; words are what is between blanks; n-grams and the words of the longest common subsequence
     are counted once each (the package's `exclusive`).
     """
     ours, theirs = _sentences(text), _sentences(reference)
@@ -80,7 +80,7 @@ def rouge(text: str, reference: str) -> list[float]:
 
 
 def _sentences(text: str) -> list[list[str]]:
-    # Two blanks in a row never stand in a joined text, but a sentence of blanks alone is one empty word to the package.
+    # Two blanks in a row never are in a joined text, but a sentence of blanks alone is one empty word to the package.
     return [" ".join(piece.split()).split(" ") for piece in text.split(".") if piece]
 
 
@@ -142,7 +142,7 @@ def score_rationales(items: list[dict], mode: str = "default") -> dict:
     """Scores of one language: {"n", "empty", "no_reference", "tokenizer", and each metric in per cent, 8 decimals}.
 
     items: {"language", "rationale", "reference"}, and "bertscore" where that was measured (`add_bert_scores`). `n` is
-    the number of scored items, `empty` those without a rationale (scored 0 in mode default, left out in mode paper).
+    the number of scored items, `empty` those without a rationale (scored 0 in mode default, omitted in mode paper).
     Metrics are None where nothing can be scored. `bertscore_shortened` counts pairs cut to the encoder's positions.
     """
     language = items[0]["language"] if items else ""
@@ -196,7 +196,7 @@ def mean_over_languages(scores: dict[str, dict]) -> dict[str, float | None]:
 
 
 def rationale_table(scores: dict[str, dict]) -> str:
-    """The scores as aligned text lines, one a language."""
+    """The scores as aligned text lines, one per language."""
     metrics = metrics_of(scores)
     width = max(4, *map(len, scores))
     lines = [" " * width + "    n  empty  " + "  ".join(metrics)]

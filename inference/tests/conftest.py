@@ -106,7 +106,7 @@ BREAKS = ("hang-up", "half", "drip")
 
 
 class ModelServer:
-    """An OpenAI-compatible server on loopback that answers as it is told, and the log of what it was asked.
+    """An OpenAI-compatible server on loopback that answers as configured, and the log of what it was asked.
 
     faults: {question: what comes of its 1st, 2nd ... request}: a text; {"text", "finish", "refusal", "delay", "usage",
     "logprobs"}; or {"status", "body", "type", "headers"}; or one of BREAKS. Then, and elsewhere, `brain(body)`.

@@ -76,4 +76,4 @@ def test_the_english_benchmarks_average_as_the_papers_table_with_its_six_subject
     table = score_table(scores, macro_average(scores), micro_average(scores))
     assert "mean of 6 MMLU subjects: 61.72 %" in table and "mean of 9: 58.03 %" in table
     places = {line.index("%", 20) if "letters" in line else line.rindex(" - ") for line in table.splitlines()[1:10]}
-    assert len(places) == 1, "the columns must stand under each other, however long the names"
+    assert len(places) == 1, "the columns must be under each other, however long the names"

@@ -96,7 +96,7 @@ def test_runs_are_compared_and_read_without_contaminated_questions(scored_again,
     assert evaluation.main([*scored_again, "--contamination", str(write_report({0: 1.0}))]) == 0
     capsys.readouterr()
     assert compare.main([out, out, "--clean"]) == 0
-    assert "20 questions are in both runs, those found in the corpus left out" in capsys.readouterr().out
+    assert "20 questions are in both runs, those found in the corpus omitted" in capsys.readouterr().out
     other = tmp_path / "other"
     shutil.copytree(out, other)
     again = [*scored_again[:-2], str(other), "--score-only", "--contamination", str(write_report({1: 1.0}))]
@@ -143,11 +143,11 @@ def test_a_half_made_or_foreign_report_is_refused(scored_again, write_report, te
     path = report / "contamination.jsonl"
     line = path.read_text().splitlines()[0]
     path.write_text(f"{line}\n{line}\n")
-    assert "contamination.jsonl:2: question_id: stands on line 1 already" in refusal(report)
+    assert "contamination.jsonl:2: question_id: is on line 1 already" in refusal(report)
     path.write_text("")
     assert "does not say which benchmark was searched" in refusal(report)
     (report / "manifest.json").unlink()
-    assert "half-made" in refusal(report)
+    assert "incomplete" in refusal(report)
     other = {name.name: {"sha256": "0" * 64} for name in test_folder.glob("*.jsonl")}
     assert "report of another benchmark" in refusal(write_report({0: 1.0}, benchmark=other))
     assert "is not the file" in refusal(write_report({0: 1.0}, files={"contamination.jsonl": {"sha256": "0" * 64}}))

@@ -78,7 +78,7 @@ def test_other_questions_are_refused_or_left_out_and_said(tmp_path, capsys):
     with pytest.raises(InputError, match=r"2 questions are only in .* 1 only in .*--common to compare the 1"):
         compare.main([str(a), str(b)])
     assert compare.main([str(a), str(b), "--common"]) == 0
-    assert "left out" in capsys.readouterr().out
+    assert "omitted" in capsys.readouterr().out
     c = write_run(tmp_path / "c", {"fr": [True]})
     with pytest.raises(InputError, match="no question in common"):
         compare.main([str(a), str(c)])

@@ -257,7 +257,7 @@ def test_a_checkpoint_whose_prompt_no_longer_renders_its_examples_is_refused(che
 def test_a_half_made_checkpoint_is_refused(checkpoint, test_folder, tmp_path):
     half = shutil.copytree(checkpoint, tmp_path / "model")
     (half / "training").mkdir()
-    with pytest.raises(InputError, match="half-made"):
+    with pytest.raises(InputError, match="incomplete"):
         evaluation.main(["--model", str(half), "--data", str(test_folder), "--out", str(tmp_path / "out")])
 
 

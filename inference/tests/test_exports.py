@@ -1,4 +1,4 @@
-"""What is made of a finished run: the submission folder, and the page in a real browser."""
+"""What is built from a finished run: the submission folder, and the page in a real browser."""
 
 import json
 import os
@@ -69,13 +69,13 @@ def test_the_submission_passes_the_benchmarks_own_check(runs, tmp_path, capsys):
 
 def test_a_folder_with_something_else_or_another_runs_result_is_not_written_over(runs, tmp_path):
     out = tmp_path / "submission"
-    with pytest.raises(InputError, match=r"holds something else \(\.lock\)"):
+    with pytest.raises(InputError, match=r"contains something else \(\.lock\)"):
         export_submission.main([str(runs[0]), "--out", str(runs[0])])
     assert export_submission.main([str(runs[0]), "--out", str(out)]) == 0
     assert export_submission.main([str(runs[0]), "--out", str(out)]) == 0
     result = json.loads((out / "result.json").read_text())
     (out / "result.json").write_text(json.dumps(result | {"inputs": {"model": "other"}}))
-    with pytest.raises(InputError, match="holds the result of another run"):
+    with pytest.raises(InputError, match="contains the result of another run"):
         export_submission.main([str(runs[0]), "--out", str(out)])
 
 

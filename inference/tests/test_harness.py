@@ -1,4 +1,4 @@
-"""Exported task folders: what stands in them, and (slow) that the harnesses answer and score as eval.py does."""
+"""Exported task folders: what is in them, and (slow) that the harnesses answer and score as eval.py does."""
 
 import importlib.util
 import json
@@ -158,7 +158,7 @@ def test_a_finished_folder_is_reused_and_nothing_is_written_over(checkpoint, tes
         export(checkpoint, test_folder, exported, *same, "--limit", "3")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("keep")
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="contains something else"):
         export(checkpoint, test_folder, tmp_path / "mine")
     export(checkpoint, test_folder, tmp_path / "dry", "--dry-run")
     assert not (tmp_path / "dry").exists()
@@ -202,7 +202,7 @@ def test_bad_input_ends_with_a_sentence(checkpoint, test_folder, tmp_path, flags
 def make_environment(name: str, tmp_path: Path) -> Path:
     """The python of an environment with a harness, over this one's packages, so that torch is the same and not twice.
 
-    MMED_HARNESS_ENV names a folder where environments are kept for the next time (else they are made anew: a minute).
+    MMED_HARNESS_ENV names a folder where environments are kept for the next time (else they are made again: a minute).
     """
     keep = os.environ.get("MMED_HARNESS_ENV")
     folder = (Path(keep) if keep else tmp_path) / name

@@ -51,12 +51,12 @@ def test_scores_stand_with_n_interval_setting_mode_and_prompt(evaluated):
     assert "### MMedBench/Test: 22 questions" in card.text and "Not evaluated yet" not in card.text
     assert str(model.parent) not in card.content
     again = put(model, str(letters))
-    assert "mode generate" not in again.text, "the section is written anew"
+    assert "mode generate" not in again.text, "the section is written again"
     outside = [
         text.split(model_card.SCORES_BEGIN)[0] + text.split(model_card.SCORES_END)[1]
         for text in (before, again.content)
     ]
-    assert outside[0] == outside[1], "nothing but the scores may change"
+    assert outside[0] == outside[1], "only the scores may change"
 
 
 def test_an_answer_of_one_letter_only_is_called_collapsed(evaluated, tmp_path):

@@ -1,4 +1,4 @@
-"""A result folder holds one run, scored by the present rule; what does not fit is said or refused."""
+"""A result folder contains one run, scored by the present rule; what does not fit is said or refused."""
 
 import fcntl
 import json

@@ -94,7 +94,7 @@ def text(place, x: float, y: float, words: str, **more):
 
 
 def fitted(figure, words: str, width_in: float, end: str = "", **more) -> str:
-    """Words and end, the words' middle left out where they are too wide: names often differ at their end."""
+    """Words and end, the words' middle omitted where they are too wide: names often differ at their end."""
     probe = text(figure, 0, 0, words + end, **more)
     renderer = figure.canvas.get_renderer()
     short = words + end

@@ -37,7 +37,7 @@ BANDS = {
 INTRODUCTION = """<p>Per cent of the test questions whose set of letters is exactly right; under each score its
 95&nbsp;% interval. n is the number of questions. Research use; no score is medical advice.</p>"""
 NOTES = """<p><b>Intervals</b>: Wilson's for a language, the normal one for the average, which is the plain mean over
-languages. n stands at the head of a column, and in the cells where it is another.</p>
+languages. n is at the head of a column, and in the cells where it is another.</p>
 <p><b>Rank</b>: 1 + the number of rows of the same setting that are significantly better, over all languages; filters do
 not change it. <b>=</b> marks a tie: at least one other row cannot be told apart. Fine-tuned and zero-shot rows are
 different settings and are not ranked together. Paired: tested question by question; unpaired: from the averages.</p>

@@ -77,7 +77,7 @@ def shown_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def limits(intervals: Sequence[Sequence[float]], step: int) -> list[float]:
-    """The axis that holds every (value, low, high), from and to a multiple of step."""
+    """The axis that contains every (value, low, high), from and to a multiple of step."""
     return [
         step * math.floor(min(low for _, low, _ in intervals) / step),
         step * math.ceil(max(high for _, _, high in intervals) / step),
@@ -98,7 +98,7 @@ def common_n(rows: Sequence[Row], code: str) -> str:
 
 
 def by_language(rows: list[Row]) -> dict | None:
-    """Dots of every model, a panel for the average and one a language."""
+    """Dots of every model, a panel for the average and one per language."""
     shown = rows[:MAX_ROWS]
     if not shown:
         return None

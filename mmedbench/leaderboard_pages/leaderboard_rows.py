@@ -62,7 +62,7 @@ def billions(size: str) -> float | None:
 Question = tuple[str, str, int]  # key, question id, how many of this id came before
 Share = tuple[float, int]  # accuracy in per cent, n
 ALPHA = 0.05
-EXACT_SUMS = 20_000  # so many different sums are enumerated; beyond, the normal distribution is as good
+EXACT_SUMS = 20_000  # this many different sums are enumerated; beyond, the normal distribution is as good
 
 
 def z_better(a: Mapping[str, Share], b: Mapping[str, Share]) -> bool:
@@ -202,7 +202,7 @@ def size_text(billion: float | None) -> str:
 
 
 def share_cell(right: int, n: int, comparable: bool = True) -> Cell:
-    """The cell of so many right out of n, with Wilson's interval."""
+    """The cell of this many right out of n, with Wilson's interval."""
     accuracy = 100 * right / n
     return Cell(accuracy, *wilson_percent(accuracy, n), n, True, comparable)
 
@@ -360,7 +360,7 @@ def accuracy_rows(results: list[dict]) -> list[Row]:
 
 
 def _used_cells(row: Row) -> dict[str, tuple[float, int]]:
-    """The cells that the row's average is made of: the six released ones where it has all, else all."""
+    """The cells that the row's average is built from: the six released ones where it has all, else all."""
     six = {code: row.cells[code] for code in LANGUAGES if code in row.cells and row.cells[code].comparable}
     used = six if len(six) == len(LANGUAGES) else row.cells
     return {code: (cell.accuracy, cell.n) for code, cell in used.items()}

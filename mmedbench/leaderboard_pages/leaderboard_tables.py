@@ -353,7 +353,7 @@ advice.
 
 A question counts as right when the set of letters is exactly right. Numbers are per cent, with the 95 % interval in
 brackets: Wilson's for a language, the normal one for the average, which is the plain mean over languages, recomputed
-from the cells. Fine-tuned and zero-shot rows are different settings and stand in different tables.
+from the cells. Fine-tuned and zero-shot rows are different settings and are in different tables.
 
 **Rank** is 1 + the number of rows of the same setting that are significantly better (two-sided, 0.05, each pair alone).
 Rows that are *not told apart* are ties, whatever the order of their averages; "=" marks a rank with ties. Where both
@@ -422,7 +422,7 @@ def reported_accuracy(rows: list[Row]) -> list[str]:
         *lines,
         DENOMINATOR,
         "",
-        "*Training* is full or lora; of the reported rows the figures at hand do not say which.",
+        "*Training* is full or lora; of the reported rows the figures available do not say which.",
         "GPT-3.5's average is printed as 51.47 in one place and as 51.82 in another.",
         "",
     ]

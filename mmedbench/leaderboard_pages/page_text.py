@@ -20,7 +20,7 @@ def flat(text: object) -> str:
 def escape(text: object) -> str:
     """Text for one Markdown table cell: no line break, no pipe, no HTML, no Markdown, no control character."""
     line = flat(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = re.sub(r"([\\`*_\[\]~!#$@])", r"\\\1", line)  # before the entities that hold a #
+    line = re.sub(r"([\\`*_\[\]~!#$@])", r"\\\1", line)  # before the entities that contain a #
     return line.replace("|", "&#124;").replace("://", "&#58;//").replace("www.", "www&#46;") or "-"
 
 

@@ -24,7 +24,7 @@ LARGEST = 1 << 29  # bytes, unpacked: more is not a file of answers
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer and the line it stands in, from 1."""
+    """One answer and the line it is in, from 1."""
 
     line: int
     key: str
@@ -125,7 +125,7 @@ def differences(result: dict, result_path: Path, rows: list[Prediction], path: P
     for key, score in result["scores"].items():
         mine = by_key.get(key, [])
         if not mine:
-            problems.append(f"{path}:1: holds no answer in {key}, of which {result_path} has {score['n']}")
+            problems.append(f"{path}:1: contains no answer in {key}, of which {result_path} has {score['n']}")
             continue
         fields = {f"scores.{key}.{name}": (score.get(name), value) for name, value in _count(mine).items()}
         clean = ((result.get("clean") or {}).get("scores") or {}).get(key)

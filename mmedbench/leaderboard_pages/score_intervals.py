@@ -25,6 +25,6 @@ def macro_percent(cells: list[tuple[float, int]]) -> tuple[float, float, float]:
 
 
 def is_share(accuracy: float, n: int, decimals: int = 2) -> bool:
-    """True when some k out of n, rounded to so many decimals, is this accuracy in per cent."""
+    """True when some k out of n, rounded to this many decimals, is this accuracy in per cent."""
     near, half = round(accuracy * n / 100), 0.5 * 10**-decimals + 1e-9
     return any(abs(100 * k / n - accuracy) <= half for k in (near - 1, near, near + 1) if 0 <= k <= n)

@@ -43,7 +43,7 @@ METRICS = (
     "BERTScore-R",
     "BERTScore-F1",
 )
-# By path, "*" for any name; what stands under a path that is not named here is free.
+# By path, "*" for any name; what is under a path that is not named here is free.
 KNOWN: dict[str, tuple[str, ...]] = {
     "": (
         "format_version",
@@ -102,7 +102,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
 
 
 def check_fields(result: dict, where: object) -> None:
-    """Errors: InputError for a field that no result has: it would stand in the file and be shown nowhere."""
+    """Errors: InputError for a field that no result has: it would be in the file and be shown nowhere."""
     for path, known in KNOWN.items():
         found = [("", result)]
         for step in path.split(".") if path else []:
@@ -167,10 +167,10 @@ def check_scores(result: dict, where: object) -> None:
     """Every language's n, right, accuracy, unparsed and letters agree with each other, and the mean with them."""
     scores = need(result, "scores", dict, where)
     if not scores:
-        raise InputError(f"{where}: scores: holds no language")
+        raise InputError(f"{where}: scores: contains no language")
     languages = [key for key in scores if key in LANGUAGE_FILES]
     if languages and len(languages) != len(scores):
-        raise InputError(f"{where}: scores: languages and English benchmarks stand in one result; make two")
+        raise InputError(f"{where}: scores: languages and English benchmarks are in one result; make two")
     for key in scores:
         at = f"{where}: scores.{key}"
         n, right = check_share(scores[key], at)
@@ -214,7 +214,7 @@ def check_rationales(result: dict, where: object) -> None:
         at = f"{where}: rationales.scores.{key}"
         n = need(score, "n", int, at)
         if key not in result["scores"] or not 0 <= n <= result["scores"][key]["n"]:
-            raise InputError(f"{at}: n = {n} rationales, but scores.{key} has not so many questions")
+            raise InputError(f"{at}: n = {n} rationales, but scores.{key} has not this many questions")
         if "empty" in score:
             need(score, "empty", int, at)
         for metric in (m for m in METRICS if m in score):
@@ -232,7 +232,7 @@ def check_rationales(result: dict, where: object) -> None:
 
 
 def check_result(result: dict, where: object) -> dict:
-    """The result if it can stand in the leaderboard. Errors: InputError naming the file, the field and the reason."""
+    """The result if it can be in the leaderboard. Errors: InputError naming the file, the field and the reason."""
     if result.get("format_version") != 1:
         raise InputError(f"{where}: format_version: expected 1, found {result.get('format_version')!r}")
     check_fields(result, where)
@@ -286,7 +286,7 @@ def check_result(result: dict, where: object) -> dict:
     try:
         json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:  # NaN, infinity, half of a surrogate pair
-        raise InputError(f"{where}: holds what a JSON file in UTF-8 cannot ({error!s:.100})") from None
+        raise InputError(f"{where}: contains what a JSON file in UTF-8 cannot ({error!s:.100})") from None
     return result
 
 

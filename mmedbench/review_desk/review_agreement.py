@@ -134,7 +134,7 @@ def _agreement_of(items: list[Item], first: dict, second: dict, found: dict[int,
 
 
 def agreement_table(rows: dict[str, dict]) -> list[str]:
-    """The report's lines: one a language and criterion."""
+    """The report's lines: one per language and criterion."""
 
     def shown(value: float) -> str:
         return f"{round(value, 2) + 0:.2f}"  # never -0.00

@@ -58,7 +58,7 @@ class Desk:
         return self._verdicts[item.id].conflicts if self.is_referee else CRITERIA
 
     def next_open(self, language: str, after: int) -> Item | None:
-        """The first item that is not done after this position, then from the start; the item itself left out."""
+        """The first item that is not done after this position, then from the start; the item itself omitted."""
         items = self.items(language)
         turned = [item for item in items if item.position > after] + [item for item in items if item.position < after]
         return next((item for item in turned if self.state(item) != "done"), None)
@@ -120,7 +120,7 @@ HEADERS = {
 
 class PageApp(flask.Flask):
     def log_exception(self, exc_info) -> None:
-        """The failure without the request's address, which holds a token."""
+        """The failure without the request's address, which contains a token."""
         self.logger.error("a page failed", exc_info=exc_info)
 
 
@@ -144,7 +144,7 @@ def create_app(store: ReviewStore) -> flask.Flask:
 
 
 class Site:
-    """The views. Each finds out anew whose token it was given, and what that person may see."""
+    """The views. Each finds out again whose token it was given, and what that person may see."""
 
     def __init__(self, store: ReviewStore):
         self.store = store

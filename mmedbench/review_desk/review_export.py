@@ -47,7 +47,7 @@ class Export:
 
 
 def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_run: bool, argv: list[str]) -> int:
-    """Write `out` and print what was done. Returns 0, or 3 when a judged rationale stands in `data` no more."""
+    """Write `out` and print what was done. Returns 0, or 3 when a judged rationale is in `data` no more."""
     manifest = check_benchmark(data)
     if data.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(f"--out {out} lies inside --data; choose another folder")
@@ -65,11 +65,11 @@ def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_
         print(f"{out} is complete and made from the same judgements: reused")
         return 3 if read_missing(out) else 0
     if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise InputError(f"{out} is not an empty folder and has no manifest.json; give another --out")
+        raise InputError(f"{out} is not an empty folder and has no manifest.json; use another --out")
     done = mark_records(store, data, paths, rows)
     if not done.placed.total() and done.settled:
         raise InputError(
-            f"none of the {len(done.settled)} judged rationales stands in {data}; is it the benchmark "
+            f"none of the {len(done.settled)} judged rationales is in {data}; is it the benchmark "
             f"that {store.path} was drawn from ({store.facts()['benchmark']})?"
         )
     missing = sorted(row["id"] for row in rows if not done.placed[row["key"]])
@@ -88,7 +88,7 @@ def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_
         write_export(data, out, paths, done, missing, record, argv)
         print(f"wrote {out}")
     if missing:
-        print(f"{len(missing)} judged rationales stand in {data} no more, see failures.jsonl: edited since then?")
+        print(f"{len(missing)} judged rationales are in {data} no more, see failures.jsonl: edited since then?")
     return 3 if missing else 0
 
 
@@ -220,7 +220,7 @@ def write_export(
     write_text(aside / JUDGED_FILE, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in public))
     (aside / "failures.jsonl").unlink(missing_ok=True)
     if missing:
-        reason = "the judged question, answer and rationale stand in no file of --data"
+        reason = "the judged question, answer and rationale are in no file of --data"
         write_text(aside / "failures.jsonl", "".join(json.dumps({"id": i, "reason": reason}) + "\n" for i in missing))
     written = [path for path in sorted(aside.rglob("*")) if path.is_file()]
     write_json(

@@ -43,7 +43,7 @@ def check_benchmark(folder: Path) -> dict | None:
 def sample_rationales(folder: Path, splits: list[str], number: int, seed: int) -> tuple[list[dict], dict[str, dict]]:
     """(items as `create_store` takes them, {language: counts}).
 
-    Drawn are the `number` rationales a language with the lowest SHA-256 of seed and content, in that order, so that
+    Drawn are the `number` rationales per language with the lowest SHA-256 of seed and content, in that order, so that
     the first k of them are a random sample too, and the order of the files does not matter. Copies (same question,
     answer and rationale) are drawn once. Errors: InputError naming the file and line, or when no rationale is there.
     """

@@ -98,7 +98,7 @@ def create_store(path: Path, items: list[dict], people: list[tuple[str, str]], f
     """
     for taken in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal")):
         if taken.exists():  # SQLite would take the log of an earlier database for this one's
-            raise InputError(f"{taken} is there already; give another --db, or move it away")
+            raise InputError(f"{taken} is there already; use another --db, or move it away")
     tokens = {name: secrets.token_urlsafe(32) for name, _ in people}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -1,4 +1,4 @@
 """The source exams: recognise, read, check, split, count.
 
-In: raw exam files. Out: benchmark records and what was left out. Imported by the entries and every other room.
+In: raw exam files. Out: benchmark records and what was omitted. Imported by the entries and every other room.
 """

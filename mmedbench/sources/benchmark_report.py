@@ -67,7 +67,7 @@ def write_card(files: dict[str, list[dict]], sources: dict[str, str], notes: lis
         lines.append(f"| {name} | {language} | {licence} |")
     lines += ["", *(f"- {note}" for note in notes), ""]
     lines += [
-        "What was left out, and why, stands in excluded.jsonl; copies of a question in duplicates.jsonl; the",
+        "What was omitted, and why, is in excluded.jsonl; copies of a question in duplicates.jsonl; the",
         "counts of both, the arguments and the checksums in manifest.json.",
         "",
     ]
@@ -142,7 +142,7 @@ def compare_counts(entries: list[Entry]) -> tuple[list[dict], dict[str, bool]]:
 
 
 def known_report(known: list[tuple[Path, list[dict]]], entries: list[Entry]) -> list[dict]:
-    """How many known test questions stand in Test with the same question, options and answer, by folder, language."""
+    """How many known test questions are in Test with the same question, options and answer, by folder, language."""
     tests = {content_key(e.record): e.record for e in entries if e.record and e.split == "Test"}
     languages = {e.language for e in entries}
     rows = []
@@ -212,7 +212,7 @@ def print_report(report: dict) -> None:
             + "".join(f"; {note.replace('_', ' ')} {n}" for note, n in row["notes"].items())
         )
         for reason, n in row["excluded"].items():
-            print(f"  left out {n}: {reason} ({REASONS[reason]})")
+            print(f"  omitted {n}: {reason} ({REASONS[reason]})")
     for note, files in report["file_notes"].items():
         print(
             f"{note.replace('_', ' ')} in {len(files)} files, read as if there were none: {', '.join(files[:3])}"

@@ -1,7 +1,7 @@
 """Which raw exam questions become records, and the reasons for excluding others.
 
 A record that a rule below excludes is counted and listed with its place and reason; nothing is dropped in silence
-and nothing is guessed. The reasons are the keys of REASONS; README.md and the manifest show them as they stand here.
+and nothing is guessed. The reasons are the keys of REASONS; README.md and the manifest show them as they are here.
 """
 
 from dataclasses import dataclass, field
@@ -62,7 +62,7 @@ def leave_out(where: str, reason: str, detail: str = "", text: str = "") -> Entr
 
 
 def broken_text(*texts: str) -> bool:
-    """True when a text holds a NUL or half a surrogate pair, which no UTF-8 file can carry onwards."""
+    """True when a text contains a NUL or half a surrogate pair, which no UTF-8 file can carry onwards."""
     return any("\x00" in text or any("\ud800" <= c <= "\udfff" for c in text) for text in texts)
 
 
@@ -76,7 +76,7 @@ def context_left_out(record: dict) -> dict:
     elif not text.strip():
         problem = "blank"
     elif broken_text(text):
-        problem = "a NUL character or half a surrogate pair stands in it"
+        problem = "a NUL character or half a surrogate pair is in it"
     return {"context": None, "problem": problem} if problem else {"context": text}
 
 

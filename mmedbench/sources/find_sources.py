@@ -21,7 +21,7 @@ from sources.raw_files import csv_rows, exam_entries, field, json_lines, json_va
 SPLITS = ("Train", "Dev", "Test")
 HEAD_BYTES = 1 << 22  # enough to see every field of the first records, one of 2 MB included
 
-# family -> (file ending, the fields that only its records hold). A field counts as held when it stands in quotes.
+# family -> (file ending, the fields that only its records hold). A field counts as held when it is in quotes.
 FAMILIES = {
     "igakuqa": (".jsonl", ("problem_id", "problem_text", "choices")),
     "rumeddanet": (".jsonl", ("pairID", "context", "question")),
@@ -31,7 +31,7 @@ FAMILIES = {
     "medmcqa": (".json", ("opa", "opb", "opc", "opd", "cop")),
     "pubmedqa": (".json", ("QUESTION", "CONTEXTS", "final_decision")),
 }
-# Family -> (the name in `source`, language). MedQA is told apart by script: see `_medqa_language`.
+# Family -> (the name in `source`, language). MedQA's language is detected from the script: see `_medqa_language`.
 EXAMS = {
     "igakuqa": ("IgakuQA", "ja"),
     "rumeddanet": ("RuMedDaNet", "ru"),
@@ -64,7 +64,7 @@ def find_sources(root: Path, only: Path | None = None) -> tuple[list[SourceFile]
     Errors: InputError when root is not a folder, a split cannot be told, or two files claim one split of one exam.
     """
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder; give the folder that holds the exams (see mmedbench/README.md)")
+        raise InputError(f"{root} is not a folder; give the folder that contains the exams (see mmedbench/README.md)")
     found, others = [], []
     for path in [only] if only else files_below(root):
         source = _layout_file(path, root) or _exam_file(path)
@@ -86,7 +86,7 @@ def find_sources(root: Path, only: Path | None = None) -> tuple[list[SourceFile]
 
 
 def files_below(root: Path) -> list[Path]:
-    """Every file below root in path order, hidden ones left out; links to folders are followed, each folder once."""
+    """Every file below root in path order, hidden ones omitted; links to folders are followed, each folder once."""
     seen, files = set(), []
     for folder, names, files_here in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -156,7 +156,7 @@ def _exam_file(path: Path) -> SourceFile | None:
             break  # MedQA's fields, and more, or in another language: somebody's own exam
         language = _medqa_language(path, head) if family == "medqa" else EXAMS[family][1]
         source = MEDQA[language] if family == "medqa" else EXAMS[family][0]
-        # PubMedQA's file holds every split and a list beside it names the test; IgakuQA has no split at all.
+        # PubMedQA's file contains every split and a list beside it names the test; IgakuQA has no split at all.
         split = {"igakuqa": "", "pubmedqa": "Test"}.get(family, split_of_name(path))
         if not split and path.stem == "MedQA-MCMLE":
             split = "Test"  # the mainland test split, under the name it circulates by
@@ -194,7 +194,7 @@ def read_medmcqa(path: Path) -> Iterator[Entry]:
     """MedMCQA: lines {question, opa, opb, opc, opd, cop (1-based), exp}; always one right letter.
 
     (`choice_type` "multi" speaks of the question's style, not of several answers; `exp` is not a rationale of
-    MMedBench's kind and is left out.)
+    MMedBench's kind and is omitted.)
     """
     return exam_entries(json_lines(path, mark_damage=True), _medmcqa_entry)
 
@@ -209,7 +209,7 @@ def _medmcqa_entry(where: str, record: dict) -> Entry:
 def read_pubmedqa(path: Path) -> Iterator[Entry]:
     """PubMedQA: {pmid: {QUESTION, CONTEXTS [...], final_decision}} and, beside it, the list of the test's pmids.
 
-    The abstract's paragraphs become `context`, one a line. Errors: InputError when the list of ids is missing or
+    The abstract's paragraphs become `context`, one per line. Errors: InputError when the list of ids is missing or
     does not fit.
     """
     questions, ids = json_value(path), json_value(path.with_name(PUBMEDQA_TEST_IDS))
@@ -218,7 +218,7 @@ def read_pubmedqa(path: Path) -> Iterator[Entry]:
     for pmid, decision in ids.items():
         where = f"{path}: pmid {pmid}"
         if pmid not in questions:
-            raise InputError(f"{where} stands in {PUBMEDQA_TEST_IDS} only; take both files from one release")
+            raise InputError(f"{where} is in {PUBMEDQA_TEST_IDS} only; take both files from one release")
         record = questions[pmid]
         key = field(record, "final_decision", str, where).strip().lower()
         if key != str(decision).strip().lower():

@@ -95,7 +95,7 @@ def _table_records(path: Path) -> Iterator[tuple[str, object]]:
         if not header:
             header = [canonical(cell) for cell in row]
             if twice := [name for name in header if name and header.count(name) > 1]:
-                raise InputError(f"{where}: the column {twice[0]} stands twice; rename one of them")
+                raise InputError(f"{where}: the column {twice[0]} occurs twice; rename one of them")
         elif len(row) != len(header):
             yield where, DamagedRecord(where, "cells_disagree", f"{len(row)} cells under {len(header)} columns")
         else:

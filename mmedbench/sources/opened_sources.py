@@ -86,10 +86,10 @@ def _is_wanted(archive: Path, entry: zipfile.ZipInfo) -> bool:
 def _check_whole(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
     """Errors: InputError for an archive without data, with one name twice, or of too many bytes."""
     if not entries:
-        raise InputError(f"{archive} holds no data file ({', '.join(DATA_SUFFIXES)})")
+        raise InputError(f"{archive} contains no data file ({', '.join(DATA_SUFFIXES)})")
     names = [entry.filename for entry in entries]
     if twice := [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []:
-        raise InputError(f"{archive}: the entry {twice[0]!r} stands twice; refused")
+        raise InputError(f"{archive}: the entry {twice[0]!r} occurs twice; refused")
     size = sum(entry.file_size for entry in entries)
     if size > MAX_BYTES:
         raise InputError(

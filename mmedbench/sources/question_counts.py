@@ -120,7 +120,7 @@ def mean(values: list[int]) -> float | None:
 
 
 def count_rows(groups: dict[tuple[str, str], list[dict]], units: list[Length], published: dict) -> list[dict]:
-    """One row a language and split.
+    """One row per language and split.
 
     single, multiple: questions with one and with several right answers; option lengths are of one option, on average;
     rationale lengths are over the questions that have one. lengths: {unit: {part: mean or None}}.

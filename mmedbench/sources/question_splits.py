@@ -1,7 +1,7 @@
 """The split of a question: known test questions, the Japanese split, copies across splits.
 
 "The same question" is decided by `content_key` of mmedbench_questions.py: punctuation, spaces, width and the options'
-order left out.
+order omitted.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ KEPT_FIRST = {"Test": 0, "English_benchmarks": 1, "Dev": 2, "Train": 3}
 
 
 def read_known_test(folder: Path) -> list[dict]:
-    """Every record of a folder of test questions (a Test folder, or a folder that holds one).
+    """Every record of a folder of test questions (a Test folder, or a folder that contains one).
 
     Errors: InputError when it cannot be read or holds none.
     """
@@ -61,7 +61,7 @@ def assign_hashed_splits(entries: list[Entry], known: set[str]) -> int:
 
 
 def take_out_known(entries: list[Entry], known: set[str]) -> int:
-    """Exclude the known test questions that stand in Train or Dev; returns how many."""
+    """Exclude the known test questions that are in Train or Dev; returns how many."""
     count = 0
     for entry in entries:
         if entry.record and entry.split in ("Train", "Dev") and content_key(entry.record) in known:

@@ -2,7 +2,7 @@
 
 A file that cannot be read as what it is (not UTF-8, not JSON) stops the run with one sentence that names the file and
 the line (InputError): it is damaged, and so may be what can still be read of it. A record that can be read but lacks a
-field or holds a wrong one is a DamagedRecord; `exam_entries` leaves such a record out, counted and listed. Rules about
+field or contains a wrong one is a DamagedRecord; `exam_entries` omits such a record, counted and listed. Rules about
 sound questions live in `exam_rules.py`.
 """
 
@@ -32,7 +32,7 @@ class DamagedRecord(InputError):
 
 
 class TwiceNamed(dict):
-    """An object of a raw file in which the key `twice` stands twice."""
+    """An object of a raw file in which the key `twice` occurs twice."""
 
     twice = ""
 
@@ -48,7 +48,7 @@ def _marked_object(pairs: list[tuple[str, object]]) -> dict:
 def _object(pairs: list[tuple[str, object]]) -> dict:
     value = _marked_object(pairs)
     if isinstance(value, TwiceNamed):
-        raise DuplicateKey(f"the key {value.twice!r} stands twice in one object")
+        raise DuplicateKey(f"the key {value.twice!r} occurs twice in one object")
     return value
 
 
@@ -62,7 +62,7 @@ def parse_json(text: str, mark_twice: bool = False):
 
 
 def twice_named(value: object) -> str:
-    """A key that stands twice in an object somewhere in value, or ""."""
+    """A key that occurs twice in an object somewhere in value, or ""."""
     if isinstance(value, TwiceNamed):
         return value.twice
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -76,7 +76,7 @@ def exam_entries(records: Iterator[tuple[str, object]], make: Callable[[str, obj
             if isinstance(record, DamagedRecord):
                 raise record
             if twice := twice_named(record):
-                raise DamagedRecord(where, "duplicate_key", f"the key {twice!r} stands twice in one object")
+                raise DamagedRecord(where, "duplicate_key", f"the key {twice!r} occurs twice in one object")
             entry = make(where, record)
         except DamagedRecord as error:
             entry = leave_out(where, error.reason, f"{error.message};", _some_text(record))
@@ -108,8 +108,8 @@ def json_lines(path: Path, mark_damage: bool = False) -> Iterator[tuple[str, dic
     """("path:line", object) for every line that is not blank.
 
     Lines end at line feeds alone (a carriage return before it is white space): U+2028 and its like are ordinary
-    characters in exam texts. mark_damage: for `exam_entries`, a key that stands twice and a bare NUL are no error here;
-    the object is a TwiceNamed, or a DamagedRecord stands in its place. Errors: InputError with path:line.
+    characters in exam texts. mark_damage: for `exam_entries`, a key that occurs twice and a bare NUL are no error here;
+    the object is a TwiceNamed, or a DamagedRecord is in its place. Errors: InputError with path:line.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():

@@ -1,6 +1,6 @@
-"""Readers of the six exams behind MMedBench, each in its own raw format. What each file looks like stands beside
+"""Readers of the six exams behind MMedBench, each in its own raw format. What each file looks like is beside
 its reader; which questions stay is decided in `exam_rules.py`. A reader yields one Entry a question, in file order; a
-record that is not what its format promises becomes one that is left out, and a file that is none stops with InputError.
+record that is not what its format promises becomes one that is omitted, and a file that is none stops with InputError.
 """
 
 import re
@@ -123,7 +123,7 @@ def _headqa_records(path: Path) -> Iterator[tuple[str, object]]:
     exams = field(value, "exams", dict, str(path))
     for outer in (value, exams, *exams.values()):
         if isinstance(outer, TwiceNamed):
-            raise InputError(f"{path}: the key {outer.twice!r} stands twice in one object; repair the file")
+            raise InputError(f"{path}: the key {outer.twice!r} occurs twice in one object; repair the file")
     for name, exam in exams.items():
         for number, record in enumerate(field(exam, "data", list, f"{path}: {name}"), start=1):
             yield f"{path}: {name}, record {number}", record
@@ -134,7 +134,7 @@ def _headqa_entry(where: str, record: dict) -> Entry:
     answers = field(record, "answers", list, where)
     numbers = [str(field(answer, "aid", int, where)) for answer in answers]
     if len(set(numbers)) != len(numbers):
-        raise DamagedRecord(where, "option_letters", f"answers: one aid stands twice ({', '.join(numbers)})")
+        raise DamagedRecord(where, "option_letters", f"answers: one aid occurs twice ({', '.join(numbers)})")
     options = [field(answer, "atext", str, where) for answer in answers]
     keys = [key.strip() for key in str(record.get("ra") or "").split(",") if key.strip()]
     right = [LETTERS[numbers.index(key)] if key in numbers else key for key in keys]
@@ -156,7 +156,7 @@ def _layout_entry(where: str, record: dict) -> Entry:
 
 
 def entry_with_origin(where: str, record: dict, question: str, options: list[str], right: list[str]) -> Entry:
-    """A question with what may stand beside it: context, rationale, source, human_checked, human_check_passed."""
+    """A question with what may be beside it: context, rationale, source, human_checked, human_check_passed."""
     texts = {name: record.get(name) or "" for name in ("context", "rationale", "source")}
     for name, text in texts.items():
         if not isinstance(text, str):

@@ -212,7 +212,7 @@ def real_data() -> Path:
 
 
 class ChatEndpoint:
-    """An OpenAI-compatible server on loopback that fails as it is told, and the log of what it was asked.
+    """An OpenAI-compatible server on loopback that fails as configured, and the log of what it was asked.
 
     answers: {question: what comes of its 1st, 2nd ... request}: a text, {"text", "finish", "delay"} or {"bad": kind};
     afterwards, and for other questions, `default`.

@@ -197,4 +197,4 @@ def test_a_broken_benchmark_an_empty_one_and_a_foreign_folder_are_refused(folder
     done = run("benchmark_statistics.py", folder, "--out", tmp_path / "out")
     assert (done.returncode, "Arabic.jsonl:1: question: missing" in done.stderr) == (2, True)
     done = run("benchmark_statistics.py", tmp_path / "mine", "--out", tmp_path / "out")
-    assert (done.returncode, "holds no question" in done.stderr) == (2, True)
+    assert (done.returncode, "contains no question" in done.stderr) == (2, True)

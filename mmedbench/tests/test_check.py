@@ -81,7 +81,7 @@ def test_questions_in_train_and_test_are_noted(tmp_path, run):
     for split in ("Train", "Test"):
         put(tmp_path, f"{split}/English.jsonl", GOOD)
     done = run("check.py", tmp_path)
-    assert (done.returncode, "1 ids stand in Train and in Test" in done.stdout) == (0, True)
+    assert (done.returncode, "1 ids are in Train and in Test" in done.stdout) == (0, True)
 
 
 def test_empty_files_bad_bytes_and_unknown_languages_are_problems(tmp_path, run):
@@ -90,14 +90,18 @@ def test_empty_files_bad_bytes_and_unknown_languages_are_problems(tmp_path, run)
     put(tmp_path, "Test/French.jsonl").write_bytes(b'{"question": "\xe9"}\n')
     done = run("check.py", tmp_path)
     assert done.returncode == 1
-    for text in ("English.jsonl:1: record: the file holds no", "Korean.jsonl:1: language: ", "French.jsonl:1: record"):
+    for text in (
+        "English.jsonl:1: record: the file contains no",
+        "Korean.jsonl:1: language: ",
+        "French.jsonl:1: record",
+    ):
         assert text in done.stdout
 
 
 def test_nothing_to_check_exits_2(tmp_path, run):
     for place in (tmp_path, tmp_path / "nowhere"):
         assert run("check.py", place).returncode == 2
-    with pytest.raises(InputError, match="holds no"):
+    with pytest.raises(InputError, match="contains no"):
         check.files_to_check(tmp_path)
 
 

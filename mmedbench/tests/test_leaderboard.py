@@ -40,7 +40,7 @@ def board(tmp_path, run):
 
 
 def part(text: str, title: str) -> str:
-    """What stands under the headings that hold `title`, up to the next heading."""
+    """What is under the headings that hold `title`, up to the next heading."""
     return "\n".join(piece for piece in re.split(r"^(?=#)", text, flags=re.MULTILINE) if title in piece.split("\n")[0])
 
 
@@ -396,7 +396,7 @@ def broken_results():
         "more unparsed than wrong": (change("scores.ru.unparsed", 129), "unparsed"),
         "letters that are no counts": (change("scores.ru.predicted_letters", {"A": "9"}), "predicted_letters"),
         "a mean of something else": (change("macro.accuracy", 51.0), "not the mean"),
-        "no scores": (change("scores", {}), "holds no language"),
+        "no scores": (change("scores", {}), "contains no language"),
         "another format": (change("format_version", 2), "format_version"),
         "no prompt": (change("prompt", KeyError), "prompt.name: missing"),
         "no commit": (change("provenance.commit", KeyError), "provenance.commit: missing"),
@@ -421,8 +421,8 @@ def broken_results():
             "micro: 134 right of n = 266 is not the sum",
         ),
         "an average over all that is not a k/n": (change("micro.accuracy", 51.0), "micro.accuracy: 51.0 is not 133 of"),
-        "half of a character": (change("provenance.command", "x\ud800"), "holds what a JSON file in UTF-8 cannot"),
-        "an infinity where anything may stand": (change("arguments.x", float("inf")), "holds what a JSON file"),
+        "half of a character": (change("provenance.command", "x\ud800"), "contains what a JSON file in UTF-8 cannot"),
+        "an infinity where anything may stand": (change("arguments.x", float("inf")), "contains what a JSON file"),
         "more parameters than there can be": (change("model.parameters", 10**400), "model.parameters"),
         "an unknown mode": (change("mode", "guess"), "'guess' is none of"),
         "a metric version of zero": (change("metric_version", 0), "metric_version"),
@@ -575,7 +575,7 @@ def test_names_that_look_alike_get_files_of_their_own(board, result):
     file = board.results / "tiny--fine-tuned--metric-1.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"setting": "zero-shot"}))  # by hand: not its name
     done = board.add(result("tiny"), "--replace")
-    assert (done.returncode, "holds the result of another model" in done.stderr) == (2, True)
+    assert (done.returncode, "contains the result of another model" in done.stderr) == (2, True)
 
 
 # ---------------------------------------------------------------- render --check

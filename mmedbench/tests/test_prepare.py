@@ -13,7 +13,7 @@ import pytest
 from mmedbench_questions import check_record, question_id
 from sources import benchmark_report
 
-KEPT, LEFT_OUT = "kept", "left out"
+KEPT, LEFT_OUT = "kept", "omitted"
 
 
 def expect_ok(done):
@@ -179,7 +179,7 @@ def test_contexts_that_records_go_without_are_listed_and_bad_ones_named(exams, r
         ("Анемия — снижение гемоглобина.", None),
         (None, "blank"),
         (None, "not a text: ['не текст']"),
-        (None, "a NUL character or half a surrogate pair stands in it"),
+        (None, "a NUL character or half a surrogate pair is in it"),
         (None, "absent"),
     ]
     assert {(line["language"], line["split"], line["source"]) for line in lines} == {("ru", "Test", "RuMedDaNet")}
@@ -253,7 +253,7 @@ def broken_files(raw):
         "a line that is not an object": ("m/test.jsonl", good + "[1]\n", ":2: expected a JSON object"),
         "bytes that are not UTF-8": ("m/test.jsonl", good.encode() + b'{"question": "\xe9"}\n', ":2: not UTF-8"),
         "a broken JSON file": ("f/test.json", json.dumps([raw.french()])[:-1], "f/test.json:1: not JSON"),
-        "an exam that stands twice": (
+        "an exam that occurs twice": (
             "e/test_HEAD.json",
             '{"exams": {"a": {"data": []}, "a": {"data": []}}, "qtext": 1}',
             "the key 'a' stands",
@@ -269,7 +269,7 @@ DAMAGES = [
     "a line that is not an object",
     "bytes that are not UTF-8",
     "a broken JSON file",
-    "an exam that stands twice",
+    "an exam that occurs twice",
     "no split in the name",
     "a language unknown",
     "a third script",
@@ -290,7 +290,7 @@ def test_a_damaged_file_ends_with_exit_2_and_a_sentence_that_names_the_place(exa
     assert not exams.out.exists()
 
 
-# ---------------------------------------------------------------- damaged records are left out, counted and listed
+# ---------------------------------------------------------------- damaged records are omitted, counted and listed
 
 
 def damaged_records(raw):
@@ -301,21 +301,21 @@ def damaged_records(raw):
             good + good[:-2] + ', "answer_idx": "B"}\n',
             "m/test.jsonl:2",
             "duplicate_key",
-            "the key 'answer_idx' stands twice",
+            "the key 'answer_idx' occurs twice",
         ),
         "a duplicate option": (
             "m/test.jsonl",
             good + good.replace('"A": "this"', '"A": "this", "A": "that"'),
             "m/test.jsonl:2",
             "duplicate_key",
-            "the key 'A' stands twice",
+            "the key 'A' occurs twice",
         ),
         "a duplicate key in a list": (
             "f/test.json",
             json.dumps([raw.french()])[:-2] + ', "question": "Again"}]',
             "f/test.json: record 1",
             "duplicate_key",
-            "the key 'question' stands twice",
+            "the key 'question' occurs twice",
         ),
         "no options": (
             "m/test.jsonl",
@@ -338,12 +338,12 @@ def damaged_records(raw):
             "option_letters",
             "without a gap",
         ),
-        "an aid that stands twice": (
+        "an aid that occurs twice": (
             "e/test_HEAD.json",
             raw.headqa(raw.spanish()).replace('"aid": 2', '"aid": 1'),
             "e/test_HEAD.json: Cuaderno, record 1",
             "option_letters",
-            "one aid stands twice",
+            "one aid occurs twice",
         ),
         "a wrong type": (
             "m/test.jsonl",
@@ -397,7 +397,7 @@ RECORD_DAMAGES = [
     "no options",
     "no answer field",
     "a letter missing",
-    "an aid that stands twice",
+    "an aid that occurs twice",
     "a wrong type",
     "a list entry that is not an object",
     "a mark that is none",

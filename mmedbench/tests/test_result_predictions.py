@@ -28,7 +28,7 @@ def answers(key: str, marks: str) -> list[dict]:
 
 @pytest.fixture
 def entry(tmp_path, run, result):
-    """A run's folder, made of marks by language, and the leaderboard's commands on it."""
+    """A run's folder, built from marks by language, and the leaderboard's commands on it."""
 
     class Entry:
         results, page = tmp_path / "results", tmp_path / "leaderboard.md"
@@ -156,7 +156,7 @@ def test_a_changed_answer_and_an_answer_that_is_missing_are_found(entry):
     packed_file.write_bytes(gzip.compress("\n".join(lines[1:]).encode()))
     assert "scores.ru.n: 5, but" in entry.render("--check").stdout
     packed_file.write_bytes(gzip.compress("\n".join(lines[:5]).encode()))
-    assert ".predictions.jsonl.gz:1: holds no answer in en, of which" in entry.render("--check").stdout
+    assert ".predictions.jsonl.gz:1: contains no answer in en, of which" in entry.render("--check").stdout
     packed_file.write_bytes(gzip.compress("\n".join([*lines, lines[0].replace('"ru"', '"de"')]).encode()))
     assert ":8: no prediction" in entry.render("--check").stderr  # the blank line
     packed_file.write_bytes(gzip.compress("\n".join([*lines[:-1], lines[0].replace('"ru"', '"de"')]).encode()))

@@ -90,7 +90,7 @@ def cpu_seconds_of_tree(root: int) -> float:
 
 
 def useful_share(store_folder: Path, length: int, rows: str, windows: int, first: int) -> float:
-    """Tokens predicted for the first time, padding left out, of all places in windows [first, first + windows)."""
+    """Tokens predicted for the first time, padding omitted, of all places in windows [first, first + windows)."""
     import argparse
 
     from dataloading.packed_windows import make_windows

@@ -41,8 +41,8 @@ PATIENCE = timedelta(hours=6)
 class Checkpoints:
     """A run's checkpoints, on all ranks: `resume` once, `save` at some steps, `poll` at each, `finish` at the end.
 
-    keep: newest ones kept; keep_every: every so many steps one is kept for good (0: none). asynchronous: the state is
-    copied to host memory (12 bytes a parameter, over the ranks) and written by a thread during training.
+    keep: newest ones kept; keep_every: every this many steps one is kept for good (0: none). asynchronous: the state is
+    copied to host memory (12 bytes per parameter, over the ranks) and written by a thread during training.
     identity: what decides the run; a checkpoint of another identity is refused. check_owner: raises when another job
     has taken the run over; asked before a checkpoint is made current.
     """
@@ -214,7 +214,7 @@ class Checkpoints:
             return 0, {}
         if how == "none":
             raise InputError(
-                f"{self.folder} has a checkpoint at step {steps[-1]}; use --resume auto, or give another --out"
+                f"{self.folder} has a checkpoint at step {steps[-1]}; use --resume auto, or use another --out"
             )
         if isinstance(how, int) and how not in steps:
             raise InputError(f"{self.folder} has no complete checkpoint at step {how}; it has {steps}")
@@ -255,7 +255,7 @@ class Checkpoints:
         )
         if other:
             raise InputError(
-                f"{reader.checkpoint} is of a run with different arguments ({', '.join(other)}); give another --out"
+                f"{reader.checkpoint} is of a run with different arguments ({', '.join(other)}); use another --out"
             )
         if record["dtype"] != self.dtype:
             raise InputError(

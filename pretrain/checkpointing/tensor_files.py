@@ -121,7 +121,7 @@ class TensorFolder:
         for path, tensors in self._open.items():
             for name in tensors.keys():  # noqa: SIM118 (safetensors' handle is not a dict)
                 if name in self._path_of:
-                    raise InputError(f"{path}: the tensor {name} stands in {self._path_of[name].name} too")
+                    raise InputError(f"{path}: the tensor {name} is in {self._path_of[name].name} too")
                 self._path_of[name] = path
                 self.shapes[name], dtypes[name] = _facts(tensors, name)
         self._dtypes = dtypes
@@ -148,7 +148,7 @@ class TensorFolder:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a folder's weights; safetensors where both kinds are there. Errors: InputError."""
+    """The files that contain a folder's weights; safetensors where both kinds are there. Errors: InputError."""
     for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
         index = folder / f"{stem}.{suffix}.index.json"
         if index.exists():
@@ -159,7 +159,7 @@ def weight_files(folder: Path) -> list[Path]:
             return [folder / name for name in names]
         if (folder / f"{stem}.{suffix}").is_file():
             return [folder / f"{stem}.{suffix}"]
-    raise InputError(f"{folder} holds no weights (model.safetensors, pytorch_model.bin or shards with their index)")
+    raise InputError(f"{folder} contains no weights (model.safetensors, pytorch_model.bin or shards with their index)")
 
 
 def _open(path: Path):
@@ -176,7 +176,7 @@ def _open(path: Path):
         tensors = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: refused, because it holds more than tensors and reading it would run its code "
+            f"{path}: refused, because it contains more than tensors and reading it would run its code "
             f"({str(error).splitlines()[0]}); take the safetensors files"
         ) from None
     except (RuntimeError, ValueError, EOFError) as error:

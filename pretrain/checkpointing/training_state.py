@@ -3,7 +3,7 @@
 Every ZeRO stage keeps, per rank, pieces of flattened parameters in fp32 with the optimizer's moments beside them. A
 checkpoint holds these pieces under the parameter's own name and place: `weights/NAME`, `exp_avg/NAME` and so on, each
 a flat run of elements starting at element `start` of the flattened parameter. A run with another number of ranks, or
-of another stage, reads the pieces that it needs. Nothing is converted, no rank holds more than its share, and the
+of another stage, reads the pieces that it needs. Nothing is converted, no rank contains more than its share, and the
 files are safetensors.
 
 Where the pieces lie inside DeepSpeed is not a public interface; read in its source (0.19.8: utils/tensor_fragment.py,
@@ -106,7 +106,7 @@ def scalar_state(pieces: list[Piece]) -> dict[str, float]:
         for key, value in piece.optimizer.state.get(piece.flat, {}).items():
             is_number = isinstance(value, int | float) or (torch.is_tensor(value) and value.dim() == 0)
             if is_number and found.setdefault(key, float(value)) != float(value):
-                raise InputError(f"the optimizer's {key} differs between parameters; the checkpoint holds one")
+                raise InputError(f"the optimizer's {key} differs between parameters; the checkpoint contains one")
     return found
 
 

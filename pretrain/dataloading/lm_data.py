@@ -74,7 +74,7 @@ class Mixture:
         return part, self.drawn(index)[part]
 
     def stretches(self, first: int, count: int) -> list[tuple[WindowLayout, int, int]]:
-        """(part, first of its windows, how many) that stand in windows [first, first + count)."""
+        """(part, first of its windows, how many) that are in windows [first, first + count)."""
         starts, stops = self.drawn(first), self.drawn(first + count)
         return [(p, a, b - a) for p, a, b in zip(self.parts, starts, stops, strict=True) if b > a]
 
@@ -116,7 +116,7 @@ def parts_by_weight(store: TokenStore, training: Documents, weights: dict[str, f
     known = sorted({*groups, *(group.split("/")[0] for group in groups)})
     unknown = [key for key in weights if key not in known]
     if unknown:
-        raise InputError(f"{named}: {store.folder} holds no {', '.join(unknown)}; it holds {', '.join(known)}")
+        raise InputError(f"{named}: {store.folder} contains no {', '.join(unknown)}; it holds {', '.join(known)}")
     key_of = [group if group in weights else group.split("/")[0] for group in groups]
     unnamed = [group for group, key in zip(groups, key_of, strict=True) if key not in weights]
     if unnamed:

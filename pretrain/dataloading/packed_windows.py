@@ -17,7 +17,7 @@ Piece = tuple[int, int, int]  # a document (its place in the layout's choice) an
 class WindowLayout:
     """Windows of `length` inputs over a choice of documents, epoch after epoch; an index counts over all epochs.
 
-    A layout says which pieces of which documents stand in window i (`pieces`), and how many windows make an epoch.
+    A layout says which pieces of which documents are in window i (`pieces`), and how many windows make an epoch.
     """
 
     crosses_documents = False
@@ -76,7 +76,7 @@ class WindowLayout:
         )
 
     def documents(self, first: int, count: int) -> list[str]:
-        """Names (`TokenStore.name`) of the documents that stand in windows [first, first + count), in order."""
+        """Names (`TokenStore.name`) of the documents that are in windows [first, first + count), in order."""
         found = dict.fromkeys(piece[0] for index in range(first, first + count) for piece in self.pieces(index))
         return [self.store.name(int(self.chosen.shard[d]), int(self.chosen.number[d])) for d in found]
 
@@ -127,7 +127,7 @@ def collate(windows: list[tuple], padding: int, crosses_documents: bool = False)
 
 
 class PackedWindows(WindowLayout):
-    """Documents end to end, no padding; the tail of an epoch that fills no window is left out of that epoch."""
+    """Documents end to end, no padding; the tail of an epoch that fills no window is omitted from that epoch."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class RowLayout(WindowLayout):
             raise self.too_few()
 
     def rows_of(self, tokens: np.ndarray) -> np.ndarray:
-        """Rows that documents of so many tokens make, int64 [documents]."""
+        """Rows that documents of this many tokens make, int64 [documents]."""
         raise NotImplementedError
 
     def place(self, row, tokens):
@@ -223,7 +223,7 @@ class RowLayout(WindowLayout):
 class DocumentRows(RowLayout):
     """One document a row, padded on the right to the longest of the batch; longer ones are cut into several rows.
 
-    Each token after a document's first is predicted once an epoch; labels on padding do not count.
+    Each token after a document's first is predicted once per epoch; labels on padding do not count.
     """
 
     def rows_of(self, tokens: np.ndarray) -> np.ndarray:
@@ -246,7 +246,7 @@ class DocumentRows(RowLayout):
     def describe(self, facts: dict[str, int]) -> str:
         return (
             f"a document a row; {facts['cut']:,} of {facts['documents']:,} documents are longer and cut into rows, "
-            f"{facts['left_out']:,} of a single token left out"
+            f"{facts['left_out']:,} of a single token omitted"
         )
 
 
@@ -306,7 +306,7 @@ class OverlappingWindows(RowLayout):
     def describe(self, facts: dict[str, int]) -> str:
         repeated, padding, places = facts["repeated"], facts["padding"], facts["places"]
         return (
-            f"overlapping windows as published: of {places:,} tokens an epoch {repeated:,} "
+            f"overlapping windows as published: of {places:,} tokens per epoch {repeated:,} "
             f"({100 * repeated / places:.1f} %) are repeated and {padding:,} ({100 * padding / places:.1f} %) are "
             "padding, and both are trained on"
         )
@@ -323,7 +323,7 @@ def make_windows(store: TokenStore, documents: Documents, args) -> WindowLayout:
         return PackedWindows(store, documents, args.sequence_length, args.seed, args.cross_document_attention)
     if args.cross_document_attention:
         raise InputError(
-            f"--cross-document-attention has no effect with --rows {args.rows}, where a row holds one document; "
+            f"--cross-document-attention has no effect with --rows {args.rows}, where a row contains one document; "
             "leave it out"
         )
     layout = {"document": DocumentRows, "overlapping": OverlappingWindows}[args.rows]

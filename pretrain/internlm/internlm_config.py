@@ -45,7 +45,7 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class Step:
-    """One tensor to write: the tensors it is made of, and how."""
+    """One tensor to write: the tensors it is built from, and how."""
 
     sources: tuple[str, ...]
     make: Callable
@@ -88,7 +88,7 @@ def published_shapes(layout: str, size: Dimensions) -> dict[str, tuple[int, ...]
 
 
 def steps_to_llama(layout: str, size: Dimensions) -> dict[str, Step]:
-    """{Llama's tensor: how it is made of the published ones}."""
+    """{Llama's tensor: how it is built from the published ones}."""
     if layout != "internlm2":
         return {name: Step((name,), _same) for name in llama_shapes(size)}
     steps = {}
@@ -100,7 +100,7 @@ def steps_to_llama(layout: str, size: Dimensions) -> dict[str, Step]:
 
 
 def steps_to_published(layout: str, size: Dimensions) -> dict[str, Step]:
-    """{published tensor: how it is made of Llama's}."""
+    """{published tensor: how it is built from Llama's}."""
     if layout != "internlm2":
         return {name: Step((name,), _same) for name in llama_shapes(size)}
     theirs_of = {ours: theirs for theirs, ours in OUTSIDE_LAYERS.items()}
@@ -226,7 +226,7 @@ def llama_config(folder: Path, bias: bool):
             f"{path}: {fields['hidden_size']} wide, {heads} heads, {key_value_heads} key-value heads: no fit"
         )
     if ignored := sorted(set(fields) - FIELDS_READ - FIELDS_LEFT_OUT):
-        print(f"{path}: left out of the new configuration: {', '.join(ignored)}")
+        print(f"{path}: omitted from the new configuration: {', '.join(ignored)}")
     try:
         return LlamaConfig(
             **{name: fields[name] for name in KEPT_FIELDS if name in fields},

@@ -124,7 +124,7 @@ def prove_tokenizer(tokenizer, folder: Path) -> int:
     """The strings on which the tokenizer gives the ids and the text of `folder`/tokenizer.model.
 
     Each piece of the vocabulary as a text, the probes above, and random runs of pieces; texts with special or added
-    tokens are left out, since sentencepiece does not know those (they become their ids here, as in InternLM's own
+    tokens are omitted, since sentencepiece does not know those (they become their ids here, as in InternLM's own
     code). Errors: InputError.
     """
     model = SentencePieceModel(folder / "tokenizer.model")
@@ -216,7 +216,7 @@ def _merges(model: SentencePieceModel, names: list[str]) -> list[tuple[str, str]
 def _never_made(model: SentencePieceModel) -> list[int]:
     """Pieces that sentencepiece never makes, not even of their own text.
 
-    `ignore_merges` would make them, so they lose their name. None is lost: a piece inside a longer text is made of
+    `ignore_merges` would make them, so they lose their name. None is lost: a piece inside a longer text is built from
     the same merges as alone, because its neighbours took no part in them.
     """
     normal = [(i, piece) for i, (piece, _, kind) in enumerate(model.pieces) if kind == NORMAL]
@@ -225,7 +225,7 @@ def _never_made(model: SentencePieceModel) -> list[int]:
 
 
 def _added_tokens(folder: Path, settings: dict, pieces: int) -> dict[int, dict]:
-    """{id: fields} of the tokens that the published configuration adds or renames; sentencepiece's own left out."""
+    """{id: fields} of the tokens that the published configuration adds or renames; sentencepiece's own omitted."""
     added = {int(token_id): fields for token_id, fields in (settings.get("added_tokens_decoder") or {}).items()}
     if (folder / "added_tokens.json").exists():
         for content, token_id in read_json(folder / "added_tokens.json").items():

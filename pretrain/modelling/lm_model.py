@@ -66,7 +66,7 @@ def build_model(args: argparse.Namespace, store: TokenStore, deepspeed_config: d
     del keep
     if "position_ids" not in inspect.signature(model.forward).parameters:
         raise InputError(
-            f"{config.model_type} takes no position_ids, so documents that stand in one row could not be told apart; "
+            f"{config.model_type} takes no position_ids, so documents that are in one row could not be told apart; "
             "choose a model with rotary or learned positions"
         )
     # The cache is of no use in training, and with it a packed batch without a mask would leak between documents.

@@ -40,7 +40,7 @@ class Card:
     source: str
 
 
-# The first pattern that matches wins, so the special names stand before the general ones.
+# The first pattern that matches wins, so the special names are before the general ones.
 CARDS = (
     Card("B200", r"\bb200\b", 2250 * TERA, 180, "NVIDIA Blackwell architecture brief and HGX B200 data sheet"),
     Card("GB200", r"\bgb200\b", 2500 * TERA, 186, "NVIDIA GB200 NVL72 data sheet, a 72nd"),
@@ -118,13 +118,13 @@ def empty_model(config, dtype=None, trust_remote_code: bool = False):
             return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError, ZeroDivisionError) as error:
         sentence = " ".join(str(error).split())[:300]
-        raise InputError(f"no causal language model can be made of this {config.model_type}: {sentence}") from None
+        raise InputError(f"no causal language model can be built from this {config.model_type}: {sentence}") from None
 
 
 def count_parameters(model) -> ParameterCount:
     """Count a model's parameters, on any device, also partitioned by ZeRO 3 (a parameter's true size is `ds_numel`).
 
-    Errors: InputError for a mixture of experts whose configuration does not say how many experts a token uses.
+    Errors: InputError for a mixture of experts whose configuration does not say how many experts per token uses.
     """
     config = model.config.get_text_config()
     sizes = {name: getattr(p, "ds_numel", p.numel()) for name, p in model.named_parameters()}
@@ -185,7 +185,7 @@ def attention_flops(config, sequence_length: int) -> float:
 def flops_per_token(config, sequence_length: int, count: ParameterCount | None = None) -> float:
     """Operations of one token's forward and backward pass, 6 N + 12 L H Q T (see the top of this file).
 
-    config: a transformers configuration; count: of its model, where it is at hand (`count_parameters(model)`),
+    config: a transformers configuration; count: of its model, where it is available (`count_parameters(model)`),
     otherwise counted on the meta device, which takes a second or two and no memory.
     """
     count = count or count_parameters(empty_model(config))

@@ -1,6 +1,6 @@
 """Memory of weights, gradients and optimizer state per GPU by ZeRO stage, as DeepSpeed 0.19.8 allocates them.
 
-Source: ZeRO (Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054, figure 1): 2 + 2 + 12 bytes a parameter in
+Source: ZeRO (Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054, figure 1): 2 + 2 + 12 bytes per parameter in
 mixed precision, each part divided by the number of ranks from its stage on; and what DeepSpeed's source adds
 (runtime/zero/stage_1_and_2.py, runtime/zero/stage3.py, runtime/fp16/unfused_optimizer.py):
 

@@ -125,7 +125,7 @@ def test_a_full_disk_in_a_save_is_a_sentence_and_the_one_before_stays(engine, as
     kept = Checkpoints(engine, tmp_path, {}, keep=1, asynchronous=asynchronous)
     with pytest.raises(SystemExit, match=r"step 2 could not be written.*make room.*No space left"):
         kept.save(2)
-        kept._flight[2].exception()  # in the background the failure is told at the end of a later step
+        kept._flight[2].exception()  # in the background the failure is reported at the end of a later step
         kept.poll()
     assert complete_checkpoints(tmp_path) == [1] and damaged_files(step_folder(tmp_path, 1)) == []
     monkeypatch.undo()
@@ -315,7 +315,7 @@ sys.stdin.read()
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file/out"):
-        with pytest.raises(InputError, match=r"--out .*file.* cannot be written .*; give another --out"):
+        with pytest.raises(InputError, match=r"--out .*file.* cannot be written .*; use another --out"):
             RunFence(out).claim()
 
 

@@ -355,7 +355,7 @@ def change_tensors(folder: Path, remove: str = "", **changed) -> None:
         (lambda f: change_config(f, vocab_size=None), "vocab_size must be there"),
         (lambda f: change_config(f, pad_token_id="none"), r"config\.json: .*pad_token_id"),
         (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
-        (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
+        (lambda f: (f / "model.safetensors").unlink(), "contains no weights"),
         (lambda f: (f / "model.safetensors").write_bytes(b"<html>"), r"model\.safetensors: no safetensors file"),
         (lambda f: (f / "tokenizer.model").unlink(), r"tokenizer\.model is missing; download it"),
         (lambda f: (f / "tokenizer.model").write_bytes(b"<html>"), "no sentencepiece model"),
@@ -433,7 +433,7 @@ def test_a_finished_folder_is_reused_and_no_other_is_overwritten(converted, tmp_
     assert read_json(llama / "run.json") == before
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="contains something else"):
         convert_internlm.main([str(published), "--out", str(tmp_path / "full")])
 
 
@@ -482,5 +482,5 @@ def test_the_way_back_needs_the_same_model_s_published_folder(converted, tmp_pat
         convert_internlm.main(back)
     (half / "run.json").unlink()
     (half / "training").mkdir()
-    with pytest.raises(InputError, match="is half-made"):
+    with pytest.raises(InputError, match="is incomplete"):
         convert_internlm.main(back)

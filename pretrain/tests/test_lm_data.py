@@ -90,7 +90,7 @@ def test_every_layout_can_be_mixed(open_with, rows):
         (["--replay", "DIR/general", "--replay-share", "1"], "--replay-share 1.0 is not between 0 and 1"),
         (["--replay", "DIR/general", "--replay-share", "0"], "--replay-share 0.0 is not between 0 and 1"),
         (["--replay-share", "0.1"], "--replay-share needs --replay"),
-        (["--replay", "DIR/nothing"], "no token store, or one half-made"),
+        (["--replay", "DIR/nothing"], "no token store, or one incomplete"),
         (["--validation-documents", "-1"], "--validation-documents -1 is below 0"),
         (["--mix-temperature", "3"], "no effect with --mix natural"),
         (["--mix", "temperature", "--mix-temperature", "0"], "--mix-temperature 0.0 is not over 0"),

@@ -136,5 +136,5 @@ def test_scores_of_a_uniform_model_are_the_logarithm_of_its_vocabulary(make_stor
     assert {row["loss"] for row in scores.values()} == {round(math.log(256), 4)}
     assert {row["perplexity"] for row in scores.values()} == {256.0}
     assert scores["en"]["tokens"] == 4 + 8 + 16 and scores["fr"]["tokens"] == 6
-    # 8 bits a token, and 3 bytes a token of text.
+    # 8 bits per token, and 3 bytes a token of text.
     assert scores["en"]["bits_per_byte"] == pytest.approx(8 / 3, abs=1e-3)

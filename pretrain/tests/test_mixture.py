@@ -86,7 +86,7 @@ def test_a_group_belongs_to_its_own_weight_before_its_languages(make_store, tmp_
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"fr": 1, "de": 2, "zh": 1}, "holds no de; it holds fr, fr/textbook, fr/web, zh, zh/web"),
+        ({"fr": 1, "de": 2, "zh": 1}, "contains no de; it holds fr, fr/textbook, fr/web, zh, zh/web"),
         ({"fr/web": 1, "zh": 1}, "no weight for fr/textbook; give one, 0 to leave it out"),
         ({"fr": 1, "zh/web": 1, "zh": 1}, "zh has no document to train on"),
     ],

@@ -29,10 +29,10 @@ def test_an_epoch_predicts_every_token_once(make_store, tmp_path_factory, length
     ids, labels = batch["input_ids"], batch["labels"]
     stream = np.concatenate([windows.window(i)[0][:-1] for i in range(windows.per_epoch)])
     assert np.array_equal(stream, ids.ravel())
-    # The tokens 1, 2, 3, ... stand in the store in this order, so a token's document and mask are known.
+    # The tokens 1, 2, 3, ... are in the store in this order, so a token's document and mask are known.
     content = ids[ids > 0]
     assert len(set(content.tolist())) == len(content), "a token is read twice"
-    assert len(ids.ravel()) > sum(lengths) - 1 - length, "more than the tail of an epoch is left out"
+    assert len(ids.ravel()) > sum(lengths) - 1 - length, "more than the tail of an epoch is omitted"
     following = np.append(stream[1:], windows.window(windows.per_epoch - 1)[0][-1]).reshape(ids.shape)
     counts = np.full(ids.shape, True) if crosses else ids > 0
     if masked:

@@ -67,8 +67,8 @@ def edit_manifest(**changes):
         (remove("en/web/part-00000.ids.npy"), r"part-00000\.ids\.npy cannot be read"),
         (short_offsets, r"does not lead from 0 to the shard's 10 tokens"),
         (edit_manifest(format_version=1), r"format_version 1, read is 2"),
-        (edit_manifest(shards={}), r"holds no shard"),
-        (remove("manifest.json"), r"no token store, or one half-made"),
+        (edit_manifest(shards={}), r"contains no shard"),
+        (remove("manifest.json"), r"no token store, or one incomplete"),
     ],
 )
 def test_a_damaged_store_ends_in_a_sentence(make_store, tmp_path, damage, message):

@@ -166,7 +166,7 @@ def test_the_letters_of_a_special_token_are_text(tokenizer_folder, tmp_path):
         ({"title": ["a"]}, "no column `text`"),
         ({"text": [1]}, "no column `text`"),
         ({"text": ["a", None]}, r"document 1 \(from 0\) has no text"),
-        ({"text": []}, "en: no shard of this language holds a document"),
+        ({"text": []}, "en: no shard of this language contains a document"),
         ({"text": ["a"], "loss_spans": ["0-1"]}, "lists of"),
     ],
 )

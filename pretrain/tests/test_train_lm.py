@@ -327,4 +327,4 @@ def test_a_damaged_store_is_refused_by_every_rank(store_folder, config, tmp_path
     damaged = shutil.copytree(store_folder, tmp_path / "tokens")
     (damaged / "manifest.json").unlink()
     output = finish(start(flags(damaged, config, tmp_path / "out")), code=1)
-    assert "no token store, or one half-made" in output
+    assert "no token store, or one incomplete" in output

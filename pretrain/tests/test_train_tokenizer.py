@@ -55,7 +55,7 @@ def test_a_corpus_that_is_missing_half_made_or_damaged_is_refused(corpus, tmp_pa
     half = tmp_path / "half"
     shutil.copytree(corpus, half)
     (half / "manifest.json").unlink()
-    with pytest.raises(InputError, match=r"half-made"):
+    with pytest.raises(InputError, match=r"incomplete"):
         train_tokenizer.main([str(half), "--out", str(tmp_path / "t")])
     damaged = tmp_path / "damaged"
     shutil.copytree(corpus, damaged)

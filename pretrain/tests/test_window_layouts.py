@@ -37,7 +37,7 @@ def test_a_document_a_row_predicts_every_token_but_the_first_once(
     ]
     assert predicted.tolist() == sorted(wanted)
     assert rows.labels_in(0, rows.per_epoch) == len(wanted)
-    # Rows start at their first token, whatever stands beside them in the batch.
+    # Rows start at their first token, whatever is beside them in the batch.
     assert (batch["position_ids"] == np.arange(batch["input_ids"].shape[1])).all()
 
 
@@ -69,7 +69,7 @@ def test_overlapping_windows_are_the_published_ones(make_store, tmp_path):
     assert windows.labels_in(0, 5) == 5 * 7
     assert windows.useful_tokens(0, 5) == 20 + 4
     described = windows.describe(windows.facts())
-    assert "of 40 tokens an epoch 11 (27.5 %) are repeated and 3 (7.5 %) are padding" in described
+    assert "of 40 tokens per epoch 11 (27.5 %) are repeated and 3 (7.5 %) are padding" in described
 
 
 @settings(max_examples=40, deadline=None)

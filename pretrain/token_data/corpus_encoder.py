@@ -1,6 +1,6 @@
 """Texts to token ids through the tokenizers library: the reference encoder; tokenizers and their fingerprints.
 
-Text is text: where a document holds the letters of a special token, such as "<|endoftext|>", they are encoded as
+Text is text: where a document contains the letters of a special token, such as "<|endoftext|>", they are encoded as
 letters. No page of a corpus can place a control token, and the end-of-text token marks ends of documents only.
 """
 
@@ -90,7 +90,7 @@ class LibraryEncoder:
         """
         if self.backend is None:
             raise InputError(
-                f"the tokenizer {type(self.tokenizer).__name__} cannot say which characters a token comes from, "
+                f"the tokenizer {type(self.tokenizer).__name__} cannot say which characters per token comes from, "
                 "which loss_spans need; use one with a tokenizer.json"
             )
         encoding = self.backend.encode(text, add_special_tokens=False)

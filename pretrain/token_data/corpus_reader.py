@@ -25,14 +25,14 @@ class Shard:
 def read_corpus(folder: Path) -> list[Shard]:
     """The shards that the manifest lists, in name order, each seen to be there with its size and its columns.
 
-    Errors: InputError for a missing folder or manifest (a corpus half-made), a missing or changed shard, a shard that
+    Errors: InputError for a missing folder or manifest (a corpus incomplete), a missing or changed shard, a shard that
     is not a parquet file or has not the columns that are read, a language without documents, no shard.
     """
     if not folder.is_dir():
         raise InputError(f"the corpus {folder} is not a folder; data_collection/build_corpus.py makes one")
     if not (folder / "manifest.json").exists():
         raise InputError(
-            f"{folder} has no manifest.json, so it is half-made; run data_collection/build_corpus.py again"
+            f"{folder} has no manifest.json, so it is incomplete; run data_collection/build_corpus.py again"
         )
     manifest = read_json(folder / "manifest.json")
     shards = []
@@ -52,7 +52,7 @@ def read_corpus(folder: Path) -> list[Shard]:
     for language in sorted({shard.language for shard in shards}):
         if not sum(shard.documents for shard in shards if shard.language == language):
             raise InputError(
-                f"{folder}/{language}: no shard of this language holds a document; bring text for it and run "
+                f"{folder}/{language}: no shard of this language contains a document; bring text for it and run "
                 "data_collection/build_corpus.py again, or build the corpus without it"
             )
     return shards

@@ -157,7 +157,7 @@ def merge_by_rank(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
 
 
 UNKNOWN, EQUAL, DIFFERENT = 0, 1, 2
-# What a character stands between, doubled, so that every border can be seen (see `border_ranks`).
+# What a character is between, doubled, so that every border can be seen (see `border_ranks`).
 SURROUNDINGS = ("aa", "11", "  ", "\n\n", "..", "''", "ss", "AA", "\r\r", "__")
 
 

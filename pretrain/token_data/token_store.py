@@ -260,10 +260,10 @@ class TokenStore:
     """
 
     def __init__(self, folder: Path):
-        """Errors: InputError when the store is missing, half-made or damaged, or a language in it is empty."""
+        """Errors: InputError when the store is missing, incomplete or damaged, or a language in it is empty."""
         if not (folder / "manifest.json").exists():
             raise InputError(
-                f"{folder} has no manifest.json: no token store, or one half-made; run pretrain/tokenize_corpus.py"
+                f"{folder} has no manifest.json: no token store, or one incomplete; run pretrain/tokenize_corpus.py"
             )
         self.folder = folder
         self.manifest = read_json(folder / "manifest.json")
@@ -289,7 +289,7 @@ class TokenStore:
             if self.manifest.get("loss_mask"):
                 self.masks.append(self._flat(f"{name}.loss", np.dtype(np.uint8), total))
         if not self.names:
-            raise InputError(f"{folder} holds no shard; bring a corpus with text to pretrain/tokenize_corpus.py")
+            raise InputError(f"{folder} contains no shard; bring a corpus with text to pretrain/tokenize_corpus.py")
         counts = [len(size) for size in sizes]
         self.documents = Documents(
             np.repeat(np.arange(len(counts), dtype=np.int32), counts),

@@ -36,7 +36,7 @@ class RunFence:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self.folder / ".lock", "w")  # noqa: SIM115 (held open for the run's life)
         except (NotADirectoryError, FileExistsError, PermissionError) as error:
-            raise InputError(f"--out {self.folder.parent} cannot be written ({error}); give another --out") from None
+            raise InputError(f"--out {self.folder.parent} cannot be written ({error}); use another --out") from None
         had = read_json(self.owner) if self.owner.exists() else {}
         try:
             self._lock()
@@ -56,7 +56,7 @@ class RunFence:
         return self
 
     def _lock(self) -> None:
-        """_locked: True, False while another process holds the lock, None where there are no locks (OSError)."""
+        """_locked: True, False while another process contains the lock, None where there are no locks (OSError)."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._locked = True
@@ -66,7 +66,7 @@ class RunFence:
     def _refuse(self, whose: str) -> None:
         self._file.close()
         raise InputError(
-            f"another run is writing to {self.folder.parent}{whose}; wait for it, stop it, or give another --out"
+            f"another run is writing to {self.folder.parent}{whose}; wait for it, stop it, or use another --out"
         )
 
     def _is_earlier_start(self, had: dict) -> bool:
@@ -104,7 +104,7 @@ class RunFence:
                 if self._locked is False:
                     self._lock()  # which the run that was taken over lets go
             except OSError:
-                continue  # a full or absent disk is told by the next checkpoint, which stops the run
+                continue  # a full or absent disk is reported by the next checkpoint, which stops the run
 
     def _holds(self) -> bool:
         return self.owner.exists() and read_json(self.owner).get("token") == self.token

@@ -84,7 +84,7 @@ def last_name(path: object) -> str:
 
 
 def header_text(fields: dict) -> str:
-    """The YAML header between its lines of dashes; fields that are None or empty are left out."""
+    """The YAML header between its lines of dashes; fields that are None or empty are omitted."""
     import yaml
 
     kept = {key: value for key, value in fields.items() if value not in (None, [], "")}
@@ -141,7 +141,7 @@ def settings_table(arguments: dict) -> str:
 
 
 def origin_section(record: dict) -> str:
-    """Commit, versions, time of a run record; its command is left out, because it holds paths."""
+    """Commit, versions, time of a run record; its command is omitted, because it holds paths."""
     facts = record["provenance"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return "\n".join(
@@ -283,7 +283,7 @@ def training_section(record: dict) -> str:
         "parents averaged": len(record["parents"]) if "parents" in record else None,
         "precision of the weights": record.get("dtype"),
         "processes": record.get("world_size"),
-        "steps left out at spikes": len(record["skipped_steps"]) if record.get("skipped_steps") else None,
+        "steps omitted at spikes": len(record["skipped_steps"]) if record.get("skipped_steps") else None,
     }
     lines = ["## Training", "", "| | |", "|---|---|"]
     lines += [

@@ -1,6 +1,6 @@
 """The log of a run: one line per logged step, one row per step in <out>/training/metrics.jsonl, optional trackers.
 
-metrics.jsonl has every step once, also of a run that was killed and resumed: step, loss (nats a token), learning_rate,
+metrics.jsonl has every step once, also if it was killed and resumed: step, loss (nats per token), learning_rate,
 gradient_norm (before clipping), tokens_per_second, mfu (model FLOPs utilisation, 0 to 1), memory_gib (peak of rank 0:
 allocated on a GPU, else resident), seconds and tokens (of all steps so far), skipped (only where true). A value that
 is unknown, or a NaN or infinite loss, is null.
@@ -134,7 +134,7 @@ class RunLog:
         self.began = time.monotonic()
 
     def step(self, done: int, loss: float, tokens: int, rate: float, norm: float | None, skipped: bool) -> dict:
-        """A finished step: loss in nats a token, input tokens of all ranks. Returns its row of metrics.jsonl."""
+        """A finished step: loss in nats per token, input tokens of all ranks. Returns its row of metrics.jsonl."""
         seconds = time.monotonic() - self.began
         self.seconds += seconds
         self.tokens += tokens

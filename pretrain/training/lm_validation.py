@@ -1,6 +1,6 @@
 """Validation on held-out documents by language and source: at the start, every --validate-every steps, at the end.
 
-Writes  <out>/training/validation.jsonl: a line a step and group ("fr/web", "fr", "replay") with loss (nats a token),
+Writes  <out>/training/validation.jsonl: a line per step and group ("fr/web", "fr", "replay"): loss (nats per token),
         perplexity, bits_per_byte (comparable across tokenizers), documents, tokens predicted
 """
 
@@ -19,7 +19,7 @@ HeldOut = dict[str, tuple[TokenStore, Documents]]
 
 
 def validation_batches(store: TokenStore, documents: Documents, length: int, rows: int):
-    """Batches of held-out documents, one a row, each from its start and cut at `length` + 1 tokens, short ones first.
+    """Batches of held-out documents, one per row, each from its start and cut at `length` + 1 tokens, short ones first.
 
     Yields (batch as `lm_loss.summed_loss` takes it, UTF-8 bytes of the text that its labels cover, by share of tokens).
     """
@@ -85,7 +85,7 @@ def roll_up(sums: dict[str, tuple]) -> dict[str, dict]:
 
 
 def worsened(rows: list[dict], threshold: float) -> list[dict]:
-    """Every time a language or the replay set was worse than its best until then by more than `threshold`.
+    """Every time per language or the replay set was worse than its best until then by more than `threshold`.
 
     rows: lines of validation.jsonl in the order of their steps; threshold: relative bits per byte.
     """
@@ -115,7 +115,7 @@ class Validation:
     """The figures of one run, step by step. Steps that a resumed run has on file are read, not computed again."""
 
     def __init__(self, engine, held_out: HeldOut, args: argparse.Namespace, start: int):
-        """start: the step that the run resumes from; lines of later steps, left by a killed run, are made anew."""
+        """start: the step that the run resumes from; lines of later steps, left by a killed run, are made again."""
         import torch.distributed as dist
 
         self.engine, self.held_out, self.args = engine, held_out, args
@@ -152,7 +152,7 @@ class Validation:
         return self.on_file(step)
 
     def print_table(self, step: int) -> None:
-        """A line a language (and the replay set), and a warning for each that has become worse."""
+        """A line per language (and the replay set), and a warning for each that has become worse."""
         start = self.on_file(0)
         print(f"validation at step {step:<8} loss  perplexity  bits/byte  since start  documents  tokens")
         for name, row in self.on_file(step).items():

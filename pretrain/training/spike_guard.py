@@ -1,6 +1,6 @@
 """Loss spikes and NaN or infinite values: detected before the weights are updated, and logged.
 
-Every rank holds the same guard and is told the same all-reduced loss, so all decide alike. What it remembers (the
+Every rank has the same guard and sees the same all-reduced loss, so all decide alike. What it remembers (the
 losses of the last steps, the steps that were skipped) is read back from metrics.jsonl when a run is resumed.
 """
 
@@ -37,7 +37,7 @@ class SpikeGuard:
         return median + self.factor * max(deviation, QUIET_SHARE * abs(median))
 
     def judge(self, loss: float, norm: float | None = None) -> tuple[str, str]:
-        """(what to do, why) of a step with this loss in nats a token and, once known, this gradient norm.
+        """(what to do, why) of a step with this loss in nats per token and, once known, this gradient norm.
 
         A NaN or infinite value is never applied: `warn` stops there, since the weights would be lost.
         """

@@ -4,8 +4,8 @@
     inputs: {pdfs: DIR, exams: DIR}
     filter:
       shards: 8                    tasks of the array that share the stage's output
-      at_once: 4                   so many of an array's tasks run at a time
-      nodes, gpus, cpus, time      what sbatch is asked for: gpus a node, cpus a task, time such as 2-00:00:00
+      at_once: 4                   this many of an array's tasks run at a time
+      nodes, gpus, cpus, time      what sbatch is asked for: gpus per node, cpus per task, time such as 2-00:00:00
       sbatch: [--mem=64G]          more options of sbatch
       flags: {rule: bounded}       flags of the stage's command; lists, true and false as in the stage's own recipes
     finetuning:
@@ -119,7 +119,7 @@ class _Reader:
         return RecipeError(f"{self.path}:{node.start_mark.line + 1}: {message}")
 
     def mapping(self, node: yaml.Node, known: tuple[str, ...] | None, what: str) -> dict[str, yaml.Node]:
-        """{key: node}; known: the keys that may stand there (None: any)."""
+        """{key: node}; known: the keys that may be there (None: any)."""
         if _is_empty(node):
             return {}
         if not isinstance(node, yaml.MappingNode):
@@ -131,7 +131,7 @@ class _Reader:
             if known is not None and key.value not in known:
                 raise self.error(key, f"unknown key {key.value!r}; {what} may have {', '.join(known)}")
             if key.value in found:
-                raise self.error(key, f"{key.value} stands twice in {what}; the first would not count")
+                raise self.error(key, f"{key.value} occurs twice in {what}; the first would not count")
             found[str(key.value)] = value
         return found
 

@@ -121,7 +121,7 @@ def log_of(entry: dict, index: str) -> Path:
 
 
 def _joined(known: Past, logged: Past | None) -> Past:
-    """Slurm remembers the last run alone; the runs before it, of a job that was queued again, stand in the log."""
+    """Slurm remembers the last run alone; the runs before it, of a job that was queued again, are in the log."""
     if known.runs <= 1 or logged is None:
         return known
     before = [span for span in logged.spans if not known.spans or span[1] <= known.spans[0][0] + 1]

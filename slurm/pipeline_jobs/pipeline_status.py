@@ -58,12 +58,12 @@ def live_parts(queued: list[Queued], entries: list[dict]) -> dict[str, list[Queu
 
 
 def stale_parts(wanted: list[Part], live: dict[str, list[Queued]], failed: set[str]) -> list[str]:
-    """Parts in the queue that wait for one which is to be submitted anew: Slurm would cancel them."""
-    anew = {part.key for part in wanted if part.key not in live or part.key in failed}
+    """Parts in the queue that wait for one which is to be submitted again: Slurm would cancel them."""
+    again = {part.key for part in wanted if part.key not in live or part.key in failed}
     stale: list[str] = []
-    for part in wanted:  # each stands behind those that it reads
+    for part in wanted:  # each is behind those that it reads
         waits = all(task.state == "PENDING" for task in live.get(part.key, ()))
-        if part.key in live and waits and any(key in anew or key in stale for key in part.reads):
+        if part.key in live and waits and any(key in again or key in stale for key in part.reads):
             stale.append(part.key)
     return stale
 
@@ -124,7 +124,7 @@ def _settings(command: list[str]) -> list[str]:
 
 
 def status_rows(steps: list[Step], entries: list[dict], live: dict[str, list[Queued]]) -> list[list[str]]:
-    """A row a part: what it is, its state, its job, the time left, its log."""
+    """A row per part: what it is, its state, its job, the time left, its log."""
     parts = {part.key: part for step in steps for part in step.parts}
     commands, past = newest_commands(entries), past_runs(entries)
     newest = {key: entry for entry in entries for key in entry["commands"]}

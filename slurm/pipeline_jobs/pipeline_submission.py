@@ -209,7 +209,7 @@ def with_base(flags: dict) -> dict:
 
 
 FOLDERS = ("pdfs", "web", "websites", "existing", "corpus", "exams", "benchmark")
-SETTLED = ("out", "shard", "dry-run", "help")  # pipeline.sh gives them, or they would end a stage half-made
+SETTLED = ("out", "shard", "dry-run", "help")  # pipeline.sh gives them, or they would end a stage incomplete
 
 
 def check_inputs(recipe: Recipe) -> None:

@@ -25,7 +25,7 @@ def cell(row: dict | None) -> str:
 
 
 def report(result: dict) -> str:
-    """report.md: the verdict, a line a seed and arm, the comparisons, the time."""
+    """report.md: the verdict, a line per seed and arm, the comparisons, the time."""
     lines = ["# Does what the corpus teaches reach the score?", "", f"**{result['verdict']}**", ""]
     lines += [f"- {why}" for why in result["reasons"]]
     lines += ["", f"Chance is {CHANCE:g} %. Right answers with 95 % intervals (Wilson), in percent:", ""]

@@ -26,7 +26,7 @@ ARMS = {
     "french": ["french"],
     "parallel": ["french", "taught"],
 }
-# What the tokenizer is trained on, whatever arms are asked for: every name and every word stands in these.
+# What the tokenizer is trained on, whatever arms are asked for: every name and every word is in these.
 WORDS = ("base", "target", "control", "french")
 
 

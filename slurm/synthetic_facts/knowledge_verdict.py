@@ -23,7 +23,7 @@ def read(path: Path) -> dict:
 
 
 def documents_of(folder: Path, arm: str) -> dict[str, int]:
-    """How many documents the arm's corpora had when they were written, were left out with a reason, and are tokens."""
+    """How many documents the arm's corpora had when they were written, were omitted with a reason, and are tokens."""
     corpora = ARMS[arm] or ["base"]
     written = sum(read(folder / "world/world.json")["documents"][corpus] for corpus in corpora)
     left_out = 0

@@ -1,6 +1,6 @@
 """Words, sentences and question templates of the invented facts, in English and French.
 
-{e} is the medicine, {v} the value. Both are single words that always stand behind a space, so that a tokenizer trained
+{e} is the medicine, {v} the value. Both are single words that always are behind a space, so that a tokenizer trained
 on the world writes each as one token.
 """
 

@@ -36,7 +36,7 @@ def test_job_scripts_source_their_set_up(script):
 
 def test_training_jobs_are_launched_alike():
     launch = [
-        (ROOT / script).read_text("utf-8").split("# A torchrun that is told to stop")[1]
+        (ROOT / script).read_text("utf-8").split("# A torchrun that is asked to stop")[1]
         for script in ("pretrain/run.sh", "finetune/run.sh")
     ]
     assert launch[0] == launch[1]
@@ -205,7 +205,7 @@ def test_of_two_copies_of_a_run_one_writes_also_when_the_other_is_on_a_node_that
     assert "another run is writing to checkpoints/orphan" in rival.log()
     node = job.facts()["NodeList"]
     daemon = int(cluster.on_node(node, "pgrep", "-ox", "slurmd").stdout)
-    cluster.on_node(node, "kill", "-STOP", daemon)  # Slurm holds the node for lost, and the ranks go on
+    cluster.on_node(node, "kill", "-STOP", daemon)  # Slurm contains the node for lost, and the ranks go on
     copies = ["pgrep", "-f", "^[^ ]*python -u pretrain/train_lm.py"]
     job.until(lambda: "command: " in job.log().partition("restart 1")[2], "second copy")
     assert job.facts()["NodeList"] != node and cluster.on_node(node, *copies).stdout, "the first copy continues"

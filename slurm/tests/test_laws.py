@@ -192,7 +192,7 @@ def test_every_path_named_in_a_document_exists(document):
         str((document.parent / target).resolve().relative_to(ROOT))
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)", text)
     }
-    named.discard("slurm/site.sh")  # the reader's own, made of the example; git ignores it
+    named.discard("slurm/site.sh")  # the reader's own, built from the example; git ignores it
     missing = [name for name in sorted(named) if not (ROOT / name).exists() and not any(ROOT.glob(name + "*"))]
     assert missing == []
 

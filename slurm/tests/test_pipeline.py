@@ -332,7 +332,7 @@ def test_an_array_of_eight_filter_shards_with_two_killed_gives_the_same_corpus(c
         (["--array=0,2", "data_collection/run.sh", "filter.py", "web"], "task 0 is not a share of 2"),
         (["--array=0-1", "data_collection/run.sh", "check_corpus.py", "x"], "check_corpus.py has no --shard"),
         (["data_collection/run.sh", "filtre.py"], "'filtre.py' is not a command of data_collection/"),
-        (["slurm/cpu.sh", "mmedbench/prepare.py", "x", "then"], "no command stands behind the last 'then'"),
+        (["slurm/cpu.sh", "mmedbench/prepare.py", "x", "then"], "no command is behind the last 'then'"),
         (["slurm/cpu.sh", "--help"], "'--help' is not a command"),
         (["slurm/cpu.sh", "mmedbench/prepare.py", "nowhere", "then", "mmedbench/leaderboard.py", "render"], "nowhere"),
     ],

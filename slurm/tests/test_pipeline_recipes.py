@@ -40,7 +40,7 @@ def written(tmp_path):
         ("name: a\nfilter:\n  shard: 2\n", "run.yaml:3: unknown key 'shard'; filter may have shards"),
         ("name: a\nfilters: {}\n", "run.yaml:2: unknown key 'filters'"),
         ("name: a\npretraining: {shards: 2}\n", "run.yaml:2: unknown key 'shards'"),
-        ("name: a\nname: b\n", "run.yaml:2: name stands twice"),
+        ("name: a\nname: b\n", "run.yaml:2: name occurs twice"),
         ("name: ../up\n", "run.yaml:1: name '../up' is not a folder name"),
         ("inputs: {}\n", "run.yaml:1: a recipe has a name"),
         ("name: [a\n", "run.yaml:2: no YAML"),

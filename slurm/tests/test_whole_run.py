@@ -171,7 +171,7 @@ def test_every_command_of_the_readmes_runs(copy):
                 timeout=900,
                 stdin=subprocess.DEVNULL,
             )
-            # 3: the sample holds a broken PDF, which ocr.py lists.
+            # 3: the sample contains a broken PDF, which ocr.py lists.
             fine = (0, 3) if "ocr.py" in command else (0,)
             assert done.returncode in fine, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     assert len(seen) >= 12
