@@ -85,7 +85,7 @@ def roll_up(sums: dict[str, tuple]) -> dict[str, dict]:
 
 
 def worsened(rows: list[dict], threshold: float) -> list[dict]:
-    """Every time per language or the replay set was worse than its best until then by more than `threshold`.
+    """Every time a language or the replay set was worse than its best until then by more than `threshold`.
 
     rows: lines of validation.jsonl in the order of their steps; threshold: relative bits per byte.
     """
