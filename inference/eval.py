@@ -62,9 +62,9 @@ def main(argv: list[str] | None = None) -> int:
     test = read_test(args)
     prompt, own = find_prompt(args)
     shots = find_examples(test, args)
-    made_of = read_inputs(args, test, prompt, own, shots)
-    print_questions(made_of, args)
-    finished = finished_record(args.out / "result.json", made_of.arguments, made_of.inputs)
+    inputs = read_inputs(args, test, prompt, own, shots)
+    print_questions(inputs, args)
+    finished = finished_record(args.out / "result.json", inputs.arguments, inputs.inputs)
     if args.dry_run:
         if args.api_base:
             print_plan(prompt, test, shots, args)
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
     score_only = args.score_only
     if finished and not score_only:
-        reason = why_score_again(finished, made_of.scoring, args.out)
+        reason = why_score_again(finished, inputs.scoring, args.out)
         if (finished.get("endpoint") or {}).get("unanswered"):
             print("some questions are unanswered and are asked again")
         elif reason:
@@ -86,21 +86,21 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"{args.out} has no finished run to score; run the same command without --score-only first")
     args.out.mkdir(parents=True, exist_ok=True)
     with lock_run(args):
-        answers = answers_of_before(args) if score_only else ask_all(made_of, args)
+        answers = answers_of_before(args) if score_only else ask_all(inputs, args)
         if not answers:
             return 0
         with lock_scoring(args):
-            return score_all(*answers, made_of, args, argv)
+            return score_all(*answers, inputs, args, argv)
 
 
-def print_questions(made_of: Inputs, args: argparse.Namespace) -> None:
+def print_questions(inputs: Inputs, args: argparse.Namespace) -> None:
     """The resolved arguments, how many questions, and one prompt as the model gets it."""
-    shown = vars(args) | {"parse": made_of.scoring["parse"]}
+    shown = vars(args) | {"parse": inputs.scoring["parse"]}
     print("arguments: " + ", ".join(f"{k}={v}" for k, v in sorted(shown.items())))
-    print("questions: " + ", ".join(f"{key} {len(records)}" for key, records in made_of.test.items()))
-    first, prompt = next(iter(made_of.test.values()))[0], made_of.prompt
+    print("questions: " + ", ".join(f"{key} {len(records)}" for key, records in inputs.test.items()))
+    first, prompt = next(iter(inputs.test.values()))[0], inputs.prompt
     try:
-        text = render_with_examples(prompt, first, args.form, made_of.shots.get(first["language"], []))
+        text = render_with_examples(prompt, first, args.form, inputs.shots.get(first["language"], []))
     except PromptError as error:
         raise InputError(str(error)) from None
     print(f"one prompt ({prompt.name} {prompt.version}):\n{text}", flush=True)
@@ -113,30 +113,30 @@ def answers_of_before(args: argparse.Namespace) -> tuple[list[dict], dict]:
     return rows, made | {"asked": before.get("asked") or before["provenance"]}
 
 
-def ask_all(made_of: Inputs, args: argparse.Namespace) -> tuple[list[dict], dict] | None:
+def ask_all(inputs: Inputs, args: argparse.Namespace) -> tuple[list[dict], dict] | None:
     """The same of answers that are asked for now; None while other shards' answers are missing."""
     # The first file names what this run is built from, so that answers of another run are never mixed in.
     making = args.out / "making.json"
-    if finished_record(making, made_of.arguments, made_of.inputs) is None:
-        write_json(making, {"arguments": made_of.arguments, "inputs": made_of.inputs})
+    if finished_record(making, inputs.arguments, inputs.inputs) is None:
+        write_json(making, {"arguments": inputs.arguments, "inputs": inputs.inputs})
     if args.api_base:
-        facts, rows = endpoint_facts(args), ask_endpoint(made_of.prompt, made_of.test, made_of.shots, args)
+        facts, rows = endpoint_facts(args), ask_endpoint(inputs.prompt, inputs.test, inputs.shots, args)
     else:
         loaded = load_model(args.model, args.trust_remote_code)
-        facts, rows = loaded.facts, ask(loaded, made_of.prompt, made_of.test, made_of.shots, args)
+        facts, rows = loaded.facts, ask(loaded, inputs.prompt, inputs.test, inputs.shots, args)
     if rows is None:
         return None
-    tuned = made_of.own and facts["training"] in ("lora", "full")
+    tuned = inputs.own and facts["training"] in ("lora", "full")
     made = {"model": facts, "setting": "fine-tuned" if tuned else "zero-shot"}
     return rows, made | ({"endpoint": describe_endpoint(rows, args)} if args.api_base else {})
 
 
-def score_all(rows: list[dict], made: dict, made_of: Inputs, args: argparse.Namespace, argv) -> int:
+def score_all(rows: list[dict], made: dict, inputs: Inputs, args: argparse.Namespace, argv) -> int:
     """Read the letters, score, write predictions.jsonl and, last, result.json; returns the exit code.
 
     made: `model`, `setting` and what else of the result comes from how the answers were made.
     """
-    test, prompt, scoring, report = made_of.test, made_of.prompt, made_of.scoring, made_of.report
+    test, prompt, scoring, report = inputs.test, inputs.prompt, inputs.scoring, inputs.report
     # The raw output is what was predicted; the letters are read from it here, by the rule that is asked for now.
     rows = [row | read_answers(row, question_of(row, test), prompt, scoring["parse"], args.circular) for row in rows]
     for row in rows:
@@ -161,7 +161,7 @@ def score_all(rows: list[dict], made: dict, made_of: Inputs, args: argparse.Name
         "clean": scoring["contamination"] | clean_scores(rows) if report else None,
         "rationales": rationales,
         "prompts_shortened": sum(row["shortened"] for row in rows),
-        **describe_run(made_of, args),
+        **describe_run(inputs, args),
         "files": {"predictions.jsonl": file},
         "provenance": provenance(argv),
     }
@@ -182,18 +182,18 @@ def score_all(rows: list[dict], made: dict, made_of: Inputs, args: argparse.Name
     return 3 if unanswered else 0
 
 
-def describe_run(made_of: Inputs, args: argparse.Namespace) -> dict:
+def describe_run(inputs: Inputs, args: argparse.Namespace) -> dict:
     """What was asked and how, for result.json."""
-    prompt = made_of.prompt
+    prompt = inputs.prompt
     about = {name: getattr(prompt, name) for name in ("name", "version", "sha256")}
-    split = released_split(args.data, list(made_of.test))
+    split = released_split(args.data, list(inputs.test))
     return {
         "mode": args.mode,
         "prompt": about | {"form": args.form, "path": str(prompt.folder)},
-        "scoring": made_of.scoring,
-        "data": {"path": str(args.data), "released_split": split, "files": made_of.inputs["data"]},
-        "arguments": made_of.arguments,
-        "inputs": made_of.inputs,
+        "scoring": inputs.scoring,
+        "data": {"path": str(args.data), "released_split": split, "files": inputs.inputs["data"]},
+        "arguments": inputs.arguments,
+        "inputs": inputs.inputs,
     }
 
 

@@ -45,7 +45,7 @@ from run_record import (
     run_command,
     write_json,
 )
-from training.distributed import RunFence
+from training.distributed import RunLock
 from training.lm_arguments import FREE_ARGUMENTS, build_parser
 from training.lm_card import training_facts
 from training.lm_log import RunLog, check_trackers
@@ -56,7 +56,7 @@ from training.spike_guard import SpikeGuard
 class Training:
     """One run's loop: `steps` optimizer steps over `windows`, from step `start`. The hooks are its small methods.
 
-    optimizer: the `lm_optimizer.HeldAdamW` inside the DeepSpeed engine.
+    optimizer: the `lm_optimizer.SkippableAdamW` inside the DeepSpeed engine.
     """
 
     def __init__(
@@ -271,7 +271,7 @@ def run(args, argv, data: TrainingData, steps: int, arguments: dict, inputs: dic
     import torch.distributed as dist
 
     rank, world = dist.get_rank(), dist.get_world_size()
-    fence = RunFence(args.out).claim() if rank == 0 else None
+    fence = RunLock(args.out).claim() if rank == 0 else None
     bf16 = gpu if args.bf16 is None else args.bf16
     micro = fitting_micro_batch(args.out / "training", args.global_batch_size, args.micro_batch_size, world)
     if micro != args.micro_batch_size and rank == 0:

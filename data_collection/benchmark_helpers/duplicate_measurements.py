@@ -1,8 +1,6 @@
 """Parts of `bench_deduplicate.py`: planted near duplicates, datasketch's speed, memory of the comparison.
 
-Both run in processes of their own, so that nothing else is counted. Example:
-
-    python -c "from duplicate_measurements import *; print(comparing_memory(Path('scratch'), (1000, 2000)))"
+Both run in processes of their own, so that nothing else is counted.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""Exam questions inserted into a text in the variants found on the web, for tests and bench_decontaminate.py.
-
-python -c "import planted_questions as p; print(p.KINDS)"
-"""
+"""Exam questions inserted into a text in the variants found on the web, for tests and bench_decontaminate.py."""
 
 import random
 import unicodedata

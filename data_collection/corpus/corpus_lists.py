@@ -1,9 +1,7 @@
 """Removal lists for the corpus: near duplicates (`deduplicate.py`) and exam questions (`decontaminate.py`).
 
 Both are keyed by the id of a document's text as it comes in. A list made from other inputs is refused. A cut document
-gets the id of its new text. Example:
-
-    python -c "import corpus_lists as c; print(c.cut_text('ab12cd', [[2, 4]]))"
+gets the id of its new text.
 """
 
 import json

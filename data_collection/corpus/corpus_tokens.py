@@ -2,10 +2,7 @@
 
 Reads a `tokenizer.json` (a file, a folder with one) or whatever transformers' AutoTokenizer opens: a folder, a name on
 the hub. Special tokens are not counted; a text over a million characters is counted in pieces of that, cut at line ends
-where there are some. Example:
-
-    python -c "import corpus_tokens as t; c = t.TokenCounter('data/tokenizer'); c.add(('en', 'web'), 'Fever.');
-    print(c.counts())"
+where there are some.
 """
 
 import hashlib

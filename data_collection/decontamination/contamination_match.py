@@ -17,9 +17,7 @@ most `slack` tokens put in or omitted. A question is found by
                        place; options in any order; where the stem is short or generic the options lead to the place
 
 The rationale never tells (it may quote a textbook), but where it follows it belongs to the passage. This file finds
-places slowly; `contamination_kernel.py` finds the same ones. Example:
-
-    python -c "import contamination_match as m; print(m.tokens('Fièvre 39,5 °C', 'words'))"
+places slowly; `contamination_kernel.py` finds the same ones.
 """
 
 from collections import Counter, defaultdict

@@ -1,10 +1,7 @@
 """The exam questions in a document, the passages to cut, and the search of one unit of documents.
 
 Places of single units come from `contamination_kernel.py`; here it is decided which questions are there
-(`contamination_match.py` says when) and how far their passages reach. Example:
-
-    python -c "import found_questions as f, question_index as q; from pathlib import Path;
-    i = q.build_index(q.read_benchmarks([Path('data/MMedBench/Test')]).questions); print(f.Finder(i).find('Which ...'))"
+(`contamination_match.py` says when) and how far their passages reach.
 """
 
 import functools

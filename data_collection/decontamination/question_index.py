@@ -1,10 +1,7 @@
 """The index of exam questions: their parts as tokens, which tokens count as content, n-gram tables.
 
 Reads the benchmarks' files (`mmedbench_questions.py`, `question_index.py`) and the exam words of each language
-(`exam_words/<iso>.txt`: words, in zh and ja phrases, that say nothing of what is asked). Example:
-
-    python -c "import question_index as q; from pathlib import Path;
-    print(q.build_index(q.read_benchmarks([Path('data/MMedBench/Test')]).questions).searchable())"
+(`exam_words/<iso>.txt`: words, in zh and ja phrases, that say nothing of what is asked).
 """
 
 import json

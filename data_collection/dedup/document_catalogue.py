@@ -1,9 +1,7 @@
 """The catalogue of an unfinished run of `deduplicate.py`: every distinct text per language, sorted by id.
 
 Made from the documents of all units (`minhash_signatures.py`), so that nothing later depends on the order of inputs, on
-units, workers or shards. A document's number is its row here. Example:
-
-    python -c "import document_catalogue as c; print(c.ENTRY.itemsize, 'bytes per document')"
+units, workers or shards. A document's number is its row here.
 """
 
 import shutil

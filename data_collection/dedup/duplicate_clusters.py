@@ -3,9 +3,6 @@
 Documents that some pair joins, directly or through others, are one cluster. The best stays: the first source in
 SOURCE_ORDER, then the longest text, then the least id. The others go, each with its similarity to the one kept; but one
 that shares less than MIN_SIMILARITY with it (the far end of a chain) stays too, and may have a cluster of its own.
-Example:
-
-    python -c "import duplicate_clusters as d; print(d.MIN_SIMILARITY)"
 """
 
 from collections.abc import Iterator

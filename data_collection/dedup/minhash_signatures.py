@@ -3,9 +3,7 @@
 Documents that share a band's key are candidates. Why rensa: MIT, needs nothing else, takes ready hashes in one flat
 array, 12 microseconds per document (datasketch, also MIT: 75 to 220, and it needs scipy). It is a young project; so its
 version and its algorithm's are part of an unfinished run, which another version cannot resume. What is joined does not
-hang on it alone, since every candidate is verified by its shingles. Example:
-
-    python -c "import minhash_signatures as m; print(m.bands_for(0.8))"
+hang on it alone, since every candidate is verified by its shingles.
 """
 
 import functools

@@ -2,10 +2,7 @@
 
 A finished folder is an output of `filter.py`, `ocr.py`, `websites.py` or `existing_corpora.py`, or a corpus made by
 `build_corpus.py`. A unit is some row groups of a parquet file, or some bytes of a file of JSON lines: what one step of
-`deduplicate.py` and `decontaminate.py` reads, so that the work can be shared and resumed. Example:
-
-    python -c "import corpus_inputs as c; from pathlib import Path; f = Path('data/filtered'); m = c.open_input(f);
-    print([sum(1 for _ in c.read_unit(unit, m)) for unit in c.units_of({f: m})])"
+`deduplicate.py` and `decontaminate.py` reads, so that the work can be shared and resumed.
 """
 
 import json

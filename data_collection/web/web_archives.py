@@ -1,10 +1,7 @@
 """Web archives (WARC): where records begin, and the pages of a part of an archive, in bounded memory.
 
 A `.warc.gz` is a row of small gzip files, one per record; a part begins at the next of them. A single gzip file of many
-records cannot be cut and is read from its beginning. Example:
-
-    python -c "import web_archives as w; from pathlib import Path; p = Path('a.warc.gz');
-    print([r.address for r in w.read_records(p, *w.parts_of(p, 1 << 28)[0], 1 << 24)])"
+records cannot be cut and is read from its beginning.
 """
 
 import functools

@@ -1,9 +1,4 @@
-"""One saved web page: decoding, metadata of its head, main text by trafilatura.
-
-Example:
-
-    python -c "import web_pages as w; print(w.read_page(open('page.html', 'rb').read(), '', ''))"
-"""
+"""One saved web page: decoding, metadata of its head, main text by trafilatura."""
 
 import codecs
 import re

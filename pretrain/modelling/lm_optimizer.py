@@ -32,7 +32,7 @@ def _progress(step: int, first: int, steps: int) -> float:
     return min(1.0, max(0.0, (step - first) / max(1, steps - 1 - first)))
 
 
-class HeldAdamW(torch.optim.AdamW):
+class SkippableAdamW(torch.optim.AdamW):
     """torch's AdamW with `hold`: while it is true, `step` changes nothing.
 
     clip: with DeepSpeed's ZeRO 0 in float32, which keeps no gradient norm, this optimizer clips; 0: it does not.
@@ -55,7 +55,7 @@ class HeldAdamW(torch.optim.AdamW):
         return super().step(closure)
 
 
-def make_optimizer(args: argparse.Namespace, model, own_clip: bool) -> HeldAdamW:
+def make_optimizer(args: argparse.Namespace, model, own_clip: bool) -> SkippableAdamW:
     """AdamW with weight decay on matrices only (biases and norms have none). eps of the GPT-3 family, 1e-8."""
     # Under ZeRO 3 a parameter's true shape is its ds_shape.
     matrices = [p for p in model.parameters() if len(getattr(p, "ds_shape", p.shape)) > 1]
@@ -65,7 +65,7 @@ def make_optimizer(args: argparse.Namespace, model, own_clip: bool) -> HeldAdamW
         {"params": [p for p in model.parameters() if id(p) not in known], "weight_decay": 0.0},
     ]
     # fused: one pass over the memory instead of about ten, on a GPU and on a CPU (also for states kept there).
-    optimizer = HeldAdamW(
+    optimizer = SkippableAdamW(
         [group for group in groups if group["params"]],
         lr=args.learning_rate,
         betas=(0.9, args.beta2),

@@ -25,7 +25,7 @@ from checkpointing.checkpoint_reader import (
 from checkpointing.checkpoints import Checkpoints
 from checkpointing.tensor_files import HashedFile, write_hashed
 from run_record import InputError, read_json, sha256_of_file, write_json
-from training.distributed import RunFence
+from training.distributed import RunLock
 
 STAGE = Path(__file__).parents[1]
 
@@ -257,7 +257,7 @@ def test_a_checkpoint_of_another_model_or_run_is_refused(engine, tmp_path):
 
 
 def test_a_run_that_was_taken_over_makes_no_checkpoint_current(engine, tmp_path):
-    fence = RunFence(tmp_path).claim()
+    fence = RunLock(tmp_path).claim()
     train(engine)
     kept = Checkpoints(engine, tmp_path / "training", {}, keep=1, check_owner=fence.check)
     kept.save(1)
@@ -305,8 +305,8 @@ def test_hashed_files_are_what_the_safetensors_library_reads(tmp_path):
 HOLDER = """
 import sys
 from pathlib import Path
-from training.distributed import RunFence
-fence = RunFence(Path(sys.argv[1]), 0.05).claim()
+from training.distributed import RunLock
+fence = RunLock(Path(sys.argv[1]), 0.05).claim()
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -316,7 +316,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file/out"):
         with pytest.raises(InputError, match=r"--out .*file.* cannot be written .*; use another --out"):
-            RunFence(out).claim()
+            RunLock(out).claim()
 
 
 def test_a_second_run_on_one_folder_is_refused_until_the_first_is_gone(tmp_path):
@@ -330,17 +330,17 @@ def test_a_second_run_on_one_folder_is_refused_until_the_first_is_gone(tmp_path)
     )
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(InputError, match=f"another run is writing to .*process {holder.pid}"):
-        RunFence(tmp_path).claim()
+        RunLock(tmp_path).claim()
     holder.kill()
     holder.wait()
-    fence = RunFence(tmp_path).claim()  # the dead one left its record; the lock says that it is dead
+    fence = RunLock(tmp_path).claim()  # the dead one left its record; the lock says that it is dead
     fence.close()
     assert not fence.owner.exists()
 
 
 @pytest.mark.parametrize("locks", [True, False], ids=["a lock of this node alone", "no locks"])
 def test_a_run_on_another_node_is_refused_while_its_heart_beats(locks, tmp_path, monkeypatch, capsys):
-    other = RunFence(tmp_path, 0.05)
+    other = RunLock(tmp_path, 0.05)
     other.folder.mkdir(parents=True)
 
     def beat() -> None:
@@ -352,9 +352,9 @@ def test_a_run_on_another_node_is_refused_while_its_heart_beats(locks, tmp_path,
     beat()
     monkeypatch.setattr("time.sleep", lambda _seconds: beat())
     with pytest.raises(InputError, match=r"another run is writing to .*node-7.*heartbeat continues"):
-        RunFence(tmp_path, 0.05).claim()
+        RunLock(tmp_path, 0.05).claim()
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    RunFence(tmp_path, 0.05).claim().close()
+    RunLock(tmp_path, 0.05).claim().close()
     assert ("no locks on this file system" in capsys.readouterr().out) is not locks
 
 

@@ -21,7 +21,7 @@ from run_record import InputError, read_json, write_json
 HEARTBEAT_SECONDS = 10.0
 
 
-class RunFence:
+class RunLock:
     """The right to write to a run's folder: `claim` it on rank 0, `check` before publishing, `close` at the end."""
 
     def __init__(self, out: Path, heartbeat_seconds: float = HEARTBEAT_SECONDS):
@@ -30,7 +30,7 @@ class RunFence:
         self.token = uuid.uuid4().hex
         self._file, self._locked, self._stop = None, None, threading.Event()
 
-    def claim(self) -> "RunFence":
+    def claim(self) -> "RunLock":
         """Take the folder, or refuse: InputError when another run lives there."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
