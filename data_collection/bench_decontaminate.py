@@ -1,16 +1,15 @@
 """Measure decontaminate.py on one core: speed with many questions loaded, planted questions found, false positives.
 
-Reads a folder of labelled documents (<iso>.parquet with columns text and label) and benchmarks. Prints three tables:
+Reads labelled documents (<iso>.parquet with columns text and label) and benchmarks. Prints three tables:
 
-    speed      MB of UTF-8 text a CPU second, by language: the whole command with --questions questions loaded, less the
-               same command on one document (start-up, reading the benchmark, building its tables); documents recombined
-               (the first half of one with the second of another of its label), --medical-share of them medical.
-               Missing questions are made the same way, of two of one language, so that the tables are as large as they
-               would be
+    speed      MB of UTF-8 text per CPU second and language: the command with --questions questions loaded, minus the
+               start-up, which is the same command on one document (reads the benchmark, builds the tables). Documents
+               are recombined from halves of two with the same label, --medical-share of them medical. If there are
+               fewer questions, more are recombined in the same way, so that the tables have their full size
     planted    questions of --planted-from written into a general or medical document in each way of
-               planted_questions.KINDS: found of how many; "without options" counts those that can be found so
-    general    documents labelled general that are flagged with the real questions alone, of how many, and the upper
-               95 % bound of that share (Clopper-Pearson)
+               planted_questions.KINDS: number found; "without options" counts only those that can be found by the stem
+    general    documents labelled general that are flagged with the real questions alone, and the upper 95 % bound of
+               their share (Clopper-Pearson)
 
 Example:
 
@@ -19,23 +18,31 @@ Example:
 
 import argparse
 import json
-import os
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from math import exp, lgamma, log, log1p
 from pathlib import Path
 
-from bench_filter import ONE_THREAD, first_half, second_half
+from benchmark_helpers.duplicate_measurements import write_finished_folder
+from benchmark_helpers.measurement import (
+    add_bench_flags,
+    first_half,
+    recombined,
+    require_languages,
+    second_half,
+    timed,
+    use_one_core,
+    write_results,
+)
 from benchmark_helpers.planted_questions import KINDS, planted
 from decontamination.found_questions import Finder
 from decontamination.question_index import build_index, read_benchmarks
 from language_codes import LANGUAGES
 from mmedbench_questions import question_id
-from run_record import InputError, parse_arguments, provenance, run_command, sha256_of_file, write_json
+from run_record import InputError, parse_arguments, run_command
 
 COMMAND = Path(__file__).with_name("decontaminate.py")
 SAMPLE = Path(__file__).with_name("sample") / "benchmark"
@@ -44,7 +51,7 @@ SAMPLE = Path(__file__).with_name("sample") / "benchmark"
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
-    add("input", type=Path, help="a folder of labelled <iso>.parquet files")
+    add_bench_flags(add, rounds=2)
     add("--benchmark", type=Path, nargs="+", required=True, metavar="DIR", help="benchmark folders, all loaded")
     add(
         "--planted-from",
@@ -67,14 +74,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="number of questions loaded when measuring speed (default: %(default)s)",
     )
     add(
-        "--languages",
-        nargs="+",
-        choices=LANGUAGES,
-        default=list(LANGUAGES),
-        metavar="ISO",
-        help="languages whose speed is measured (default: all eight)",
-    )
-    add(
         "--megabytes",
         type=float,
         default=20.0,
@@ -86,11 +85,6 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.05,
         help="share of medical documents in the text for measuring speed (default: %(default)s)",
     )
-    add("--rounds", type=int, default=2, help="measurements per language (default: %(default)s)")
-    add("--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to run on (default: %(default)s)")
-    add("--seed", type=int, default=0, help="random seed for choosing documents (default: %(default)s)")
-    add("--json", type=Path, help="JSON file for all measurements")
-    add("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 
@@ -98,28 +92,22 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     if min(args.rounds, args.megabytes, args.questions, args.plant_at_most) <= 0:
         raise InputError("--rounds, --megabytes, --questions and --plant-at-most must be above 0")
-    texts = read_texts(args.input)
     if not 0 <= args.medical_share <= 1:
-        raise InputError(f"--medical-share {args.medical_share}: a share lies between 0 and 1")
-    if missing := sorted(set(args.languages) - set(texts)):
-        raise InputError(f"{args.input} contains no {', '.join(missing)}.parquet; leave these out of --languages")
+        raise InputError(f"--medical-share {args.medical_share}: must be a share from 0 to 1")
+    require_languages(args)
+    texts = read_texts(args.input)
     questions = read_benchmarks(args.benchmark).questions
-    os.sched_setaffinity(0, {args.core})  # the processes started here inherit it
-    os.environ.update(ONE_THREAD)
+    use_one_core(args.core)
     result = {"planted": measure_planted(args, questions, texts), "general": measure_general(questions, texts)}
     with tempfile.TemporaryDirectory(prefix="bench_decontaminate_") as folder:
         result["speed"] = measure_speed(args, questions, texts, Path(folder))
     report(args, result)
-    if args.json:
-        write_json(
-            args.json,
-            {"arguments": {k: str(v) for k, v in vars(args).items()}, **result, "provenance": provenance(argv)},
-        )
+    write_results(args, argv, result)
     return 0
 
 
 def read_texts(folder: Path) -> dict[str, dict[str, list[str]]]:
-    """{language: {label: texts}} of the folder's files."""
+    """{language: {label: texts}} of a folder."""
     import pyarrow.parquet
 
     texts: dict[str, dict[str, list[str]]] = {}
@@ -132,7 +120,7 @@ def read_texts(folder: Path) -> dict[str, dict[str, list[str]]]:
 
 
 def measure_planted(args: argparse.Namespace, questions: list[dict], texts: dict) -> dict:
-    """{language: {kind: [found, planted]}}; planted are stem and options, so no question is searched by its context."""
+    """{language: {kind: [found, planted]}}; stem and options are planted, so contexts are not loaded."""
     questions, own = (
         [question | {"left_out_contexts": []} for question in given]
         for given in (questions, read_benchmarks(args.planted_from).questions)
@@ -140,18 +128,18 @@ def measure_planted(args: argparse.Namespace, questions: list[dict], texts: dict
     ids = {question["id"] for question in questions}
     index = build_index(questions + [question for question in own if question["id"] not in ids])
     places, how = {question["id"]: q for q, question in enumerate(index.questions)}, index.searchable()
-    finder, dice, found = Finder(index), random.Random(args.seed), {}
+    finder, rng, found = Finder(index), random.Random(args.seed), {}
     for language in LANGUAGES:
         mine = [question for question in own if question["language"] == language]
-        mine = dice.sample(mine, min(len(mine), args.plant_at_most))
+        mine = rng.sample(mine, min(len(mine), args.plant_at_most))
         hosts = [text for of_label in texts.get(language, {"": [""]}).values() for text in of_label]
         for kind in KINDS:
             for question in mine:
                 q = places[question["id"]]
                 if how[q] == "never" or (kind == "without options" and how[q] != "alone"):
                     continue
-                host = dice.choice(hosts)
-                text = f"{first_half(host)}\n{planted(question, kind, dice)}\n{second_half(host)}"
+                host = rng.choice(hosts)
+                text = f"{first_half(host)}\n{planted(question, kind, rng)}\n{second_half(host)}"
                 row = found.setdefault(language, {}).setdefault(kind, [0, 0])
                 row[0] += any(one.question == q for one in finder.find(text))
                 row[1] += 1
@@ -172,19 +160,20 @@ def measure_general(questions: list[dict], texts: dict) -> dict:
 
 def measure_speed(args: argparse.Namespace, questions: list[dict], texts: dict, folder: Path) -> dict:
     """{language: {"megabytes", "cpu_s": [...], "start_cpu_s": [...]}}"""
-    dice = random.Random(args.seed)
-    write_questions(folder / "questions", questions, args.questions, dice)
+    rng = random.Random(args.seed)
+    write_questions(folder / "questions", questions, args.questions, rng)
     result = {}
     for language in args.languages:
         every = [text for of_label in texts[language].values() for text in of_label]
         pools = [texts[language].get(label) or every for label in ("general", "medical")]
         size, documents = 0, []
         while size < args.megabytes * 1e6:
-            pool = pools[dice.random() < args.medical_share]
-            documents.append(first_half(dice.choice(pool)) + second_half(dice.choice(pool)))
+            pool = pools[rng.random() < args.medical_share]
+            documents.append(recombined(pool, rng))
             size += len(documents[-1].encode("utf-8", "replace"))
-        write_folder(folder / language / "all", language, documents)
-        write_folder(folder / language / "one", language, documents[:1])
+        for name, chosen in (("all", documents), ("one", documents[:1])):
+            rows = [{"text": text, "url": str(number)} for number, text in enumerate(chosen)]
+            write_finished_folder(folder / language / name, {language: rows}, source="textbook")
         result[language] = {"megabytes": size / 1e6, "cpu_s": [], "start_cpu_s": []}
     run_once(folder / language / "one", folder / "questions", folder / "out")  # compiles, not measured
     for number in range(args.rounds):
@@ -192,15 +181,15 @@ def measure_speed(args: argparse.Namespace, questions: list[dict], texts: dict, 
             for name, key in (("one", "start_cpu_s"), ("all", "cpu_s")):
                 row[key].append(run_once(folder / language / name, folder / "questions", folder / "out"))
             print(
-                f"round {number + 1} of {args.rounds}: {language} {row['cpu_s'][-1]:.2f} s of CPU, start-up "
-                f"{row['start_cpu_s'][-1]:.2f} s",
+                f"round {number + 1} of {args.rounds}: {language} {row['cpu_s'][-1]:.2f} CPU s, start-up "
+                f"{row['start_cpu_s'][-1]:.2f} CPU s",
                 flush=True,
             )
     return result
 
 
-def write_questions(folder: Path, questions: list[dict], wanted: int, dice: random.Random) -> None:
-    """Exactly this many questions, in a file for all; more than there are: halves of two of one language."""
+def write_questions(folder: Path, questions: list[dict], wanted: int, rng: random.Random) -> None:
+    """Write exactly `wanted` questions to one file; missing ones join halves of two of one language."""
     folder.mkdir()
     by_language: dict[str, list[dict]] = {}
     for question in questions:
@@ -209,9 +198,11 @@ def write_questions(folder: Path, questions: list[dict], wanted: int, dice: rand
     while len(written) < wanted:
         tries += 1
         if tries > 100 * wanted:
-            raise InputError(f"--questions {wanted}: this many cannot be built from {len(questions)}; ask for fewer")
-        one = dice.choice(questions)
-        other = dice.choice(by_language[one["language"]])
+            raise InputError(
+                f"--questions {wanted}: {len(questions)} questions do not give that many; use a smaller number"
+            )
+        one = rng.choice(questions)
+        other = rng.choice(by_language[one["language"]])
         text = f"{first_half(one['question'])} {second_half(other['question'])}"
         options = dict(zip("AB", (*one["options"].values(), *other["options"].values()), strict=False))
         options |= {letter: text for letter, text in other["options"].items() if letter > "B"}
@@ -225,41 +216,16 @@ def write_questions(folder: Path, questions: list[dict], wanted: int, dice: rand
             file.write(json.dumps(kept, ensure_ascii=False) + "\n")
 
 
-def write_folder(folder: Path, language: str, texts: list[str]) -> None:
-    """A finished folder as ocr.py leaves it, of these texts."""
-    folder.mkdir(parents=True)
-    path = folder / "documents.jsonl"
-    with open(path, "w", encoding="utf-8") as file:
-        for number, text in enumerate(texts):
-            file.write(json.dumps({"text": text, "language": language, "origin": f"{number}"}) + "\n")
-    facts = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
-    write_json(
-        folder / "manifest.json",
-        {
-            "stage": "data_collection/ocr.py",
-            "arguments": {},
-            "counts": {language: {"documents": len(texts)}},
-            "files": {path.name: facts},
-        },
-    )
-
-
 def run_once(documents: Path, questions: Path, out: Path) -> float:
-    """CPU seconds of decontaminate.py in a process of its own, its children included."""
+    """CPU seconds of decontaminate.py with one worker."""
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, COMMAND, documents, "--benchmark", questions, "--out", out, "--workers", "1"]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise InputError(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime
+    return timed([sys.executable, COMMAND, documents, "--benchmark", questions, "--out", out, "--workers", "1"]).cpu_s
 
 
 def upper_bound(flagged: int, documents: int) -> float:
-    """The share p at which `flagged` or fewer are flagged with a chance of 2.5 % (Clopper-Pearson), 0 to 1."""
+    """The share at which at most `flagged` of `documents` are flagged with probability 2.5 % (Clopper-Pearson)."""
 
-    def chance(p: float) -> float:
+    def probability(p: float) -> float:
         return sum(
             exp(
                 lgamma(documents + 1)
@@ -274,13 +240,13 @@ def upper_bound(flagged: int, documents: int) -> float:
     low, high = 1e-12, 1 - 1e-12
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if chance(middle) > 0.025 else (low, middle)
+        low, high = (middle, high) if probability(middle) > 0.025 else (low, middle)
     return high
 
 
 def report(args: argparse.Namespace, result: dict) -> None:
-    print(f"\nMB of text a CPU second, one core, {args.questions} questions loaded, medians of {args.rounds} rounds:\n")
-    print("| language | MB/s | least to greatest | start-up, s of CPU | whole command, MB/s |")
+    print(f"\nMB of text per CPU second, {args.questions} questions loaded, medians of {args.rounds} rounds:\n")
+    print("| language | MB/s | minimum to maximum | start-up, CPU s | with start-up, MB/s |")
     print("|---|---:|---:|---:|---:|")
     for language, row in result["speed"].items():
         start = statistics.median(row["start_cpu_s"])
@@ -289,7 +255,7 @@ def report(args: argparse.Namespace, result: dict) -> None:
             f"| {language} | {statistics.median(speeds):.1f} | {speeds[0]:.1f} to {speeds[-1]:.1f} | {start:.1f} | "
             f"{row['megabytes'] / statistics.median(row['cpu_s']):.1f} |"
         )
-    print("\nPlanted questions found, of how many:\n")
+    print("\nPlanted questions found:\n")
     print("| language | " + " | ".join(KINDS) + " |\n|---|" + "---:|" * len(KINDS))
     for language, kinds in result["planted"].items():
         print(

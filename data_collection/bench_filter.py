@@ -1,30 +1,28 @@
 """Measure the filter on one core: MB of text per CPU second, against a plain baseline.
 
-Reads a folder of labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Makes from
-them, in a temporary folder, parquet files of --megabytes of text a language, --medical-share of it medical: each
-document joins the first half of one with the second half of another of the same label (zstd, columns text, id, url,
-row groups of 5,000). Then runs, round by round, pinned to one core:
+Reads labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Writes parquet files of
+--megabytes of text per language to a temporary folder, --medical-share of it medical: each document joins the first
+half of one document with the second half of another with the same label (zstd, row groups of 5,000). Then runs, round
+by round, pinned to one core:
 
     baseline   the published rule as its paper describes it, in plain Python: lower case, split, `keyword in words` and
                `words.count(keyword)` for each short keyword, `text.count(keyword)` for each long one (zh, ja: for all);
                parquet in, kept rows out; with --baseline-keywords of our keywords (the paper has about 200) on
                --baseline-megabytes of the same text
     published, bounded   filter.py with this rule alone: no language detection, no cleaning
-    default    filter.py as it is
+    default    filter.py with its defaults
 
-CPU seconds are those of all the command's processes together (rusage), less those of the same command on a few medical
-documents, which is the start-up. One run before the first round, not counted, compiles the matcher. Example:
+CPU seconds include child processes (rusage). The start-up, which is the same command on a few medical documents, is
+subtracted. A first run, not counted, compiles the matcher. Example:
 
     python data_collection/bench_filter.py ../shared/data/filter_text --json results/bench_filter.json
 """
 
 import argparse
 import multiprocessing
-import os
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,17 +30,23 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmark_helpers.measurement import (
+    add_bench_flags,
+    recombined,
+    require_languages,
+    timed,
+    use_one_core,
+    write_results,
+)
 from cleaning.clean_text import CLEANING_STEPS
 from filtering.filter_document import load_thresholds
 from filtering.keyword_lists import is_long, load_keywords
-from language_codes import LANGUAGES
-from run_record import InputError, parse_arguments, provenance, run_command, write_json
+from run_record import InputError, parse_arguments, run_command
 
 FILTER = Path(__file__).with_name("filter.py")
 SIDES = ("published", "bounded", "default")
 ROW_GROUP_ROWS = 5000
-START_UP_BYTES = 10_000  # some documents, all medical, so that every step has been at work
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS"), "1")
+START_UP_BYTES = 10_000  # a few documents, all medical, so that every step runs
 
 
 class Run(NamedTuple):
@@ -54,49 +58,33 @@ class Run(NamedTuple):
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("input", type=Path, help="a folder of labelled <iso>.parquet files")
-    parser.add_argument(
-        "--languages",
-        nargs="+",
-        choices=LANGUAGES,
-        default=list(LANGUAGES),
-        metavar="ISO",
-        help="languages to measure (default: all eight)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add_bench_flags(add, rounds=3)
+    add(
         "--megabytes",
         type=float,
         default=300.0,
         help="text per language, in MB (10^6 bytes of UTF-8) (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--baseline-megabytes",
         type=float,
         default=20.0,
         help="MB of text for the baseline, from the start of the same text (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--baseline-keywords",
         type=int,
         default=200,
         help="number of keywords for the baseline, spread over our list (default: %(default)s)",
     )
-    parser.add_argument(
-        "--medical-share", type=float, default=0.05, help="share of medical documents (default: %(default)s)"
-    )
-    parser.add_argument(
+    add("--medical-share", type=float, default=0.05, help="share of medical documents (default: %(default)s)")
+    add(
         "--decomposed",
         action=argparse.BooleanOptionalAction,
         default=False,
         help="write the text with decomposed accents (Unicode NFD), which is harder (default: no)",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measurements per side (default: %(default)s)")
-    parser.add_argument(
-        "--core", type=int, default=min(os.sched_getaffinity(0)), help="CPU core to run on (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="random seed for choosing documents (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="JSON file for all measurements")
-    parser.add_argument("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 
@@ -105,32 +93,21 @@ def main(argv: list[str] | None = None) -> int:
     if args.rounds < 1 or min(args.megabytes, args.baseline_megabytes, args.baseline_keywords) <= 0:
         raise InputError("--rounds, --megabytes, --baseline-megabytes and --baseline-keywords must be above 0")
     if not 0 <= args.medical_share <= 1:
-        raise InputError(f"--medical-share {args.medical_share}: a share lies between 0 and 1")
-    for language in args.languages:
-        if not (args.input / f"{language}.parquet").is_file():
-            raise InputError(f"{args.input} contains no {language}.parquet; leave {language} out of --languages")
-    os.sched_setaffinity(0, {args.core})  # the processes started here inherit it
-    os.environ.update(ONE_THREAD)
+        raise InputError(f"--medical-share {args.medical_share}: must be a share from 0 to 1")
+    require_languages(args)
+    use_one_core(args.core)
     results = {}
     with tempfile.TemporaryDirectory(prefix="bench_filter_") as folder:
         for language in args.languages:
             results[language] = measure(args, language, Path(folder) / language)
             shutil.rmtree(Path(folder) / language)
     report(args, results)
-    if args.json:
-        write_json(
-            args.json,
-            {
-                "arguments": {k: str(v) for k, v in vars(args).items()},
-                "languages": results,
-                "provenance": provenance(argv),
-            },
-        )
+    write_results(args, argv, {"languages": results})
     return 0
 
 
 def measure(args: argparse.Namespace, language: str, folder: Path) -> dict:
-    """All rounds of one language: {"megabytes", "documents", side: {"cpu_s": [...], ...}}."""
+    """All rounds of one language: {"megabytes", "baseline_megabytes", side: {"cpu_s": [...], ...}}."""
     folder.mkdir()
     large, small, few = (folder / name / f"{language}.parquet" for name in ("large", "small", "few"))
     for path in (large, small, few):
@@ -155,31 +132,30 @@ def measure(args: argparse.Namespace, language: str, folder: Path) -> dict:
     return {
         "megabytes": size / 1e6,
         "baseline_megabytes": small_size / 1e6,
-        **{
-            name: {field: [getattr(run, field) for run in of_one] for field in Run._fields}
-            for name, of_one in runs.items()
-        },
+        **{name: {field: [getattr(run, field) for run in own] for field in Run._fields} for name, own in runs.items()},
     }
 
 
 def make_text(args: argparse.Namespace, language: str, path: Path, size: float, medical_share: float) -> int:
-    """Write documents until they hold `size` bytes of text; returns how many bytes they hold."""
+    """Write at least `size` bytes of text; returns the number of bytes written."""
     import pyarrow
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(args.input / f"{language}.parquet", columns=["text", "label"]).to_pylist()
     pools = [[row["text"] for row in table if (row["label"] == "medical") == medical] for medical in (False, True)]
     if not all(pools):
-        raise InputError(f"{args.input}/{language}.parquet: medical and other documents are needed")
-    dice = random.Random(f"{args.seed} {language}")
+        raise InputError(
+            f"{args.input}/{language}.parquet: needs documents labelled medical and documents with another label"
+        )
+    rng = random.Random(f"{args.seed} {language}")
     schema = pyarrow.schema({"text": pyarrow.large_string(), "id": pyarrow.string(), "url": pyarrow.string()})
     written = number = 0
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         while written < size:
             rows = []
             while written < size and len(rows) < ROW_GROUP_ROWS:
-                pool = pools[dice.random() < medical_share]
-                text = first_half(dice.choice(pool)) + second_half(dice.choice(pool))
+                pool = pools[rng.random() < medical_share]
+                text = recombined(pool, rng)
                 text = unicodedata.normalize("NFD", text) if args.decomposed else text
                 rows.append({"text": text, "id": f"{language}-{number}", "url": f"https://example.org/{number}"})
                 written += len(text.encode("utf-8"))
@@ -188,40 +164,14 @@ def make_text(args: argparse.Namespace, language: str, path: Path, size: float, 
     return written
 
 
-def middle(text: str) -> int:
-    """The place behind the first line end or space after half of a text; half, where there is none."""
-    half = len(text) // 2
-    return next((i + 1 for mark in "\n " if (i := text.find(mark, half)) >= 0), half)
-
-
-def first_half(text: str) -> str:
-    return text[: middle(text)]
-
-
-def second_half(text: str) -> str:
-    return text[middle(text) :]
-
-
 def run_filter(path: Path, out: Path, side: str) -> Run:
     """filter.py on one file, in a process of its own with one worker."""
     command = [sys.executable, FILTER, path, "--out", out, "--workers", "1"]
     if side != "default":
         command += ["--rule", side, "--detector", "none", "--skip-steps", *CLEANING_STEPS]
     shutil.rmtree(out, ignore_errors=True)
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(list(map(str, command)), stdout=messages, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)  # of the process and of those it waited for
-        wall_s = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            messages.seek(0)
-            raise InputError(
-                f"{' '.join(map(str, command))}\nended with {process.returncode}:\n"
-                + messages.read().decode("utf-8", "replace")
-            )
-    kept, documents = count_rows(out.glob("??/*.parquet")), count_rows([path])
-    return Run(usage.ru_utime + usage.ru_stime, wall_s, kept, documents)
+    run = timed(command)
+    return Run(run.cpu_s, run.wall_s, count_rows(out.glob("??/*.parquet")), count_rows([path]))
 
 
 def count_rows(paths) -> int:
@@ -232,7 +182,7 @@ def count_rows(paths) -> int:
 
 def run_baseline(path: Path, out: Path, language: str, keywords: int) -> Run:
     """The plain implementation, in a process of its own; its start-up is not measured."""
-    import pyarrow.parquet  # noqa: F401 (here, so that the process need not)
+    import pyarrow.parquet  # noqa: F401 (imported here, so that the forked process does not pay for it)
 
     ours = [keyword.bare for keyword in load_keywords(language)]
     chosen = [ours[i * len(ours) // keywords] for i in range(keywords)] if keywords < len(ours) else ours
@@ -241,12 +191,12 @@ def run_baseline(path: Path, out: Path, language: str, keywords: int) -> Run:
     process.start()
     process.join()
     if process.exitcode:
-        raise InputError(f"the baseline ended with {process.exitcode}")
+        raise InputError(f"the baseline exited with {process.exitcode}")
     return Run(*answers.get())
 
 
 def baseline(path: Path, out: Path, language: str, keywords: list[str], answers) -> None:
-    """Keep the documents of a parquet file by the published rule, in the obvious way."""
+    """Keep the documents of a parquet file by the published rule, in plain Python."""
     import pyarrow
     import pyarrow.parquet
 
@@ -280,7 +230,7 @@ def baseline(path: Path, out: Path, language: str, keywords: list[str], answers)
 
 
 def speeds(result: dict, side: str) -> list[float]:
-    """Megabytes of text per CPU second in each round, start-up omitted."""
+    """MB of text per CPU second in each round, start-up excluded."""
     if side == "baseline":
         return [result["baseline_megabytes"] / cpu for cpu in result[side]["cpu_s"]]
     start = statistics.median(result[f"{side} start-up"]["cpu_s"])
@@ -290,10 +240,10 @@ def speeds(result: dict, side: str) -> list[float]:
 def report(args: argparse.Namespace, results: dict) -> None:
     """Print both tables: the rule alone beside the baseline, and all default steps."""
     print(
-        f"\nMB of text per second of CPU time, one core, medians of {args.rounds} rounds; {args.megabytes:g} MB a "
-        f"language, {args.medical_share:.0%} medical; start-up omitted.\n\nThe rule alone, parquet to parquet "
-        f"(baseline on {min(args.megabytes, args.baseline_megabytes):g} MB with {args.baseline_keywords} keywords; "
-        "ratios with their least and greatest by round):\n"
+        f"\nMB of text per CPU second, one core, medians of {args.rounds} rounds; {args.megabytes:g} MB per language, "
+        f"{args.medical_share:.0%} medical; start-up excluded.\n\nThe rule alone, parquet to parquet (baseline on "
+        f"{min(args.megabytes, args.baseline_megabytes):g} MB with {args.baseline_keywords} keywords; ratios with "
+        "minimum and maximum by round):\n"
     )
     print("| language | baseline | published | ratio | kept | bounded | ratio | kept |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
@@ -310,7 +260,7 @@ def report(args: argparse.Namespace, results: dict) -> None:
             ]
         print("| " + " | ".join(cells) + " |")
     print("\nAll default steps; start-up is the same command on a few medical documents:\n")
-    print("| language | MB/s | least to greatest | kept | start-up, s of CPU | start-up, s of time | whole, MB/s |")
+    print("| language | MB/s | minimum to maximum | kept | start-up, CPU s | start-up, wall s | with start-up, MB/s |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for language, result in results.items():
         ours = sorted(speeds(result, "default"))

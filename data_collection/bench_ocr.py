@@ -1,19 +1,21 @@
 """Measure ocr.py: character errors in eight languages, pages per second against pytesseract.
 
-Reads a folder of labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Draws pages
-of the medical ones into PDFs of pictures as a scanner makes them (11 points, --scan-dpi, light noise, 0.3 degrees
-askew, two or three fonts per language; `synthetic_scans.py`), in a temporary folder, and measures what --measure names:
+Reads labelled documents (<iso>.parquet with columns text and label, as check_filter.py does). Renders pages of the
+medical ones as scanned PDFs in a temporary folder (11 points, --scan-dpi, light noise, 0.3 degrees skew, two or three
+fonts per language; `synthetic_scans.py`), and measures what --measure names:
 
-    errors   ocr.py on all of them with --language auto, then on each language's with --language <iso>: edits between
-             pages.jsonl's text and the text drawn, both after NFKC and with white space folded, over the drawn one's
-             length
+    errors   ocr.py on all of them with --language auto, then on each language's with --language <iso>: edit distance
+             between the text in pages.jsonl and the rendered text, both after NFKC and with white space folded, divided
+             by the length of the rendered text
     speed    pages/s and CPU seconds per page, round by round: ocr.py; pytesseract.image_to_string page by page with its
-             defaults; the same in as many processes as ocr.py has, with OMP_THREAD_LIMIT=1; both told the language
-    layer    pages of PDFs with a text layer per second on one core: embedded fonts, and Chinese and Japanese ones that
-             are not embedded
-    scan     ocr.py on --scan PDF, whose true text lies beside it as .txt
+             defaults; the same in as many processes as ocr.py has, with OMP_THREAD_LIMIT=1; pytesseract gets the
+             language
+    layer    pages/s on one core for PDFs with a text layer: embedded fonts, and Chinese and Japanese ones that are not
+             embedded
+    scan     ocr.py on --scan PDF; its reference text is beside it as .txt
+    plain    the pytesseract side of speed, which that starts: recognises every page of INPUT/<iso>/*.pdf
 
-CPU seconds are those of all the command's processes together (rusage). Example:
+CPU seconds include child processes (rusage). Example:
 
     python data_collection/bench_ocr.py ../shared/data/filter_text --pages 12 --json results/bench_ocr.json
 """
@@ -27,54 +29,42 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
+from benchmark_helpers.measurement import Run, add_bench_flags, timed, write_results
 from benchmark_helpers.synthetic_scans import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
 from pdf.ocr_document import read_page
 from pdf.recognition_engines import TRAINED_DATA
 from pdf.text_layer import open_pdf
-from run_record import InputError, parse_arguments, provenance, run_command, write_json
+from run_record import InputError, parse_arguments, run_command
 
 HERE = Path(__file__).parent
-MEASURES = ("errors", "speed", "layer", "scan")
+MEASURES = ("errors", "speed", "layer", "scan", "plain")
 SIDES = {"ocr.py": "ocr.py", "defaults": "pytesseract", "one-thread": "pytesseract, one thread"}
-MIN_CHARACTERS = 600  # of a document that gives a page
+MIN_CHARACTERS = 600  # of a document for a rendered page
+PLAIN_DPI = 200
 LAYER_LANGUAGES = ("en", "fr", "ru")
 CID_FONTS = {"zh": "STSong-Light", "ja": "HeiseiMin-W3"}  # names that the PDF gives and the reader must have
-
-
-class Run(NamedTuple):
-    wall_s: float
-    cpu_s: float
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
-    add("input", type=Path, help="a folder of labelled <iso>.parquet files")
+    add_bench_flags(add, rounds=3, languages=tuple(TRAINED_DATA), core=False)
     add(
         "--measure",
         nargs="+",
         choices=MEASURES,
         default=list(MEASURES[:3]),
         metavar="WHAT",
-        help="what to measure: errors, speed, layer, scan (default: errors speed layer)",
-    )
-    add(
-        "--languages",
-        nargs="+",
-        choices=tuple(TRAINED_DATA),
-        default=list(TRAINED_DATA),
-        metavar="ISO",
-        help="languages to render (default: all eight)",
+        help="what to measure: errors, speed, layer, scan, plain (default: errors speed layer)",
     )
     add("--pages", type=int, default=12, help="rendered pages per language (default: %(default)s)")
     add("--pages-a-pdf", type=int, default=4, help="pages per PDF (default: %(default)s)")
     add("--scan-dpi", type=int, default=300, help="resolution of the rendered scans in dpi (default: %(default)s)")
     add("--layer-pages", type=int, default=60, help="pages per PDF with a text layer (default: %(default)s)")
     add("--scan", type=Path, help="a scanned German PDF with its reference text beside it (.txt), for --measure scan")
-    add("--rounds", type=int, default=3, help="speed measurements per side (default: %(default)s)")
     add(
         "--workers",
         type=int,
@@ -89,28 +79,22 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SIDE",
         help="baselines for speed: defaults (takes five times as long), one-thread (default: both)",
     )
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        help="random seed for choosing documents and for the noise (default: %(default)s)",
-    )
     add("--keep", type=Path, help="empty folder for the rendered pages (default: a temporary one)")
-    add("--json", type=Path, help="JSON file for all measurements")
-    add("--recipe", type=Path, help="YAML file with these flags; the command line takes precedence")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
     check_arguments(args)
-    results: dict = {"arguments": {key: str(value) for key, value in vars(args).items()}}
+    if "plain" in args.measure:
+        return recognise_plainly(args.input, args.workers)
+    results: dict = {}
     with tempfile.TemporaryDirectory(prefix="bench_ocr_") as temporary:
         folder = args.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if {"errors", "speed"} & set(args.measure):
             truth = draw_scans(args, folder / "scans")
-            print(f"{sum(map(len, truth.values()))} pages drawn in {len(truth)} PDFs")
+            print(f"{sum(map(len, truth.values()))} pages rendered in {len(truth)} PDFs")
         if "errors" in args.measure:
             results["errors"] = measure_errors(args, folder, truth)
         if "speed" in args.measure:
@@ -119,9 +103,7 @@ def main(argv: list[str] | None = None) -> int:
             results["layer"] = measure_layer(args, folder)
         if "scan" in args.measure:
             results["scan"] = measure_scan(args, folder)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        write_json(args.json, results | {"provenance": provenance(argv)})
+    write_results(args, argv, results)
     return 0
 
 
@@ -129,6 +111,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("pages", "pages_a_pdf", "layer_pages", "scan_dpi", "rounds", "workers"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1")
+    if "plain" in args.measure and len(args.measure) > 1:
+        raise InputError("--measure plain cannot be combined with others")
     drawn = args.languages if {"errors", "speed"} & set(args.measure) else []
     layered = (*LAYER_LANGUAGES, *CID_FONTS) if "layer" in args.measure else ()
     for language in sorted({*drawn, *layered}):
@@ -138,13 +122,15 @@ def check_arguments(args: argparse.Namespace) -> None:
                 + ", and layer out of --measure" * (language not in args.languages)
             )
     if "scan" in args.measure and (args.scan is None or not args.scan.with_suffix(".txt").is_file()):
-        raise InputError(f"--scan {args.scan}: give a PDF with its text beside it (.txt), or do not measure scan")
+        raise InputError(
+            f"--scan {args.scan}: give a PDF with its reference text beside it (.txt), or remove scan from --measure"
+        )
     if args.keep and args.keep.exists() and any(args.keep.iterdir()):
         raise InputError(f"--keep {args.keep}: the folder is not empty")
 
 
 def medical_texts(path: Path, seed: int) -> list[str]:
-    """The medical documents of a language, long enough for a page, in an order that the seed gives."""
+    """The medical documents of a language that fill a page, in an order that depends on the seed."""
     import pyarrow.parquet
 
     rows = pyarrow.parquet.read_table(path, columns=["text", "label"]).to_pylist()
@@ -154,7 +140,7 @@ def medical_texts(path: Path, seed: int) -> list[str]:
 
 
 def draw_scans(args: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
-    """Draw the PDFs folder/<iso>/NN.pdf; returns {"<iso>/NN.pdf": the true text of each page}."""
+    """Render the PDFs folder/<iso>/NN.pdf; returns {"<iso>/NN.pdf": the text of each page}."""
     truth: dict[str, list[str]] = {}
     for language in args.languages:
         fonts, texts = fonts_of(language), medical_texts(args.input / f"{language}.parquet", args.seed)
@@ -228,40 +214,21 @@ def measure_errors(args: argparse.Namespace, folder: Path, truth: dict[str, list
     return results
 
 
-def timed(command: list, environment: dict[str, str]) -> Run:
-    """Run a command to its end. Errors: InputError where it fails."""
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    message = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 3):
-        raise InputError(f"{Path(command[1]).name} ended with exit code {process.returncode}: {message.strip()[-500:]}")
-    return Run(round(wall, 3), round(usage.ru_utime + usage.ru_stime, 3))
-
-
 def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
     """{side: {"wall_s": of each round, "cpu_s": ...}}; prints the medians, their spread and the ratios."""
     runs: dict[str, list[Run]] = {SIDES[side]: [] for side in SIDES if side == "ocr.py" or side in args.against}
-    scans, baseline = folder / "scans", [sys.executable, HERE / "bench_ocr_baseline.py", folder / "scans"]
+    scans, plain = folder / "scans", [sys.executable, __file__, folder / "scans", "--measure", "plain", "--workers"]
     for i in range(args.rounds):
         ocr = [sys.executable, HERE / "ocr.py", scans, "--out", folder / f"out_speed_{i}", "--workers", args.workers]
         commands = {
             "ocr.py": (ocr, {}),
-            "pytesseract": (baseline, {}),
-            "pytesseract, one thread": ([*baseline, "--workers", args.workers], {"OMP_THREAD_LIMIT": "1"}),
+            "pytesseract": ([*plain, 1], {}),
+            "pytesseract, one thread": ([*plain, args.workers], {"OMP_THREAD_LIMIT": "1"}),
         }
         for side, measured in runs.items():
-            measured.append(timed(*commands[side]))
+            measured.append(timed(*commands[side], exit_codes=(0, 3)))
     print(f"{pages} pages, {args.workers} processes, {args.rounds} rounds")
-    print("| side | pages/s (lowest, highest) | CPU s a page | ocr.py is faster by |")
+    print("| side | pages/s (minimum, maximum) | CPU s per page | ocr.py is faster by |")
     print("|---|---|---|---|")
     for side, measured in runs.items():
         rates = sorted(pages / run.wall_s for run in measured)
@@ -278,10 +245,41 @@ def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
     }
 
 
+def recognise_plainly(folder: Path, workers: int) -> int:
+    """Read <iso>/*.pdf below a folder with pytesseract alone; threads are tesseract's (OMP_THREAD_LIMIT)."""
+    import pypdfium2
+
+    jobs = []
+    for path in sorted(folder.glob("*/*.pdf")):
+        if path.parent.name in TRAINED_DATA:
+            with pypdfium2.PdfDocument(path) as document:
+                jobs += [(path, number, path.parent.name) for number in range(len(document))]
+    if not jobs:
+        raise InputError(f"{folder} contains no <iso>/*.pdf")
+    if workers == 1:
+        lengths = [read_page_plainly(job) for job in jobs]
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            lengths = list(pool.map(read_page_plainly, jobs))
+    print(f"{len(jobs)} pages, {sum(lengths)} characters")
+    return 0
+
+
+def read_page_plainly(job: tuple[Path, int, str]) -> int:
+    """The number of characters that pytesseract reads on a page."""
+    import pypdfium2
+    import pytesseract
+
+    path, number, language = job
+    with pypdfium2.PdfDocument(path) as document:
+        picture = document[number].render(scale=PLAIN_DPI / 72, grayscale=True).to_pil()
+        return len(pytesseract.image_to_string(picture, lang=TRAINED_DATA[language]))
+
+
 def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
-    """{language: {"embedded", "pages", "pages_per_cpu_s": of each round}}: everything that is done to such a page."""
+    """{language: {"font", "pages", "pages_per_cpu_s": of each round}}, with all processing of such a page."""
     results = {}
-    print("| text layer | font | pages | pages/s of one core (lowest, highest) |")
+    print("| text layer | font | pages | pages/s on one core (minimum, maximum) |")
     print("|---|---|---|---|")
     for language in (*LAYER_LANGUAGES, *CID_FONTS):
         texts = medical_texts(args.input / f"{language}.parquet", args.seed)
@@ -295,7 +293,7 @@ def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
                     raise InputError(f"{path.name}, page {number + 1}: its text layer was not used: {record}")
             rates.append(round(args.layer_pages / (time.process_time() - begun), 1))
             document.close()
-        rates = sorted(rates[1:])  # the first round loads what later ones have
+        rates = sorted(rates[1:])  # the first round includes loading
         font = "not embedded" if language in CID_FONTS else "embedded"
         results[language] = {"font": font, "pages": args.layer_pages, "pages_per_cpu_s": rates}
         print(
@@ -307,7 +305,7 @@ def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def write_layer_pdf(path: Path, texts: list[str], language: str, pages: int) -> Path:
-    """A PDF of full pages of text, lines of it one below the other."""
+    """A PDF of full pages of text."""
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.cidfonts import UnicodeCIDFont
     from reportlab.pdfbase.ttfonts import TTFont

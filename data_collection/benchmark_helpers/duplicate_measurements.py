@@ -1,13 +1,9 @@
-"""Parts of `bench_deduplicate.py`: planted near duplicates, datasketch's speed, memory of the comparison.
-
-Both run in processes of their own, so that nothing else is counted.
-"""
+"""Synthetic documents with near copies, and the memory that comparing documents takes; for bench_deduplicate.py."""
 
 import json
 import multiprocessing
 import random
 import re
-import time
 import unicodedata
 from pathlib import Path
 
@@ -22,18 +18,18 @@ from run_record import describe_files, write_json
 
 CHARACTERS = ("zh", "ja")
 GRAM = 5
-UNSEEN = ("Mn", "Mc", "Me", "Cf")  # vowel marks, joiners
+IGNORED = ("Mn", "Mc", "Me", "Cf")  # vowel marks, joiners
 
 
 def units_of_text(text: str, language: str) -> list[str]:
-    """The words, in Chinese and Japanese the characters, by which texts are compared."""
-    seen = "".join(c for c in normalised_text(text) if unicodedata.category(c) not in UNSEEN and c != "ـ")
+    """The words of a text; in Chinese and Japanese its characters."""
+    seen = "".join(c for c in normalised_text(text) if unicodedata.category(c) not in IGNORED and c != "ـ")
     words = re.findall(r"[^\W_]+", "".join(c if c.isalnum() else " " for c in seen))
     return list("".join(words)) if language in CHARACTERS else words
 
 
 def true_similarity(one: str, other: str, language: str) -> float:
-    """Jaccard similarity of the sets of five units in a row (of all, where there are fewer)."""
+    """Jaccard similarity of the sets of 5-grams; a shorter text is one gram."""
     sets = []
     for text in (one, other):
         units = units_of_text(text, language)
@@ -41,11 +37,11 @@ def true_similarity(one: str, other: str, language: str) -> float:
     return len(sets[0] & sets[1]) / max(1, len(sets[0] | sets[1]))
 
 
-def near_copy(text: str, other: str, language: str, similarity: float, scattered: bool, dice: random.Random) -> str:
-    """A copy of a text that shares about this part of the shingles; what differs comes from another text.
+def near_copy(text: str, other: str, language: str, similarity: float, scattered: bool, rng: random.Random) -> str:
+    """A copy of a text with about this Jaccard similarity; the differing words come from another text.
 
-    scattered: single words (characters) differ, spread over the text; else one passage does. Of n shingles m differ:
-    (n - m) / (n + m) = similarity; a single word touches GRAM of them.
+    scattered: single words (characters) differ, spread over the text; else one passage differs. If m of n shingles
+    differ, the similarity is (n - m) / (n + m); a single word changes GRAM shingles.
     """
     joint = "" if language in CHARACTERS else " "
     units = list(text) if not joint else text.split()
@@ -54,24 +50,24 @@ def near_copy(text: str, other: str, language: str, similarity: float, scattered
     if scattered:
         count = max(1, differing // GRAM)
         step = len(units) / count
-        places = [min(len(units) - 1, int(step * i + dice.random() * max(0, step - GRAM))) for i in range(count)]
+        places = [min(len(units) - 1, int(step * i + rng.random() * max(0, step - GRAM))) for i in range(count)]
         for place in places:
-            units[place] = dice.choice(foreign)
+            units[place] = rng.choice(foreign)
     else:
-        begin = dice.randrange(max(1, len(units) - differing))
+        begin = rng.randrange(max(1, len(units) - differing))
         passage = [foreign[i % len(foreign)] for i in range(differing)]
         units[begin : begin + differing] = passage
     return joint.join(units)
 
 
-def mixed_document(pool: list[str], characters: int, dice: random.Random) -> str:
-    """A new document of about this many characters, of pieces from a pool of texts."""
+def mixed_document(pool: list[str], characters: int, rng: random.Random) -> str:
+    """A new document of about this many characters, from pieces of the texts in a pool."""
     pieces: list[str] = []
     length = 0
     while length < characters:
-        text = dice.choice(pool)
-        begin = dice.randrange(max(1, len(text) - 300))
-        piece = text[begin : begin + dice.randrange(150, 300)]
+        text = rng.choice(pool)
+        begin = rng.randrange(max(1, len(text) - 300))
+        piece = text[begin : begin + rng.randrange(150, 300)]
         pieces.append(piece)
         length += len(piece) + 1
     return "\n".join(pieces)
@@ -80,7 +76,7 @@ def mixed_document(pool: list[str], characters: int, dice: random.Random) -> str
 def write_finished_folder(
     folder: Path, documents: dict[str, list[dict]], group_rows: int = 5000, source: str = "web"
 ) -> Path:
-    """Write {language: [{"text", "id", ...}]} as an output of filter.py, for tests and measurements; returns it."""
+    """Write {language: [{"text", "id", ...}]} like an output of filter.py; returns the folder."""
     import pyarrow
     import pyarrow.parquet
 
@@ -101,47 +97,22 @@ def write_finished_folder(
     return folder
 
 
-DOCUMENTS_A_UNIT, SHINGLES, COPIES = 50_000, 20, 0.3  # of made-up units; a part of the documents are copies
-
-
-def datasketch_run(path: Path, count: int, language: str, pairs: list[tuple[str, str]]) -> tuple[float, list[bool]]:
-    """(CPU seconds, whether each pair was found) of datasketch on the first documents of a parquet file."""
-    return _in_a_process("fork", _datasketch, path, count, language, pairs)
-
-
-def _datasketch(path: Path, count: int, language: str, pairs: list[tuple[str, str]]) -> tuple[float, list[bool]]:
-    import pyarrow.parquet
-    from datasketch import MinHash, MinHashLSH
-
-    index = MinHashLSH(threshold=0.8, num_perm=128)
-    candidates = {}
-    began = time.process_time()
-    texts = pyarrow.parquet.read_table(path, columns=["text"]).column("text").to_pylist()[:count]
-    for number, text in enumerate(texts):
-        units, joint = (text.lower(), "") if language in CHARACTERS else (text.lower().split(), " ")
-        shingles = {joint.join(units[i : i + GRAM]) for i in range(max(1, len(units) - GRAM + 1))}
-        signature = MinHash(num_perm=128)
-        signature.update_batch([shingle.encode() for shingle in shingles])
-        candidates[text] = {texts[other] for other in index.query(signature)}
-        index.insert(number, signature)
-    seconds = time.process_time() - began
-    return seconds, [one in candidates[other] or other in candidates[one] for one, other in pairs]
+UNIT_DOCUMENTS, SHINGLES, COPIES = 50_000, 20, 0.3  # of synthetic units: documents, shingles, share of copies
 
 
 def comparing_memory(folder: Path, sizes: tuple[int, ...]) -> dict:
-    """Peak memory of all steps after the signatures, for each number of made-up documents of one language.
+    """Peak memory of all steps after the signatures, for each number of synthetic documents of one language.
 
-    bytes_a_document: growth from the smallest to the largest.
+    bytes_a_document: growth from the smallest to the largest number.
     """
-    # Not measured: the first process of a fresh machine also compiles and caches numba's code, which takes more memory
-    # than the comparison of a few documents.
+    # Warm-up, not measured: compiling numba's code takes more memory than comparing a few documents.
     warm_up = folder / "warm-up"
-    _in_a_process("spawn", _compare_units, warm_up, _in_a_process("spawn", _make_units, warm_up, sizes[0]))
+    _in_process(_compare_units, warm_up, _in_process(_make_units, warm_up, sizes[0]))
     peaks, disk = [], 0
     for size in sizes:
-        units = _in_a_process("spawn", _make_units, folder / str(size), size)
+        units = _in_process(_make_units, folder / str(size), size)
         disk = sum(f.stat().st_size for unit in units for f in unit.iterdir() if f.name != "shingles.bin")
-        peaks.append(_in_a_process("spawn", _compare_units, folder / str(size), units))
+        peaks.append(_in_process(_compare_units, folder / str(size), units))
     return {
         "documents": list(sizes),
         "peak_bytes": peaks,
@@ -151,21 +122,21 @@ def comparing_memory(folder: Path, sizes: tuple[int, ...]) -> dict:
 
 
 def _make_units(folder: Path, size: int) -> list[Path]:
-    """Write units of made-up documents; a part of them have the shingles and keys of the document before."""
-    dice = numpy.random.default_rng(size)
+    """Write units of synthetic documents; COPIES of them have the shingles and keys of the document before."""
+    rng = numpy.random.default_rng(size)
     bands = bands_for(0.8).bands
     units = []
-    for number, begin in enumerate(range(0, size, DOCUMENTS_A_UNIT)):
-        count = min(DOCUMENTS_A_UNIT, size - begin)
+    for number, begin in enumerate(range(0, size, UNIT_DOCUMENTS)):
+        count = min(UNIT_DOCUMENTS, size - begin)
         unit = folder / f"unit-{number:05d}"
         unit.mkdir(parents=True)
-        original = numpy.maximum.accumulate(numpy.where(dice.random(count) < COPIES, 0, numpy.arange(count)))
-        shingles = numpy.sort(dice.integers(0, 2**32, (count, SHINGLES), numpy.uint32), axis=1)[original]
+        original = numpy.maximum.accumulate(numpy.where(rng.random(count) < COPIES, 0, numpy.arange(count)))
+        shingles = numpy.sort(rng.integers(0, 2**32, (count, SHINGLES), numpy.uint32), axis=1)[original]
         shingles.tofile(unit / "shingles.bin")
         documents = numpy.zeros(count, DOCUMENT)
-        documents["id"] = dice.integers(0, 2**64, count, numpy.uint64)
+        documents["id"] = rng.integers(0, 2**64, count, numpy.uint64)
         documents["start"], documents["count"] = numpy.arange(count) * SHINGLES, SHINGLES
-        keys = dice.integers(0, 2**64, (count, bands), numpy.uint64)[original]
+        keys = rng.integers(0, 2**64, (count, bands), numpy.uint64)[original]
         write_unit(unit, documents, keys, [f"https://example.org/{begin + i}" for i in range(count)], 0)
         units.append(unit)
     return units
@@ -178,13 +149,12 @@ def _compare_units(folder: Path, units: list[Path]) -> int:
     catalogue = Catalogue(folder / "catalogue", "en", units)
     join_bands(catalogue, list(range(bands_for(0.8).bands)), 0.8, folder / "pairs")
     removed_documents(catalogue, folder / "pairs")
-    # Not getrusage: what that says begins with the memory of the process that started this one.
+    # Not getrusage: its maximum includes the memory inherited from the parent process.
     status = Path("/proc/self/status").read_text("ascii")
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
 
 
-def _in_a_process(kind: str, work, *arguments):
-    """What work(*arguments) returns, done in a process of its own ("fork" or "spawn")."""
-    context = multiprocessing.get_context(kind)
-    with context.Pool(1) as pool:
+def _in_process(work, *arguments):
+    """work(*arguments), run in a new process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)

@@ -21,7 +21,7 @@ MARKS = (" - ", "; ", " ", " / ", "… ", "] ", " « ")
 
 
 def planted(question: dict, kind: str, dice: random.Random) -> str:
-    """The question as text: stem, options per line each, changed as the kind says."""
+    """The question as text: the stem, then one option per line, changed as `kind` says."""
     options = [text for _, text in sorted(question["options"].items())]
     if kind == "options in another order":
         options = options[::-1] if len(options) == 2 else dice.sample(options, len(options))

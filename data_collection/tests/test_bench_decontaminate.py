@@ -1,4 +1,4 @@
-"""bench_decontaminate.py: its three tables count what it says, at the size asked for; bad settings are named."""
+"""bench_decontaminate.py: its three tables count what is documented, at the requested size; bad settings are named."""
 
 import json
 import random
@@ -38,13 +38,13 @@ def benchmark(tmp_path, made):
     return made.jsonl(tmp_path / "bench" / "English.jsonl", [ASKED, OTHER]).parent
 
 
-def test_exactly_so_many_different_questions_are_loaded(benchmark, tmp_path):
+def test_exactly_the_requested_number_of_different_questions_is_loaded(benchmark, tmp_path):
     questions = bench_decontaminate.read_benchmarks([benchmark]).questions
     for wanted in (1, 2, 4):
         folder = tmp_path / str(wanted)
         bench_decontaminate.write_questions(folder, questions, wanted, random.Random(1))
         assert len(bench_decontaminate.read_benchmarks([folder]).questions) == wanted
-    with pytest.raises(InputError, match="--questions 5: this many cannot be built from 2"):
+    with pytest.raises(InputError, match="--questions 5: 2 questions do not give that many"):
         bench_decontaminate.write_questions(tmp_path / "5", questions, 5, random.Random(1))
 
 
@@ -85,7 +85,7 @@ def test_speed_planted_questions_and_false_alarms_are_measured_and_written(texts
     ("flags", "message"),
     [
         (["--rounds", 0], "must be above 0"),
-        (["--medical-share", 1.5], "a share lies between 0 and 1"),
+        (["--medical-share", 1.5], "must be a share from 0 to 1"),
         (["--languages", "en", "fr"], "contains no fr.parquet"),
     ],
 )

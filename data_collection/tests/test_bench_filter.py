@@ -62,7 +62,7 @@ def test_the_baseline_keeps_what_the_published_rule_keeps(tmp_path, made):
     assert len(load_keywords("fr")) < 10_000
 
 
-def test_documents_are_joined_from_halves_at_the_asked_share(tmp_path, made, labelled):
+def test_documents_are_recombined_at_the_requested_share(tmp_path, made, labelled):
     args = bench_filter.build_parser().parse_args([str(labelled), "--decomposed"])
     path = tmp_path / "text.parquet"
     size = bench_filter.make_text(args, "en", path, 100_000, 0.3)
@@ -77,7 +77,7 @@ def test_documents_are_joined_from_halves_at_the_asked_share(tmp_path, made, lab
     ("flags", "message"),
     [
         (["--rounds", "0"], "must be above 0"),
-        (["--medical-share", "5"], "a share lies between 0 and 1"),
+        (["--medical-share", "5"], "must be a share from 0 to 1"),
         (["--languages", "en", "fr"], "contains no fr.parquet"),
     ],
 )
