@@ -35,9 +35,8 @@ from corpus.corpus_sorting import (
     sort_units,
     unit_file,
 )
-from corpus.corpus_tokens import TokenCounter
 from corpus.corpus_upload import upload_corpus, upload_token
-from corpus.dataset_card import dataset_card, draw_corpus
+from corpus.dataset_card import TokenCounter, dataset_card, draw_corpus
 from executor.run_folder import close_run, refuse_nesting
 from executor.sharded_run import (
     Unfinished,

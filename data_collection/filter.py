@@ -49,8 +49,7 @@ from filtering.filter_output import (
     report,
     scored_files,
 )
-from filtering.filter_plan import describe_unit, plan_units
-from filtering.filter_unit import Unit, declared_language, document_filter, filter_unit
+from filtering.filter_unit import Unit, declared_language, describe_unit, document_filter, filter_unit, plan_units
 from filtering.keyword_lists import KEYWORD_FOLDER, RULES, load_keywords
 from filtering.language import DETECTORS
 from language_codes import LANGUAGES

@@ -22,8 +22,7 @@ from modelling.lm_model import clips_itself, make_deepspeed_config, model_class
 from modelling.lm_optimizer import make_optimizer
 from modelling.packed_attention import choose_attention, register_document_attention
 from plan import load_config, model_choice_flags
-from planning.activation_trace import SavedBytes, measure_pass, sample_batch, trace_activations
-from planning.memory_model import state_bytes
+from planning.step_memory import SavedBytes, measure_pass, sample_batch, state_bytes, trace_activations
 from run_record import parse_arguments, run_command, write_json
 from training.lm_arguments import build_parser
 

@@ -5,8 +5,8 @@ Writes  nothing; --json FILE: the same figures for a machine
 Example python pretrain/plan.py --recipe pretrain/recipes/llama3_8b.yaml --card "H100 SXM" --tokens 25.5e9
         --shape pretrain/recipes/shapes/llama3_8b.yaml   (with it, nothing is fetched from the hub)
 
-Nothing is allocated: the model's shapes are on the meta device, its activations are traced (activation_trace.py),
-weights, gradients and optimizer state follow ZeRO as DeepSpeed keeps them (memory_model.py), operations are PaLM's
+Nothing is allocated: the model's shapes are on the meta device, its activations are traced (step_memory.py),
+weights, gradients and optimizer state follow ZeRO as DeepSpeed keeps them (step_memory.py), operations are PaLM's
 6 N + 12 L H Q T a token (flops.py). bench_memory.py puts the estimate beside a real step.
 """
 
@@ -21,9 +21,8 @@ from pathlib import Path
 
 from modelling.lm_model import make_deepspeed_config, model_class
 from modelling.packed_attention import choose_attention
-from planning.activation_trace import Activations, trace_activations
 from planning.flops import CARDS, Card, count_parameters, empty_model, find_card, flops_per_token
-from planning.memory_model import States, state_bytes
+from planning.step_memory import Activations, States, state_bytes, trace_activations
 from run_record import InputError, parse_arguments, read_json, run_command, write_json
 from training.lm_arguments import build_parser
 

@@ -3,8 +3,7 @@
 import pytest
 import yaml
 
-from corpus.corpus_tokens import PIECE_CHARACTERS, pieces_of
-from corpus.dataset_card import draw_corpus, reported_tokens
+from corpus.dataset_card import PIECE_CHARACTERS, draw_corpus, pieces_of, reported_tokens
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ def test_a_hub_that_stops_answering_ends_the_run_and_the_same_command_goes_on(ru
 
 def test_the_plan_fetches_a_little_of_each_file(tmp_path, monkeypatch):
     """Thousands of files are planned by every shard."""
-    from filtering.filter_plan import plan_units
+    from filtering.filter_unit import plan_units
     from readers.document_files import InputFile
 
     texts = pyarrow.array([os.urandom(50_000).hex() for _ in range(50)])

@@ -6,7 +6,7 @@ import pytest
 from prompt_folder import Prompt
 from run_record import InputError
 from sft_data.examples import IGNORED, ExampleCounts, ExampleText, show_example
-from sft_data.instruction_data import build_instruction_examples, read_turns
+from sft_data.training_data import build_instruction_examples, read_turns
 
 OURS = Path(__file__).parents[1] / "prompts/mmedbench"
 CHAT = (

@@ -20,8 +20,7 @@ from urllib.parse import quote
 from leaderboard_pages import leaderboard_drawing
 from leaderboard_pages.leaderboard_drawing import STYLES
 from leaderboard_pages.leaderboard_rows import LANGUAGES, Cell, Row, size_text, test_sizes
-from leaderboard_pages.page_text import escape, flat
-from leaderboard_pages.score_intervals import macro_percent
+from leaderboard_pages.page_text import escape, flat, macro_percent
 from mmedbench_questions import LANGUAGE_FILES
 from run_record import InputError, describe_files, read_json, sha256_of_file, write_json
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from leaderboard_pages.page_text import with_interval
-from leaderboard_pages.score_intervals import Z95, is_share, macro_percent, wilson_percent
+from leaderboard_pages.page_text import Z95, is_share, macro_percent, wilson_percent, with_interval
 from leaderboard_pages.submitted_results import file_name, is_benchmark, is_newest
 from mmedbench_questions import LANGUAGE_FILES
 from run_record import InputError

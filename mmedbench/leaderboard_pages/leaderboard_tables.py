@@ -16,8 +16,17 @@ from leaderboard_pages.leaderboard_rows import (
     size_text,
     test_sizes,
 )
-from leaderboard_pages.page_text import DIFFERS, escape, table, two, with_interval
-from leaderboard_pages.score_intervals import Z95, is_share, macro_percent, wilson_percent
+from leaderboard_pages.page_text import (
+    DIFFERS,
+    Z95,
+    escape,
+    is_share,
+    macro_percent,
+    table,
+    two,
+    wilson_percent,
+    with_interval,
+)
 from leaderboard_pages.submitted_results import is_benchmark, is_newest, row_key
 from mmedbench_questions import LANGUAGE_FILES
 

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from pathlib import Path
 
+from leaderboard_pages.page_text import macro_percent
 from leaderboard_pages.result_predictions import differences, find_predictions, read_predictions, right_by_question
-from leaderboard_pages.score_intervals import macro_percent
 from mmedbench_questions import LANGUAGE_FILES
 from run_record import InputError, read_json
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard_pages.score_intervals import Z95
+from leaderboard_pages.page_text import Z95
 from review_desk.review_store import CRITERIA, Answer, Item, ReviewStore
 
 

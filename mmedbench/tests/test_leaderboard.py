@@ -8,8 +8,7 @@ import re
 import pytest
 
 from leaderboard_pages.leaderboard_rows import LANGUAGES, REPORTED
-from leaderboard_pages.page_text import escape
-from leaderboard_pages.score_intervals import is_share, macro_percent, wilson_percent
+from leaderboard_pages.page_text import escape, is_share, macro_percent, wilson_percent
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from modelling.lm_loss import summed_loss
 from modelling.lm_model import model_class
 from modelling.packed_attention import choose_attention, register_document_attention
-from planning.activation_trace import Activations, measure_pass, sample_batch, trace_activations
+from planning.step_memory import Activations, measure_pass, sample_batch, trace_activations
 from run_record import InputError
 
 LLAMA = {
