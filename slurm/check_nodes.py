@@ -69,10 +69,11 @@ def main(argv: list[str] | None = None) -> int:
     elif not _waited(store, "verdict", 2 * args.patience):
         return 2
     if rank != 0 and json.loads(store.get("verdict")):
-        # srun ends all with the first that fails: the first node's sentences, still on their way, would be lost.
-        time.sleep(3)
+        time.sleep(5)
         return 2
     if rank == 0 and verdict:
+        # srun ends the step with the first task that fails; by then the messages above must have reached it.
+        time.sleep(2)
         return 2
     return sum_up(args, store, rank, nodes, host, torch, dist, patience)
 

@@ -40,8 +40,8 @@ class Way:
 
 OTHER_TOKENIZER = (
     "slurm/synthetic_facts/knowledge_steps.py",
-    '"--tokenizer", str(folder / "tokenizer")',
-    '"--tokenizer", str(folder / ("tokenizer" if name == "base" else "other-tokenizer"))',
+    '            str(folder / "tokenizer"),\n            "--workers",',
+    '            str(folder / ("tokenizer" if name == "base" else "other-tokenizer")),\n            "--workers",',
 )
 WAYS = {
     "labels": Way(
@@ -84,8 +84,8 @@ WAYS = {
         [
             (
                 "pretrain/token_data/token_store.py",
-                "for batch in iterate_batches(shard):",
-                "for batch in list(iterate_batches(shard))[::2]:",
+                "        for batch in iterate_batches(shard):",
+                "        for batch in list(iterate_batches(shard))[::2]:",
             )
         ],
         "were dropped between the corpus and the tokens",

@@ -86,7 +86,10 @@ def test_the_whole_run_goes_through_by_one_command_and_again_after_a_job_failed(
     code, said = ask(QUICK)
     assert code == 0 and "leaderboard: job " in said, said
     first = submitted(project, "quick")
+    nodes = ",".join(cluster.node_states())  # on a busy machine a job could fail before the second question is answered
+    cluster.run("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=test")
     code, said = ask(QUICK)
+    cluster.run("scontrol", "update", f"nodename={nodes}", "state=resume")
     assert code == 0 and "all that is missing is in the queue" in said and submitted(project, "quick") == first
     cluster.until(lambda: not cluster.queue(), 400, "end of the first run", first[9]["job"])
 
