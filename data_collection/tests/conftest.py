@@ -17,7 +17,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from run_record import run_command
+from run_record import describe_files, run_command, write_json
 
 STAGE = Path(__file__).resolve().parents[1]
 ROOT = STAGE.parent
@@ -184,6 +184,15 @@ def run():
     return run_script
 
 
+def finished_books(folder: Path, language: str, texts: list[str]) -> Path:
+    """A finished folder as ocr.py leaves it, with these texts."""
+    documents = [{"text": text, "language": language, "origin": str(i)} for i, text in enumerate(texts)]
+    put_jsonl(folder / "documents.jsonl", documents)
+    manifest = {"stage": "data_collection/ocr.py", "arguments": {}, "counts": {language: {"documents": len(texts)}}}
+    write_json(folder / "manifest.json", manifest | {"files": describe_files(folder, [folder / "documents.jsonl"])})
+    return folder
+
+
 @pytest.fixture(scope="session")
 def made():
     """Texts, and makers and readers of files, by name."""
@@ -206,6 +215,7 @@ def made():
         all_but_seconds=all_but_seconds,
         start_and_kill=start_and_kill,
         long=LONG,
+        finished_books=finished_books,
         manifest=lambda folder: json.loads((folder / "manifest.json").read_text(encoding="utf-8")),
     )
 

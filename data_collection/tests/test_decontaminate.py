@@ -24,10 +24,9 @@ def sample():
 
 
 @pytest.fixture
-def finished(tmp_path):
+def finished(made, tmp_path):
     def make(name: str, texts: list[str], language: str = "en"):
-        bench_decontaminate.write_folder(tmp_path / name, language, texts)
-        return tmp_path / name
+        return made.finished_books(tmp_path / name, language, texts)
 
     return make
 
@@ -398,7 +397,7 @@ def test_the_contexts_of_the_real_test_set_are_found_with_no_further_flag(real_d
     )
     assert done.returncode in (0, 3), done.stderr
     rows = pyarrow.parquet.read_table(real_data / "filter_text" / "ru.parquet").to_pylist()
-    bench_decontaminate.write_folder(tmp_path / "in", "ru", [row["text"] for row in rows])
+    made.finished_books(tmp_path / "in", "ru", [row["text"] for row in rows])
     done = run(
         "decontaminate.py",
         tmp_path / "in",

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from bench_decontaminate import write_folder
 from corpus.corpus_lists import cut_text
 from decontamination.contamination_report import found_questions
 from decontamination.found_questions import Finder
@@ -60,8 +59,7 @@ def bench(made, tmp_path):
 @pytest.fixture
 def documents(made, tmp_path):
     def make(*texts: str):
-        write_folder(tmp_path / "documents", "ru", list(texts))
-        return tmp_path / "documents"
+        return made.finished_books(tmp_path / "documents", "ru", list(texts))
 
     return make
 

@@ -98,7 +98,7 @@ def test_packed_rows_of_a_step_are_of_nearly_one_length():
 
 
 def test_a_batch_that_is_no_multiple_of_the_micro_batch_is_refused():
-    with pytest.raises(InputError, match="no multiple"):
+    with pytest.raises(InputError, match="not a multiple"):
         MicroBatches(mixture_of([5]), 1, 6, 4, False)
 
 

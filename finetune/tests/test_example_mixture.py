@@ -71,7 +71,7 @@ def test_instructions_and_replay_have_their_share_of_the_examples():
 
 def test_the_table_says_how_many_tokens_the_loss_counts():
     heads, row = mixture({"answer_fr": 4}).table()
-    assert heads.split() == ["examples", "an", "epoch", "fr", "all", "tokens", "learned", "share"]
+    assert heads.split() == ["examples", "per", "epoch", "fr", "all", "tokens", "learned", "share"]
     assert row.split() == ["answer", "4", "4", "12", "8", "100.0%"]
 
 

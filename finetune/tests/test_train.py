@@ -134,7 +134,7 @@ def test_a_dry_run_writes_nothing(model_of, benchmark, tmp_path, capsys):
         ({"--model": "nowhere/at/all"}, r"pretrain/run\.sh"),
         ({"--data": "nowhere"}, r"mmedbench/prepare\.py"),
         ({"--prompt": "nowhere"}, r"prompt\.jinja"),
-        ({"--batch-size": "6"}, r"no multiple"),
+        ({"--batch-size": "6"}, r"not a multiple"),
         ({"--lora-targets": "no_such_layer"}, r"do not fit this model"),
         ({"--languages": "ar"}, r"no question left"),
     ],

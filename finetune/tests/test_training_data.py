@@ -82,8 +82,8 @@ def test_a_folder_of_files_is_drawn_from_as_a_whole(read, tmp_path):
         ("a.jsonl", '{"text": "x y z"}\n{"text": 3}\n', r"a\.jsonl:2: expected an object with a field text"),
         ("a.jsonl", "{", r"a\.jsonl:1: not JSON"),
         ("a.jsonl", "", r"contains no text to learn"),
-        ("a.csv", "x", r"no corpus folder"),
-        ("a.parquet", "x", r"no corpus folder"),
+        ("a.csv", "x", r"not a corpus folder"),
+        ("a.parquet", "x", r"not a corpus folder"),
     ],
 )
 def test_bad_replay_files_are_named(name, content, message, read, tmp_path):
@@ -93,7 +93,7 @@ def test_bad_replay_files_are_named(name, content, message, read, tmp_path):
 
 
 def test_a_half_made_or_changed_corpus_is_refused(read, corpus, tmp_path):
-    with pytest.raises(InputError, match="no corpus folder"):
+    with pytest.raises(InputError, match="not a corpus folder"):
         read(tmp_path / "nowhere")
     (corpus / "fr/web/part-00000.parquet").write_bytes(b"x")
     with pytest.raises(InputError, match="not as its manifest says"):

@@ -56,7 +56,13 @@ def test_the_card_of_an_adapter_says_what_run_json_says_and_is_not_the_librarys(
     assert f"| steps | {record['steps']} |" in card.text and "| learning\\_rate | 0.001 |" in card.text
     assert f"| last | {record['validation']['last']['step']} | en |" in card.text
     assert record["provenance"]["commit"] in card.text and "llama3; those terms hold" in card.text
-    for words in ("Not for clinical use", "no medical advice", "No safety evaluation", "Not evaluated yet", "Apache-2"):
+    for words in (
+        "Not for clinical use",
+        "not medical advice",
+        "No safety evaluation",
+        "Not evaluated yet",
+        "Apache-2",
+    ):
         assert words in card.text
     assert "More Information Needed" not in card.content
     assert str(tuned.parent) not in card.content and str(benchmark.parent) not in card.content

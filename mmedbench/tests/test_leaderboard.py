@@ -252,7 +252,7 @@ def test_a_check_of_the_machinery_stands_apart_and_takes_no_part_in_ranks(board,
     )
     ranked, check = board.text().split("## Check of the machinery")
     assert "perfect" not in ranked
-    assert "no claim about medicine" in check
+    assert "not a claim about medicine" in check
     assert rows_of(check, "perfect")[0][0] == "-"
     assert rows_of(ranked, "MMed-Llama 3.1")[0][0] == "1 unpaired"
 

@@ -256,7 +256,7 @@ def broken_files(raw):
         "an exam that occurs twice": (
             "e/test_HEAD.json",
             '{"exams": {"a": {"data": []}, "a": {"data": []}}, "qtext": 1}',
-            "the key 'a' stands",
+            "the key 'a' occurs",
         ),
         "no split in the name": ("m/questions.jsonl", good, "neither train, dev nor test"),
         "a language unknown": ("g/Train/Korean.jsonl", good, "files are named by language"),

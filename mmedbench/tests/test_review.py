@@ -509,7 +509,7 @@ def test_an_export_into_the_wrong_place_or_from_the_wrong_benchmark_is_refused(m
     other.mkdir(parents=True)
     (other / "English.jsonl").write_text(raw.jsonl(record(77)), encoding="utf-8")
     cases = [
-        ({"out": "full"}, "no empty folder"),
+        ({"out": "full"}, "not an empty folder"),
         ({"out": "MMedBench/inside"}, "lies inside"),
         ({"data": other.parent}, "drawn from"),
         ({"data": tmp_path / "none"}, "is not a folder"),

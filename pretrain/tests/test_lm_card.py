@@ -57,7 +57,13 @@ def test_the_card_of_an_export_says_what_run_json_says(run, store_folder, tmp_pa
         assert f"| {code} | {row['documents']:,} | {row['tokens']:,} |" in card.text
     assert record["tokens_seen"] == 1000 and "| tokens seen | 1,000 |" in card.text and "| step | 1 |" in card.text
     assert "general text in en, fr, ru, zh" in card.text and record["provenance"]["commit"] in card.text
-    for words in ("Not for clinical use", "no medical advice", "No safety evaluation", "Apache-2", "Not evaluated yet"):
+    for words in (
+        "Not for clinical use",
+        "not medical advice",
+        "No safety evaluation",
+        "Apache-2",
+        "Not evaluated yet",
+    ):
         assert words in card.text
     assert "two\\_layers.yaml" in card.text, "a path is its last part"
     assert str(tmp_path) not in card.content and str(Path(run).parent) not in card.content

@@ -45,7 +45,7 @@ def test_deepspeeds_settings_follow_the_flags():
     [
         (["--zero", "0", "--offload", "optimizer"], "needs --zero 1, 2 or 3"),
         (["--zero", "2", "--offload", "all"], "--offload all needs --zero 3, not 2"),
-        (["--micro-batch-size", "3"], "no multiple of --micro-batch-size 3 x 2 ranks"),
+        (["--micro-batch-size", "3"], "not a multiple of --micro-batch-size 3 x 2 ranks"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(flags, message):

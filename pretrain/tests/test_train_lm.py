@@ -140,7 +140,7 @@ def test_a_complete_run_is_reused_and_other_arguments_refused(trained, store_fol
     ("more", "message"),
     [
         (["--sequence-length", "65"], "over the model's limit of 64"),
-        (["--global-batch-size", "7"], "no multiple"),
+        (["--global-batch-size", "7"], "not a multiple"),
         (["--sequence-length", "64", "--validation-documents", "0", "--model", "x"], "one of them"),
     ],
 )
