@@ -17,13 +17,14 @@ def evaluated(checkpoint, test_folder, tmp_path_factory) -> tuple[Path, Path, Pa
     """(model with a card, its results by generation, its results by letters with worked limits)."""
     home = tmp_path_factory.mktemp("somebody")
     model = shutil.copytree(checkpoint, home / "model")
-    sections = [
-        model_card.scores_section(),
-        model_card.limits_section(["en"]),
-        model_card.licences_section(None, None, None),
-    ]
-    header = model_card.licence_fields(None) | {"language": ["en"], "tags": ["medical"]}
-    (model / "README.md").write_text(model_card.assemble(header, "model", sections), "utf-8")
+    # A card as pretrain/ and finetune/ write it: the marks of the scores, and the line of the weights' licence.
+    (model / "README.md").write_text(
+        "---\nlicense: other\nlicense_name: unknown\nlanguage:\n- en\ntags:\n- medical\n---\n\n# model\n\n"
+        "## Scores\n\n<!-- scores: begin -->\nNone yet.\n<!-- scores: end -->\n\n"
+        "## Limits\n\n- **Languages.** Trained on en; any other is untested.\n\n"
+        "## Licences\n\n- **These weights**: unknown (`--weights-licence` was not given), so ask before any use.\n",
+        "utf-8",
+    )
     flags = ["--model", str(model), "--data", str(test_folder), "--out"]
     assert evaluation.main([*flags, str(home / "generated")]) == 0
     assert evaluation.main([*flags, str(home / "letters"), "--mode", "letter-logprob", "--limit", "5"]) == 0
