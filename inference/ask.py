@@ -18,7 +18,7 @@ from mmedbench_questions import LANGUAGE_FILES
 from prompt_folder import FORMS, Prompt, PromptError, encode_prompt, end_token, shorten_prompt
 from run_record import InputError, parse_arguments, run_command
 
-NOTICE = "This is a research model. Its answers may be wrong and are no medical advice: ask a clinician."
+NOTICE = "This is a research model. Its answers may be wrong and are not medical advice: ask a clinician."
 
 
 def build_parser() -> argparse.ArgumentParser:

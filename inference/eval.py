@@ -176,7 +176,7 @@ def score_all(rows: list[dict], made: dict, inputs: Inputs, args: argparse.Names
         for path in args.out.glob("predictions.partial*.jsonl"):
             path.unlink(missing_ok=True)
     print_result(result, args.form)
-    print(f"wrote {args.out}/result.json (research use; these scores are no medical advice)")
+    print(f"wrote {args.out}/result.json (research use; these scores are not medical advice)")
     if endpoint:
         print_failures(rows, endpoint)
     return 3 if unanswered else 0

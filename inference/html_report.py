@@ -11,7 +11,7 @@ from pathlib import Path
 from evaluation.result_folder import FinishedRun, read_finished_run
 from run_record import parse_arguments, run_command, write_text
 
-NOTICE = "Research use. Answers of a language model to exam questions are no medical advice."
+NOTICE = "Research use. Answers of a language model to exam questions are not medical advice."
 
 
 def describe_question(run: FinishedRun, row: dict) -> dict:

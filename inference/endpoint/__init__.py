@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible endpoint: flags, requests, report, a vLLM server of our own.
+"""Evaluation through an OpenAI-compatible endpoint: flags, report, vLLM server.
 
-Imported by eval.py and the evaluation room.
+Imported by eval.py and the evaluation room. The client itself is endpoint_client.py.
 """

@@ -1,42 +1,42 @@
-"""What a run says of its endpoint: the requests so far, the part of result.json, failures.jsonl."""
+"""Reports on an endpoint: the requests so far, the `endpoint` part of result.json, failures.jsonl."""
 
 import argparse
 import json
 from collections import Counter
 from pathlib import Path
 
-from endpoint.api_ledger import Budget
+from endpoint_ledger import Budget
 from run_record import write_text
 
-CUT_OFF_WARNING = 0.05  # share of answers cut off at --max-new-tokens from which it is said
+CUT_OFF_WARNING = 0.05  # warn if this share of answers is cut off at --max-new-tokens
 UNANSWERED = {
     "gave_up": "no answer after all tries",
     "rejected": "the endpoint rejected the question",
-    "timed_out": "no whole answer within --timeout; perhaps paid",
-    "interrupted": "cut off by a kill; perhaps paid",
-    "budget_spent": "the budget is spent",
-    "stopped": "the run had stopped",
+    "timed_out": "no complete answer within --timeout; perhaps paid",
+    "interrupted": "interrupted by a kill; perhaps paid",
+    "budget_spent": "the budget does not allow another request",
+    "stopped": "the run was stopped before this question",
 }
 NO_ANSWER = {
     "refused": "the model or its filter refused",
     "empty": "the answer is empty",
-    "no_letter": "no letter among the first token's likeliest",
+    "no_letter": "no letter among the most likely first tokens",
 }
 
 
 def print_spent(summary: dict) -> None:
-    """What the ledger has cost so far."""
+    """Print the requests in the ledger and their cost so far."""
     cost = "no prices given" if summary["us_dollars"] is None else f"{summary['us_dollars']:.4f} US dollars"
     print(
         f"requests so far: {json.dumps(summary['outcomes'])}; {summary['input_tokens']} input and "
         f"{summary['output_tokens']} output tokens, {cost}"
     )
     if summary["interrupted"]:
-        print(f"cut off by a kill, perhaps paid: {', '.join(summary['interrupted'])}")
+        print(f"interrupted by a kill, perhaps paid: {', '.join(summary['interrupted'])}")
 
 
 def every_answer(rows: list[dict]) -> list[dict]:
-    """The answers of predictions, each variant for itself, with the question it belongs to."""
+    """One row per answer: those of each prediction, or of each of its variants, with the question."""
     shared = ("key", "number", "id")
     return [
         {k: row[k] for k in shared} | ({"variant": n} if "variants" in row else {}) | answer
@@ -46,7 +46,7 @@ def every_answer(rows: list[dict]) -> list[dict]:
 
 
 def describe_endpoint(rows: list[dict], args: argparse.Namespace) -> dict:
-    """What a result says of the endpoint; from the predictions alone, so that it is the same after any kill."""
+    """The `endpoint` part of a result; from the predictions only, so an interrupted run gives the same."""
     answers = every_answer(rows)
     replies = [answer["reply"] for answer in answers if "reply" in answer]
     used = [reply["usage"] for reply in replies if reply["usage"]]
@@ -79,7 +79,7 @@ def describe_endpoint(rows: list[dict], args: argparse.Namespace) -> dict:
 
 
 def write_failures(rows: list[dict], out: Path) -> None:
-    """failures.jsonl: every answer that is missing or says nothing; an empty file where all is well."""
+    """failures.jsonl: every missing or empty answer; an empty file if there are none."""
     names = ("key", "number", "variant", "id", "failure", "detail", "output")
     failed = [answer for answer in every_answer(rows) if "failure" in answer]
     lines = [{name: answer[name] for name in names if answer.get(name) not in (None, "")} for answer in failed]
@@ -87,14 +87,14 @@ def write_failures(rows: list[dict], out: Path) -> None:
 
 
 def print_failures(rows: list[dict], endpoint: dict) -> None:
-    """How many answers are missing or say nothing, by reason, with an example."""
+    """Print the number of missing or empty answers by reason, with an example."""
     outcomes, total = endpoint["outcomes"], sum(endpoint["outcomes"].values())
     for reason, meaning in (UNANSWERED | NO_ANSWER).items():
         if outcomes.get(reason):
             failed = [answer for answer in every_answer(rows) if answer.get("failure") == reason]
             example = f", such as: {failed[0]['detail']}" if failed[0].get("detail") else ""
-            print(f"{reason}: {outcomes[reason]} of {total} ({meaning}; counted wrong){example}")
+            print(f"{reason}: {outcomes[reason]} of {total} ({meaning}; counted as wrong){example}")
     if outcomes.get("cut_off", 0) > CUT_OFF_WARNING * total:
-        print(f"{outcomes['cut_off']} of {total} answers were cut off at --max-new-tokens; give more")
+        print(f"{outcomes['cut_off']} of {total} answers were cut off at --max-new-tokens; increase it")
     if endpoint["unanswered"]:
-        print(f"{endpoint['unanswered']} unanswered (failures.jsonl); the same command asks them again")
+        print(f"{endpoint['unanswered']} unanswered (failures.jsonl); run the same command again to repeat them")

@@ -10,7 +10,7 @@ def test_a_multiple_choice_question_is_answered_as_in_the_benchmark(checkpoint, 
     question = ["Which is right?", "--option", "one", "--option", "two", "--model", str(checkpoint)]
     assert ask.main([*question, "--max-new-tokens", "8"]) == 0
     printed = capsys.readouterr().out
-    assert "answer: " in printed and "no medical advice" in printed
+    assert "answer: " in printed and "not medical advice" in printed
     assert ask.main([*question, "--dry-run"]) == 0
     assert capsys.readouterr().out == "Which is right?\nA. one\nB. two\nanswer:\n"
 
@@ -19,7 +19,7 @@ def test_a_free_text_is_given_as_it_is_with_its_context(checkpoint, capsys):
     assert ask.main(["Et le foie ?", "--context", "Le cœur bat.", "--model", str(checkpoint), "--dry-run"]) == 0
     assert capsys.readouterr().out == "Le cœur bat.\n\nEt le foie ?\n"
     assert ask.main(["أين القلب؟", "--model", str(checkpoint), "--max-new-tokens", "4"]) == 0
-    assert "no medical advice" in capsys.readouterr().out
+    assert "not medical advice" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

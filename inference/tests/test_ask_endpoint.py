@@ -255,7 +255,7 @@ def test_a_run_killed_half_way_asks_no_answered_question_again_and_ends_with_the
     done = subprocess.run([*command, tmp_path / "cut"], env=environment, capture_output=True, text=True, check=True)
     again = model_server.asked()[len(before) :]
     summary = read_json(tmp_path / "cut/requests.json")
-    assert 1 <= len(summary["interrupted"]) <= 3 and "cut off by a kill" in done.stdout
+    assert 1 <= len(summary["interrupted"]) <= 3 and "interrupted by a kill" in done.stdout
     # One that is written down may not have left yet when the kill comes.
     assert 22 <= len(model_server.requests) <= 22 + len(summary["interrupted"]) == summary["requests"]
     assert len(set(before) & set(again)) <= len(summary["interrupted"])
@@ -428,7 +428,7 @@ def test_a_model_behind_an_endpoint_answers_as_on_this_machine(
     [
         (("--api-base", "http://me:secret@host/v1"), "leave user, password"),
         (("--api-base", "host:8000"), "expected http"),
-        (("--api-base", "http://host/v1/chat/completions"), "what stands before"),
+        (("--api-base", "http://host/v1/chat/completions"), "give the part before"),
         (("--api-key-env", SECRET), "NAME of an environment variable"),
         (("--mode", "option-logprob", "--api-mode", "chat"), "use --api-mode completions"),
         (("--max-cost", "3"), "needs --price-input"),
@@ -444,7 +444,7 @@ def test_settings_of_an_endpoint_that_cannot_be_are_refused(ask, tmp_path, flags
 
 
 def test_endpoint_flags_without_an_endpoint_are_refused(checkpoint, test_folder, tmp_path):
-    with pytest.raises(InputError, match="--concurrency goes with --api-base"):
+    with pytest.raises(InputError, match="--concurrency needs --api-base"):
         evaluation.main(["--model", str(checkpoint), "--data", str(test_folder), "--concurrency", "3"])
 
 
@@ -455,14 +455,14 @@ def test_a_dry_run_counts_the_requests_and_sends_and_writes_nothing(ask, model_s
 
 
 def test_a_ledger_belongs_to_one_run_at_a_time_and_no_other_file_is_taken_for_one(ask, tmp_path):
-    from endpoint.api_ledger import Budget, Ledger
+    from endpoint_ledger import Budget, Ledger
 
     held = Ledger(tmp_path / "shared.sqlite", Budget())
     with pytest.raises(InputError, match="in use by another run"):
         ask("--cache", str(tmp_path / "shared.sqlite"))
     held.close()
     (tmp_path / "other.sqlite").write_text("no data base, and long enough to be looked at " * 30)
-    with pytest.raises(InputError, match="is no ledger"):
+    with pytest.raises(InputError, match="is not a ledger"):
         ask("--cache", str(tmp_path / "other.sqlite"))
 
 
@@ -495,7 +495,7 @@ def test_a_model_that_was_trained_anew_gets_no_answers_of_the_old_one(
 
 @pytest.mark.parametrize("fields", ['{"api_key": "secret"}', '{"Authorization": "secret"}'])
 def test_a_key_among_the_request_fields_is_refused_before_it_is_written_or_shown(ask, tmp_path, capsys, fields):
-    with pytest.raises(InputError, match="a key comes from the environment"):
+    with pytest.raises(InputError, match="the key is read from the environment"):
         ask("--request-fields", fields)
     shown = capsys.readouterr()
     assert "secret" not in shown.out + shown.err and not (tmp_path / "out").exists()

@@ -204,7 +204,7 @@ def test_what_is_no_encoder_is_refused_in_one_sentence(encoder, checkpoint, tmp_
         return str(error.value)
 
     assert "layers 1 to 3" in refusal(encoder, "--bert-layer", "9", "--dry-run"), "before anything is asked"
-    assert "is no BERT-like encoder" in refusal(checkpoint, "--bert-layer", "2")
+    assert "is not a BERT-like encoder" in refusal(checkpoint, "--bert-layer", "2")
     assert "has no config.json" in refusal(tmp_path)
     assert "neither a folder nor a model" in refusal(tmp_path / "missing")
     (tmp_path / "bertscore-1.jsonl").write_text('{"pair": "0"}\n')

@@ -66,7 +66,7 @@ def test_the_server_is_started_asked_and_ended_with_what_it_started(served, tmp_
     run, _, pids = served
     assert run() == 0
     assert read_json(tmp_path / "out/result.json")["endpoint"]["reported_models"] == {"chatty": 22}
-    assert "asking without one" in capsys.readouterr().out
+    assert "sending requests without one" in capsys.readouterr().out
     assert [is_running(int(pid)) for pid in pids.read_text().split()] == [False, False]
     pids.unlink()
     assert run() == 0 and not pids.exists(), "a complete run needs no server"
@@ -76,14 +76,14 @@ def test_the_server_is_started_asked_and_ended_with_what_it_started(served, tmp_
 
 def test_a_server_that_fails_is_told_with_its_last_words(served, tmp_path):
     run, _, _ = served
-    with pytest.raises(InputError, match=r"ended with 1; the last line of .*vllm\.log: no GPU here"):
+    with pytest.raises(InputError, match=r"exited with 1; the last line of .*vllm\.log: no GPU here"):
         run("--vllm-arguments=--fail")
     assert json.loads((tmp_path / "out/requests.json").read_text())["requests"] == 0
 
 
 def test_a_server_that_is_there_already_is_not_started_over(served, model_server):
     run, _, pids = served
-    with pytest.raises(InputError, match="already serves at"):
+    with pytest.raises(InputError, match="a server already runs at"):
         run("--api-base", model_server.base)
     assert not pids.exists()
 
@@ -93,8 +93,8 @@ def test_a_server_that_is_there_already_is_not_started_over(served, model_server
     [
         (("--api-base", "http://far.away:8000/v1"), "on this machine"),
         (("--api-base", "http://localhost/v1"), "on this machine"),
-        (("--vllm", "nowhere/vllm"), "is no command"),
-        (("--vllm-arguments=--api-key very-secret",), "the server needs no key here"),
+        (("--vllm", "nowhere/vllm"), "is not a command"),
+        (("--vllm-arguments=--api-key very-secret",), "the local server needs none"),
     ],
 )
 def test_a_server_that_cannot_be_meant_is_refused(served, flags, message):

@@ -20,7 +20,7 @@ from run_record import InputError
 RETRIED_STATUS = (408, 409, 429)
 DENIED_STATUS = (401, 402, 403, 404)
 LONGEST_BACKOFF_S = 60.0
-MOST_TOKENS_BELIEVED = 1 << 31  # in one answer; a larger count is no count
+MAX_TOKENS_BELIEVED = 1 << 31  # in one answer; a larger count is no count
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Endpoint:
             usage = usage if isinstance(usage, dict) else {}
             counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
             # An answer is paid, and is kept, whatever stands in place of its counts.
-            known = all(type(count) is int and 0 <= count <= MOST_TOKENS_BELIEVED for count in counts)
+            known = all(type(count) is int and 0 <= count <= MAX_TOKENS_BELIEVED for count in counts)
             if not isinstance(text, str):
                 raise TypeError("content is no text")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
