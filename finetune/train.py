@@ -18,10 +18,10 @@ import math
 import os
 import sys
 
-from sft_training import stop_signal
+from sft_training.run_folder import begin_run, catch_stop_signals, finish_model, finished_files, stop_requested
 
 if __name__ == "__main__":
-    stop_signal.listen()  # before the slow imports
+    catch_stop_signals()  # before the slow imports
 
 from merge import merge_adapter
 from mmedbench_questions import RecordError, read_split
@@ -58,7 +58,6 @@ from sft_training.base_model import (
     relative_base,
 )
 from sft_training.finetune_arguments import FREE_ARGUMENTS, build_parser
-from sft_training.run_folder import begin_run, finish_model, finished_files
 from sft_training.supervised_training import leave_together, memory_advice, train, trainer_settings
 from sft_training.tuned_card import card_facts, write_card
 
@@ -197,7 +196,7 @@ def run(args, argv, prompt: Prompt, tokenizer, batches: MicroBatches, held_out: 
     parameters = count_parameters(model)
     if first:
         print(f"{parameters['trained']:,} of {parameters['all']:,} parameters are trained", flush=True)
-    outcome, trainer = train(model, tokenizer, batches, held_out, settings, args)
+    outcome, trainer = train(model, tokenizer, batches, held_out, settings, args, stop_requested)
     if outcome.finished:
         best = args.out / f"training/best-{outcome.best['step']}" if outcome.best and args.keep_best else None
         finish_model(trainer, tokenizer, prompt, best, args.out)

@@ -63,7 +63,7 @@ while (($#)) && [[ $code == 0 && -z $warned ]]; do
     kill -0 "$pid" 2> /dev/null || break
   done
   if ((code == 3)); then
-    echo "some inputs could not be read and are listed; the job goes on, so that what waits for it starts"
+    echo "some inputs could not be read and are listed; the job continues, so that the jobs that depend on it start"
     code=0
   fi
 done

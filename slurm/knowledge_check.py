@@ -20,7 +20,6 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from synthetic_facts.knowledge_report import draw, report
 from synthetic_facts.knowledge_steps import (
     ARMS,
     Scale,
@@ -32,7 +31,7 @@ from synthetic_facts.knowledge_steps import (
     prepare,
     run_step,
 )
-from synthetic_facts.knowledge_verdict import MIN_KNOWN, conclude, measure, percent, read
+from synthetic_facts.knowledge_verdict import MIN_KNOWN, conclude, draw, measure, percent, read, report
 
 # About 800 fine-tuning steps of 64 examples to start with.
 FULL = Scale(medicines=96, documents=15_000, list_steps=1500, fact_steps=600, further_steps=700, epochs=20.75)

@@ -1,9 +1,12 @@
-"""The output folder of a fine-tuning run: its lock, its checkpoints, and the files that evaluation needs."""
+"""A fine-tuning run: the signals that stop it, and its output folder (lock, checkpoints, files for evaluation)."""
 
+import ctypes
 import fcntl
 import json
 import os
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +14,25 @@ from prompt_folder import FILES, Prompt
 from run_record import InputError, describe_files, finished_record, read_json, sha256_of_file, write_json
 
 HASHED_BYTES = 256 << 20
+_stop_requested = False
+
+
+def _request_stop(_signal, _frame) -> None:
+    global _stop_requested
+    _stop_requested = True
+
+
+def catch_stop_signals() -> None:
+    """From now on SIGUSR1 and SIGTERM set a flag, so that the run can checkpoint."""
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, _request_stop)
+    if "RANK" in os.environ and sys.platform == "linux":
+        # If torchrun is killed, its ranks get SIGTERM: they checkpoint and stop instead of running without it.
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def stop_requested() -> bool:
+    return _stop_requested
 
 
 def facts_of(path: Path) -> dict:

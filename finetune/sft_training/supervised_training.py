@@ -17,7 +17,6 @@ from transformers import TrainerCallback
 
 from run_record import InputError, read_json, write_json
 from sft_data.batching import MicroBatchCollator, MicroBatches, PadOnTheRight, make_packing_guard
-from sft_training import stop_signal
 from sft_training.answer_validation import validate, validation_line
 from sft_training.run_folder import forget_metrics_after, mark_complete, newest_checkpoint, step_of, write_model
 
@@ -46,10 +45,10 @@ def append_metrics(metrics: Path, row: dict) -> None:
 
 
 class LogAndStop(TrainerCallback):
-    """One line a logged step, the same values to metrics.jsonl; stop with a checkpoint when a signal has come."""
+    """Print one line per logged step, write the same values to metrics.jsonl, checkpoint and stop when requested."""
 
-    def __init__(self, metrics: Path):
-        self.metrics = metrics
+    def __init__(self, metrics: Path, stop_requested: Callable[[], bool]):
+        self.metrics, self.stop_requested = metrics, stop_requested
 
     def on_train_begin(self, _args, state, _control, **_):
         self.began, self.first = time.monotonic(), state.global_step
@@ -69,7 +68,7 @@ class LogAndStop(TrainerCallback):
         )
 
     def on_step_end(self, _args, _state, control, **_):
-        if on_any_rank(stop_signal.asked()):
+        if on_any_rank(self.stop_requested()):
             control.should_save = control.should_training_stop = True
 
 
@@ -291,18 +290,25 @@ def starting_point(args: argparse.Namespace) -> str | None:
     return found[0]
 
 
-def train(model, tokenizer, batches: MicroBatches, held_out: list[dict], settings, args: argparse.Namespace):
+def train(
+    model,
+    tokenizer,
+    batches: MicroBatches,
+    held_out: list[dict],
+    settings,
+    args: argparse.Namespace,
+    stop_requested: Callable[[], bool],
+):
     """Run the Trainer, from a checkpoint if there is one. Returns (Outcome, the trainer).
 
-    held_out: examples of answer_validation.validation_examples; none: no validation.
+    held_out: examples of answer_validation.validation_examples; empty: no validation. stop_requested is called after
+    every step; if it is true on any rank, all ranks checkpoint and stop.
     """
     from transformers import PrinterCallback, Trainer
 
-    from sft_training.supervised_training import KeepCheckpoints, LogAndStop, Validation
-
     folder = args.out / "training"
     validation = Validation(held_out, args) if held_out else None
-    callbacks = [LogAndStop(folder / "metrics.jsonl"), KeepCheckpoints(folder, args.keep)]
+    callbacks = [LogAndStop(folder / "metrics.jsonl", stop_requested), KeepCheckpoints(folder, args.keep)]
     trainer = Trainer(
         model=model,
         args=settings,
