@@ -27,8 +27,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import eval as evaluation
 import export_harness
+from evaluation.eval_inputs import build_parser as build_eval_parser
+from evaluation.eval_inputs import find_prompt, read_test
 from evaluation.generate_answers import MemoryLimit, make_prompts, place_of, plan_batches
 from prompt_folder import FORMS, end_token
 from run_record import InputError, parse_arguments, provenance, run_command, write_json
@@ -261,10 +262,10 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
         model = args.model
-        asked = evaluation.build_parser().parse_args(["--model", model, "--data", str(args.data), "--form", args.form])
+        asked = build_eval_parser().parse_args(["--model", model, "--data", str(args.data), "--form", args.form])
         asked.prompt, asked.limit, asked.max_new_tokens = args.prompt, args.limit, args.max_new_tokens
-        test = evaluation.read_test(asked)
-        prompt, _ = evaluation.find_prompt(asked)
+        test = read_test(asked)
+        prompt, _ = find_prompt(asked)
         if args.shape:
             model = str(Path(place) / "shape")
             fill_shape(args.shape, args.model, args.prompt, Path(model))

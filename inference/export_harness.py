@@ -18,9 +18,8 @@ import json
 import shutil
 from pathlib import Path
 
-from eval import build_parser as build_eval_parser
-from eval import find_prompt, read_test
-from evaluation.eval_inputs import describe_examples
+from evaluation.eval_inputs import build_parser as build_eval_parser
+from evaluation.eval_inputs import describe_examples, find_prompt, read_test
 from evaluation.generate_answers import find_examples
 from evaluation.scoring import PARSERS
 from evaluation.variants import render_with_examples
@@ -45,7 +44,11 @@ FREE_ARGUMENTS = {"out", "recipe", "dry_run", "data", "model", "prompt"}
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("--model", default="checkpoints/finetuned", help="whose prompt and tokenizer are used (default %(default)s)")
+    add(
+        "--model",
+        default="checkpoints/finetuned",
+        help="model folder or hub name that provides the prompt and tokenizer (default %(default)s)",
+    )
     add("--data", type=Path, default=Path("data/MMedBench/Test"), help="test split (default %(default)s)")
     add("--out", type=Path, required=True, help="task folder to write")
     add("--prompt", type=Path, help="prompt folder (default: the one in the checkpoint)")
@@ -57,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--form", choices=FORMS, default="answer", help="the letters alone, or a rationale first (default %(default)s)")
     add("--few-shot", type=int, default=0, help="worked examples before each question (default %(default)s)")
     add("--few-shot-data", type=Path, help="train split they are drawn from (default: the Train folder beside --data)")
-    add("--seed", type=int, default=0, help="of the choice of examples (default %(default)s)")
+    add("--seed", type=int, default=0, help="random seed for the choice of few-shot examples (default %(default)s)")
     add("--languages", nargs="+", help="ISO codes (default: all in the data)")
     add("--limit", type=int, help="use only the first N questions per file")
     add(

@@ -53,7 +53,12 @@ def read_pairs(path: Path) -> dict[str, list[dict]]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("pairs", type=Path, help="JSON lines of language, rationale, reference")
-    parser.add_argument("--mode", choices=MODES, default="default", help="paper leaves empty rationales out")
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="default",
+        help="default: an empty rationale scores 0; paper: it is omitted and counted (default %(default)s)",
+    )
     add_bert_flags(parser)
     parser.add_argument("--out", type=Path, help="write the scores to this JSON file")
     parser.add_argument(
