@@ -1,4 +1,4 @@
-"""Rationales written by a language model: jobs, prompt, requests.
+"""Rationales written by a language model: the questions to ask, the prompt, checks of the answers.
 
-In: questions without rationales. Out: answers of an endpoint, each paid for once. Imported by rationales.py.
+In: questions without rationales. Out: requests for endpoint_client.py, and judged answers. Imported by rationales.py.
 """

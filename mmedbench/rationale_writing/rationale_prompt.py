@@ -1,7 +1,7 @@
-"""What a model is asked for a rationale, the key under which its answer is kept, and which answers can be used.
+"""The prompt for a rationale, the ledger key of its answer, and the checks that an answer must pass.
 
 The prompt is a Jinja file (`prompts/rationale.jinja`, or --prompt) with the fields question, options, answer (letters),
-context, language, language_name. It is rendered in a sandbox, and a name that it misspells is an error.
+context, language, language_name. It is rendered in a sandbox; an unknown name is an error.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from run_record import InputError
 from sources.exam_rules import broken_text
 
 PROMPT = Path(__file__).resolve().parents[1] / "prompts" / "rationale.jinja"
-# Letters of the scripts that a language is written in. Of the languages in Latin letters one cannot be told from
-# another by script; that is left to the two reviewers.
+# Letters of the script of each language. Languages in Latin script cannot be distinguished by script; the two reviewers
+# check that.
 SCRIPTS = {
     "zh": r"[\u3400-\u9fff]",
     "ja": r"[\u3040-\u30ff\u3400-\u9fff]",
@@ -23,14 +23,14 @@ SCRIPTS = {
     "ar": r"[\u0600-\u06ff]",
     **dict.fromkeys(("en", "fr", "es", "de"), r"[A-Za-z\u00c0-\u024f]"),
 }
-SCRIPT_SHARE = 0.4  # of all letters: names of drugs and genes stay in Latin letters in every language
+SCRIPT_SHARE = 0.4  # of all letters: names of drugs and genes are in Latin script in every language
 UNUSABLE = {
-    "empty_text": "the answer holds no text",
+    "empty_text": "the answer contains no text",
     "cut_off": "the answer reached --max-tokens before its end",
-    "damaged_text": "a NUL character or half a surrogate pair stands in the answer",
-    "markup": "the answer is a page of HTML, not a rationale",
+    "damaged_text": "the answer contains a NUL character or an unpaired surrogate",
+    "markup": "the answer is an HTML page, not a rationale",
     "other_language": "most of the answer is not in the script of the question's language",
-    "withheld": "the server's filter withheld the answer",
+    "withheld": "the model or the server's filter refused to answer",
 }
 
 
@@ -38,7 +38,7 @@ class RationalePrompt:
     """A prompt file, read once."""
 
     def __init__(self, path: Path):
-        """Errors: InputError when the file cannot be read or is no template."""
+        """Errors: InputError if the file cannot be read or is not a template."""
         from jinja2 import StrictUndefined, TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -49,11 +49,11 @@ class RationalePrompt:
         except OSError as error:
             raise InputError(f"--prompt {path}: {error.strerror}; give a Jinja file") from None
         except (TemplateError, UnicodeDecodeError) as error:
-            raise InputError(f"--prompt {path}:{getattr(error, 'lineno', 1)}: no Jinja template ({error})") from None
+            raise InputError(f"--prompt {path}:{getattr(error, 'lineno', 1)}: not a Jinja template ({error})") from None
         self.path, self.sha256 = path, hashlib.sha256(text.encode("utf-8")).hexdigest()
 
     def messages(self, record: dict) -> list[dict[str, str]]:
-        """The chat messages of one question. Errors: InputError where the template does not fit the record."""
+        """The chat messages of one question. Errors: InputError if the template does not fit the record."""
         from jinja2 import TemplateError
 
         language = record["language"]
@@ -72,26 +72,21 @@ class RationalePrompt:
 
 
 def content_key(model: str, temperature: float | None, question_id: str, messages: list[dict[str, str]]) -> str:
-    """The SHA-256 (hex) of what decides an answer: model, temperature, question, messages; not where the server is.
+    """The SHA-256 (hex) of model, temperature, question id and messages; the server's address is not part of it.
 
-    The question's id stands in it for prompts that leave a part of the question out: no two questions share a key.
+    The id is included for prompts that omit a part of the question, so that no two questions share a key.
     """
     value = json.dumps([model, temperature, question_id, messages], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(value.encode("utf-8")).hexdigest()
 
 
-def most_tokens(messages: list[dict[str, str]]) -> int:
-    """No tokenizer over bytes makes more tokens than bytes; 64 are allowed for the chat's own marks."""
-    return 64 + sum(len(message["content"].encode("utf-8")) for message in messages)
-
-
 def clean_text(text: str) -> str:
-    """The rationale in an answer: without the thoughts that some servers leave in front of it, ends stripped."""
+    """The rationale in an answer: stripped, without the reasoning that some servers leave in front of it."""
     return re.sub(r"^\s*<think>.*?</think>", "", text, flags=re.DOTALL).strip()
 
 
 def why_unusable(text: str, finish_reason: str, language: str) -> str:
-    """A key of UNUSABLE, or "" for a cleaned text that can stand as a rationale."""
+    """A key of UNUSABLE, or "" for a cleaned text that is usable as a rationale."""
     if finish_reason == "content_filter":
         return "withheld"
     if finish_reason == "length" or text.startswith("<think>"):
@@ -105,3 +100,11 @@ def why_unusable(text: str, finish_reason: str, language: str) -> str:
     letters = sum(character.isalpha() for character in text)
     own = len(re.findall(SCRIPTS[language], text))
     return "other_language" if own < SCRIPT_SHARE * letters or not letters else ""
+
+
+def judge(reply: dict, language: str) -> tuple[str, str]:
+    """(rationale, key of UNUSABLE or "") of a reply as endpoint_client.read_reply returns it."""
+    text = clean_text(reply["text"])
+    if reply.get("damaged") and reply["finish"] not in ("content_filter", "length"):
+        return text, "damaged_text"
+    return text, why_unusable(text, "content_filter" if reply["refused"] else reply["finish"], language)

@@ -15,11 +15,11 @@ from collections import Counter
 
 import pytest
 
+from endpoint_client import retry_after_seconds
+from endpoint_ledger import OUTCOMES, Budget, Ledger
 from mmedbench_questions import question_id
 from rationale_writing.rationale_jobs import FAILURES
-from rationale_writing.rationale_ledger import OUTCOMES, Answer, Budget, Ledger
 from rationale_writing.rationale_prompt import UNUSABLE, why_unusable
-from rationale_writing.rationale_requests import retry_after_seconds
 
 KEY = "sk-test-SECRET-0123456789abcdef"
 QUICK = ("--backoff", "0.01", "--max-requests", "1000")
@@ -134,7 +134,7 @@ def test_the_cache_goes_by_content_so_an_edited_question_another_model_or_prompt
     prompt = tmp_path / "mine.jinja"
     prompt.write_text("Explain in {{ language_name }}: <q>{{ question }}</q> {{ options }} {{ answer }}", "utf-8")
     refused = bench.ask("--prompt", prompt)
-    assert (refused.returncode, "another making (prompt_sha256)" in refused.stderr) == (2, True)
+    assert (refused.returncode, "different arguments (prompt_sha256)" in refused.stderr) == (2, True)
     other = bench.root / "other"
     done = bench.run(
         "rationales.py",
@@ -175,7 +175,7 @@ def test_copies_are_asked_once_and_copies_with_different_keys_not_at_all(bench, 
 
 
 def test_progress_is_a_line_now_and_then_where_no_terminal_shows_it(bench, monkeypatch):
-    monkeypatch.setattr("rationales.PROGRESS_S", 0.0)
+    monkeypatch.setattr("endpoint_client.PROGRESS_S", 0.0)
     bench.put("one", "two")
     assert "1 answers of 2, 0 failures\n2 answers of 2, 0 failures\n" in bench.ask().stdout
 
@@ -350,14 +350,17 @@ def test_a_question_that_the_server_refuses_is_listed_with_its_words_and_the_oth
     assert Counter(bench.endpoint.questions()) == {"too long": 1, "fine": 1}
 
 
-@pytest.mark.parametrize("status", ["401", "404", "quota"])
-def test_a_server_that_denies_access_ends_the_run_with_one_sentence_and_without_the_key(bench, status):
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [("401", "refuses the key (HTTP 401"), ("404", "no such address or model"), ("quota", "no credit (HTTP 429")],
+)
+def test_a_server_that_denies_access_ends_the_run_with_one_sentence_and_without_the_key(bench, status, message):
     bench.put(*(f"q{n}" for n in range(20)))
     bench.endpoint.answers |= {f"q{n}": [{"bad": status}] * 9 for n in range(20)}
     done = bench.ask()
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "denied: HTTP" in done.stderr
+    assert message in done.stderr
     assert KEY not in done.stdout + done.stderr
     assert len(bench.endpoint.requests) <= 4
 
@@ -424,7 +427,7 @@ def test_a_request_whose_end_cannot_be_written_holds_up_no_other(tmp_path):
     waiting = threading.Thread(target=lambda: numbers.append(ledger.begin("two", "m", 1, 0)), daemon=True)
     waiting.start()
     with pytest.raises(OverflowError):  # more than SQLite can hold, in the middle of the transaction
-        ledger.end(first, "one", "answered", answer=Answer("so", "", "m", 10**30, 0))
+        ledger.end(first, "one", "answered", reply={"text": "so", "usage": [10**30, 0]})
     waiting.join(5)
     assert numbers == [None], "it waits for ever"
     assert ledger._base.in_transaction is False
@@ -591,7 +594,7 @@ def test_a_dry_run_estimates_shows_one_prompt_asks_and_writes_nothing(bench, mon
     before = {path.name: path.read_bytes() for path in bench.out.iterdir()}
     done = bench.ask(*dry, quick=())
     assert "likely: 1 requests" in done.stdout
-    assert "50 tokens an answer, the mean of the ledger" in done.stdout
+    assert "50 tokens per answer, the mean of the ledger" in done.stdout
     assert {path.name: path.read_bytes() for path in bench.out.iterdir()} == before
 
 
@@ -635,10 +638,10 @@ def test_a_broken_benchmark_a_foreign_folder_and_a_file_that_is_no_ledger_are_re
     bench.put("one")
     bench.out.mkdir()
     (bench.out / "thesis.txt").write_text("mine", encoding="utf-8")
-    assert "holds other files" in bench.ask().stderr
+    assert "contains other files" in bench.ask().stderr
     (bench.out / "thesis.txt").unlink()
     (bench.out / "ledger.sqlite").write_text("no database " * 99, encoding="utf-8")
-    assert "is no ledger" in bench.ask().stderr
+    assert "is not a ledger" in bench.ask().stderr
     (bench.data / "Test" / "English.jsonl").write_text("{", encoding="utf-8")
     assert "English.jsonl:1: not JSON" in bench.ask().stderr
     assert bench.endpoint.requests == []
