@@ -1,6 +1,6 @@
 """A client for an OpenAI-compatible endpoint: requests, retries, rate limits, and reading the answers.
 
-Written for both stages that ask endpoints; so far only inference/ uses it (mmedbench/rationales.py has its own).
+This file is carried by several stages, byte-identical; edit one copy and run `bash slurm/sync_copies.sh PATH`.
 
 Every request goes through a ledger (endpoint_ledger.py). A complete answer is kept whatever it contains, because it is
 paid. Retried are requests that the server turned away (408, 409, 425, 429, 5xx), connections that failed, and responses

@@ -1,6 +1,6 @@
 """The ledger of an OpenAI-compatible endpoint: an SQLite file with every request sent and every answer received.
 
-Written for both stages that ask endpoints; so far only inference/ uses it (mmedbench/rationales.py has its own).
+This file is carried by several stages, byte-identical; edit one copy and run `bash slurm/sync_copies.sh PATH`.
 
 A request is recorded before it is sent, and its answer and cost in one transaction when it arrives. A run killed at any
 time therefore knows what it has asked, and the budget covers every run that used the ledger. The maximum cost of a
