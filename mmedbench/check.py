@@ -24,7 +24,7 @@ Problem = tuple[str, str]  # (field, message)
 
 
 def record_problems(record: object, language: str | None) -> Iterator[Problem]:
-    """Every way in which a parsed line breaks the contract; language: what the file's name says, or None."""
+    """All problems of a parsed line; language: that of the file's name, or None."""
     if not isinstance(record, dict):
         yield "record", f"expected a JSON object, found {type(record).__name__}"
         return
@@ -38,7 +38,7 @@ def record_problems(record: object, language: str | None) -> Iterator[Problem]:
     for name, value in record.items():
         texts = [value, *value.values()] if isinstance(value, dict) else [value]
         if broken_text(*(text for text in texts if isinstance(text, str))):
-            problems.append((name, "contains a NUL character or half a surrogate pair"))
+            problems.append((name, "contains a NUL character or an unpaired surrogate"))
     if isinstance(record.get("language"), str) and language and record["language"] != language:
         problems.append(("language", f"{record['language']!r}, but the file's name says {language!r}"))
     yield from problems
@@ -46,7 +46,7 @@ def record_problems(record: object, language: str | None) -> Iterator[Problem]:
         return
     try:
         check_record(record)
-    except RecordError as error:  # a rule of the shared reader that none of the above covers
+    except RecordError as error:  # a rule of the shared reader that the checks above do not cover
         yield "record", str(error)
         return
     if record.get("id") is not None and record["id"] != question_id(record):
@@ -86,13 +86,13 @@ def _answer_problems(record: dict) -> Iterator[Problem]:
         letters = answer.split(",")
         outside = [letter for letter in letters if letter not in options]
         if outside:
-            yield "answer_idx", f"{answer!r}: {', '.join(map(repr, outside))} is none of {', '.join(options)}"
+            yield "answer_idx", f"{answer!r}: {', '.join(map(repr, outside))} is not an option ({', '.join(options)})"
         elif letters != sorted(set(letters)):
             yield "answer_idx", f"{answer!r}: expected each letter once, in order, joined by commas"
 
 
 def check_file(path: Path, language: str | None, ids: Counter) -> tuple[list[str], int]:
-    """(problems as printed, number of records); counts the ids of sound records into `ids`."""
+    """(problems as printed, number of records); adds the ids of valid records to `ids`."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -122,7 +122,7 @@ def files_to_check(path: Path) -> list[tuple[Path, str | None]]:
     if path.is_file():
         return [(path, by_name.get(path.name))]
     if not path.is_dir():
-        raise InputError(f"{path} is not a folder and no file; give a folder with Train/ and Test/, or one of *.jsonl")
+        raise InputError(f"{path} does not exist; give a folder with Train/ and Test/, or one of *.jsonl")
     folders = [path / name for name in (*SPLITS, "English_benchmarks") if (path / name).is_dir()] or [path]
     files = [file for folder in folders for file in sorted(folder.glob("*.jsonl")) if not file.name.startswith(".")]
     if not files:
@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     for path, language in files_to_check(options.folder):
         if language is None and path.parent.name in SPLITS:
             problems += 1
-            print(f"{path}:1: language: the file's name is none of {', '.join(LANGUAGE_FILES.values())}")
+            print(f"{path}:1: language: the file's name is not one of {', '.join(LANGUAGE_FILES.values())}")
         counter = ids.setdefault(path.parent, Counter())
         before = sum(n - 1 for n in counter.values())
         found, count = check_file(path, language, counter)
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
         for line in found:
             print(line)
         twice = sum(n - 1 for n in counter.values()) - before
-        print(f"{path}: {count} records, {len(found)} problems" + (f", {twice} ids stand again" if twice else ""))
+        print(f"{path}: {count} records, {len(found)} problems" + (f", {twice} duplicate ids" if twice else ""))
     train, test = (ids.get(options.folder / name, Counter()) for name in ("Train", "Test"))
     if train.keys() & test.keys():
         print(f"note: {len(train.keys() & test.keys())} ids are in Train and in Test")

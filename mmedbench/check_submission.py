@@ -38,7 +38,7 @@ def check_rows(path: Path) -> tuple[list[str], Counter]:
             continue
         language, asked, _, truth = row
         if language not in LANGUAGES:
-            problems.append(f"{where}: Language: {language!r} is none of {', '.join(LANGUAGES)}")
+            problems.append(f"{where}: Language: {language!r} is not one of {', '.join(LANGUAGES)}")
             continue
         counts[LANGUAGES[language]] += 1
         if not asked.strip():
@@ -72,7 +72,7 @@ def check_accuracy(path: Path, scores: dict) -> list[str]:
     for name, cell in zip(names, cells, strict=True):
         value = percent(cell, where, name, problems)
         if name not in LANGUAGES and name != "Average":
-            problems.append(f"{top}: {name!r:.60} is none of {', '.join(LANGUAGES)}, Average")
+            problems.append(f"{top}: {name!r:.60} is not one of {', '.join(LANGUAGES)}, Average")
         elif value is not None and LANGUAGES.get(name) in scores:
             row = scores[LANGUAGES[name]]
             if abs(value - 100 * row["right"] / row["n"]) > ROUNDING:

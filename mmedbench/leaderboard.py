@@ -2,9 +2,9 @@
 
 Reads   mmedbench/results/*.json (one file per model, setting and metric version), the predictions beside them, and
         mmedbench/reported/*.csv
-Writes  add: the result and, where predictions.jsonl came along, a small copy of it in --results; render: --out,
-        the pictures; with --html a page for the browser. `render --check` writes nothing and exits 1 when a page, a
-        picture, or a score counted again, differs.
+Writes  add: the result and, if there is a predictions.jsonl, a small copy of it in --results; render: --out and
+        the pictures; with --html an HTML page. `render --check` writes nothing and exits 1 if a page, a picture or
+        a recomputed score differs.
 
     python mmedbench/leaderboard.py add results/finetuned/result.json
     python mmedbench/leaderboard.py render --results mmedbench/results --out leaderboard.md --check
@@ -24,9 +24,9 @@ from run_record import InputError, read_json, run_command, sha256_of_file, write
 
 
 def describe_training(result: dict) -> str | None:
-    """The training data of a result's model; None where its checkpoint is not here, or is another by now.
+    """The training data of a result's model; None if its checkpoint is missing or has changed.
 
-    Reads run.json of the checkpoint, which the result knows by its SHA-256, and that of the base beside it.
+    Reads run.json of the checkpoint, whose SHA-256 is in the result, and run.json of its base.
     """
     folder = Path(str(result["model"].get("path") or ""))
     known = (result.get("inputs") or {}).get("model")
@@ -45,7 +45,7 @@ def describe_training(result: dict) -> str | None:
                     f"{', '.join(sorted(pretrained['card']['languages']))}"
                 )
     except (KeyError, TypeError, ValueError, AttributeError, InputError):
-        return None  # a record of another version: the person who adds the row says it
+        return None  # a record of another version: --training-data is needed
     return "; ".join(parts) or None
 
 
@@ -62,9 +62,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def complete(result: dict, options: argparse.Namespace) -> None:
-    """Put to a result what its run does not say: its name in the table, training data, whether it is only a check.
+    """Add to a result what its run does not record: name in the table, training data, whether it is a machinery check.
 
-    Errors: InputError where a trained model's data are unknown.
+    Errors: InputError if the training data of a trained model are unknown.
     """
     if options.name is not None and isinstance(result.get("model"), dict):
         result["model"]["name"] = options.name
@@ -75,8 +75,8 @@ def complete(result: dict, options: argparse.Namespace) -> None:
         data = "nothing here"
     if data is None:
         raise InputError(
-            f"{options.result}: its checkpoint is not at {result['model'].get('path')} as it was, so what "
-            "it was trained on is unknown; give --training-data TEXT"
+            f"{options.result}: its checkpoint at {result['model'].get('path')} is missing or has changed, so its "
+            "training data are unknown; give --training-data TEXT"
         )
     result["leaderboard"] = {
         "training_data": data,
@@ -88,7 +88,7 @@ def complete(result: dict, options: argparse.Namespace) -> None:
 
 
 def counted_again(result: dict, options: argparse.Namespace) -> bytes | None:
-    """The predictions that come along, packed, if they give the result's scores; None without. Errors: InputError."""
+    """The compressed predictions, None without any. Errors: InputError if the result has other scores."""
     path = options.predictions or find_predictions(options.result)
     if path is None and (options.result.parent / "predictions.jsonl").is_file():
         path = options.result.parent / "predictions.jsonl"
@@ -97,8 +97,8 @@ def counted_again(result: dict, options: argparse.Namespace) -> bytes | None:
     scored = (result.get("files") or {}).get("predictions.jsonl") or {}
     if path.name == "predictions.jsonl" and scored.get("sha256") not in (None, sha256_of_file(path)):
         raise InputError(
-            f"{path} is not the file that {options.result} was scored from; give the one that is, or "
-            "score it again with inference/eval.py --score-only"
+            f"{path} is not the file that {options.result} was scored from; give that file, or "
+            "score again with inference/eval.py --score-only"
         )
     rows = read_predictions(path)
     problems = differences(result, options.result, rows, path)
@@ -116,7 +116,7 @@ def add_result(options: argparse.Namespace) -> int:
     beside = target.with_name(target.stem + ENDINGS[0])
     kept = beside.read_bytes() if beside.exists() else None
     if target.exists() and read_json(target) == json.loads(json.dumps(result)) and kept == predictions:
-        print(f"{target} holds this very result already")
+        print(f"{target} already contains this result")
         return 0
     others = {result_key(other) for other in read_results(options.results)} if options.results.exists() else set()
     if target.exists() and result_key(read_json(target)) != result_key(result):
@@ -124,7 +124,7 @@ def add_result(options: argparse.Namespace) -> int:
     if result_key(result) in others and not options.replace:
         name, setting, _, version = result_key(result)
         raise InputError(
-            f"{target} holds another result of {name!r} ({setting}, metric version {version}); "
+            f"{target} contains another result of {name!r} ({setting}, metric version {version}); "
             "give --replace, or another --name"
         )
     said = "with its predictions" if predictions else "without predictions: its scores cannot be recomputed"
@@ -143,7 +143,7 @@ def add_result(options: argparse.Namespace) -> int:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole: aside first, renamed last."""
+    """Write a file atomically: to a temporary name, then rename."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         aside.write_bytes(data)
@@ -153,10 +153,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def render_page(options: argparse.Namespace) -> int:
-    """Write the page, or compare it with what is there. Returns 1 when something differs from what it should be."""
+    """Write the pages, or with --check compare them with the files. Returns 1 if something differs."""
     results = read_results(options.results)
     counted = sum(result["predictions"] is not None for result in results)
-    print(f"{len(results)} results in {options.results}, {counted} with predictions, which were counted again")
+    print(f"{len(results)} results in {options.results}, {counted} with predictions, whose scores were recomputed")
     problems = [line for result in results for line in result["differences"]]
     if problems:
         print("\n".join(problems))
@@ -170,7 +170,7 @@ def render_page(options: argparse.Namespace) -> int:
         differ = [line for path, text in pages.items() for line in difference(path, text)]
         differ += leaderboard_pictures.problems(rows, folder) if folder else []
         print(
-            "\n".join([*differ, "to mend it run `python mmedbench/leaderboard.py render`"])
+            "\n".join([*differ, "to update, run `python mmedbench/leaderboard.py render`"])
             if differ
             else f"{', '.join(map(str, pages))} {'are' if len(pages) > 1 else 'is'} up to date"
         )
@@ -184,7 +184,7 @@ def render_page(options: argparse.Namespace) -> int:
 
 
 def pictures_folder(options: argparse.Namespace) -> Path | None:
-    """Where the pictures stand; None for a page without."""
+    """The folder of the pictures; None with --no-pictures."""
     if options.no_pictures:
         return None
     beside = options.out.parent
@@ -192,7 +192,7 @@ def pictures_folder(options: argparse.Namespace) -> Path | None:
 
 
 def difference(path: Path, text: str) -> list[str]:
-    """A sentence naming the first line of a page that is not what it should be; nothing where there is none."""
+    """A message naming the first line of a page that is out of date, or []."""
     try:
         found = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -218,19 +218,19 @@ def main(argv: list[str] | None = None) -> int:
         "--predictions",
         type=Path,
         metavar="FILE",
-        help="its answers, counted again and kept (default: predictions.jsonl beside the result)",
+        help="answers of the model; scores are recomputed from them (default: predictions.jsonl beside RESULT.json)",
     )
     add.add_argument(
         "--machinery-check",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="a tiny model: is in a table apart, as a check of the machinery (default: as the result says, else no)",
+        help="list a tiny test model in a separate, unranked table (default: as the result says, else no)",
     )
     add.add_argument(
         "--replace",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="take the place of a result of the same model, setting and metric version (default: refuse)",
+        help="overwrite a result of the same model, setting and metric version (default: refuse)",
     )
     add.add_argument("--dry-run", action="store_true", help="check only, write nothing")
     add.set_defaults(run=add_result)
@@ -242,11 +242,13 @@ def main(argv: list[str] | None = None) -> int:
         "--pictures",
         type=Path,
         metavar="DIR",
-        help="folder of the pictures (default: beside --out in mmedbench/pictures, or in pictures where "
-        "there is no folder mmedbench)",
+        help="folder of the pictures (default: mmedbench/pictures beside --out, or pictures if mmedbench does not "
+        "exist there)",
     )
-    where.add_argument("--no-pictures", action="store_true", help="draw none, and show none on the page")
-    page.add_argument("--html", type=Path, metavar="FILE", help="also write a page that sorts and filters (one file)")
+    where.add_argument("--no-pictures", action="store_true", help="write the page without pictures")
+    page.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write a self-contained HTML page with sorting and filters"
+    )
     page.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page or picture is not current")
     page.set_defaults(run=render_page)
     options = parser.parse_args(argv)

@@ -11,7 +11,7 @@ Writes  --out: Train/ Dev/ Test/ with one file per language, English_benchmarks/
     python mmedbench/prepare.py data/sources --out data/MMedBench --known-test data/released/Test --dry-run
     python mmedbench/prepare.py --hub Henrychur/MMedBench --out data/MMedBench
 
-Exit 3: it is written, but records that came damaged were omitted (excluded.jsonl).
+Exit 3: written, but damaged records were skipped (excluded.jsonl).
 """
 
 import argparse
@@ -97,7 +97,7 @@ def join_rationales(paths: list[Path], entries: list[Entry]) -> tuple[dict, list
         for number, (where, line) in enumerate(json_lines(path), start=1):
             key, text = field(line, "id", str, where), field(line, "rationale", str, where)
             if broken_text(text):
-                raise InputError(f"{where}: rationale: contains a NUL character or half a surrogate pair; repair it")
+                raise InputError(f"{where}: rationale: contains a NUL character or an unpaired surrogate; repair it")
             if key in given and given[key] != text:
                 raise InputError(f"{where}: a second rationale of the question {key}; leave one of them")
             given[key] = text
@@ -133,23 +133,22 @@ def lay_out(entries: list[Entry]) -> dict[str, list[dict]]:
         if not entry.record:
             continue
         record = written_record(entry)
-        names = [f"{entry.split}/{LANGUAGE_FILES[entry.language]}"]
+        name = LANGUAGE_FILES[entry.language]
         if entry.split == "English_benchmarks":
-            names = [f"English_benchmarks/{entry.source.replace(' ', '_')}.jsonl"]
-        for name in names:
-            files.setdefault(name, []).append(record)
+            name = f"{entry.source.replace(' ', '_')}.jsonl"
+        files.setdefault(f"{entry.split}/{name}", []).append(record)
     return dict(sorted(files.items()))
 
 
 def add_medqa_benchmark(files: dict[str, list[dict]]) -> dict[str, list[dict]]:
-    """MedQA's US test questions serve twice: in Test/English.jsonl and as the benchmark MedQA."""
+    """Copy MedQA's US test questions from Test/English.jsonl to the benchmark MedQA."""
     medqa = [r for r in files.get("Test/English.jsonl", []) if r["source"] == "MedQA (US)"]
     return dict(sorted({**files, **({"English_benchmarks/MedQA.jsonl": medqa} if medqa else {})}.items()))
 
 
 @dataclass
 class Prepared:
-    """A benchmark in memory: question files, other files, and the manifest but for its last keys."""
+    """A benchmark in memory: question files, other files, and the manifest without its last keys."""
 
     files: dict[str, list[dict]]
     texts: dict[str, str]
@@ -172,10 +171,10 @@ def build(
     if options.english_benchmarks:
         files = add_medqa_benchmark(files)
         if not any(name.startswith("English_benchmarks/") for name in files):
-            raise InputError(f"--english-benchmarks: {root} holds none of MedQA, MedMCQA, PubMedQA, MMLU")
+            raise InputError(f"--english-benchmarks: {root} contains none of MedQA, MedMCQA, PubMedQA, MMLU")
     if not files:
         why = benchmark_report.why_none(entries)
-        raise InputError(f"not one question of {root} could be kept, {why}; nothing to write")
+        raise InputError(f"all questions of {root} were excluded, {why}; nothing to write")
     counts, released = benchmark_report.compare_counts(entries)
     strip = f"{root}/"
     excluded = [
@@ -228,7 +227,7 @@ def build(
 
 
 def copy_rows(groups: list[list[Entry]]) -> list[dict]:
-    """One line of duplicates.jsonl a group: where its copies stand and whether their answers agree."""
+    """Lines of duplicates.jsonl, one per group: where its copies are and whether their answers agree."""
     return [
         {
             "language": group[0].language,
@@ -275,7 +274,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--revision",
         default="main",
         metavar="REV",
-        help="branch, tag or, to be sure of the bytes, commit of --hub (default: %(default)s)",
+        help="branch, tag or commit of --hub; only a commit is reproducible (default: %(default)s)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("data/MMedBench"), help="folder to make (default: %(default)s)"
@@ -289,7 +288,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder of questions that must end in Test and never in Train (repeatable)",
+        help="folder of questions that must be in Test and not in Train (repeatable)",
     )
     parser.add_argument(
         "--rationales",
@@ -336,7 +335,7 @@ def described_inputs(options: argparse.Namespace, opened: Opened, files: list[So
 
 
 def check_output(options: argparse.Namespace, arguments: dict, inputs: dict) -> bool:
-    """True when --out holds this very benchmark already. Errors: InputError when it holds anything else."""
+    """True if --out already contains this benchmark. Errors: InputError if it contains anything else."""
     out = options.out
     if options.sources and options.sources.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(f"--out {out} lies inside SOURCES; the next run would read it as a source. Choose another")
@@ -355,7 +354,7 @@ def check_output(options: argparse.Namespace, arguments: dict, inputs: dict) -> 
 
 
 def write_benchmark(options: argparse.Namespace, files: dict, texts: dict[str, str], manifest: dict) -> None:
-    """Write everything aside, the manifest last, and move the folder into place at once."""
+    """Write into <out>.partial, the manifest last, then rename the folder."""
     aside = options.out.with_name(options.out.name + ".partial")
     if aside.exists():
         shutil.rmtree(aside)
@@ -389,7 +388,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare(options: argparse.Namespace, opened: Opened) -> int:
-    """Everything once SOURCES is a folder. Errors: InputError."""
+    """Build the benchmark from the opened sources. Errors: InputError."""
     files, others = find_sources(opened.root, opened.only)
     if not options.english_benchmarks:
         files = [file for file in files if file.family not in BENCHMARK_FAMILIES]
@@ -418,11 +417,11 @@ def prepare(options: argparse.Namespace, opened: Opened) -> int:
 
 
 def exit_code(manifest: dict) -> int:
-    """3 when records came damaged and were omitted, else 0."""
+    """3 if damaged records were skipped, else 0."""
     damaged = sum(row["excluded"].get(reason, 0) for row in manifest["sources"].values() for reason in DAMAGED)
     if damaged:
         print(
-            f"{damaged} records came damaged and were omitted; excluded.jsonl lists them with file and line",
+            f"{damaged} damaged records were skipped; excluded.jsonl lists them with file and line",
             file=sys.stderr,
         )
     return 3 if damaged else 0

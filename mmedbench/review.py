@@ -1,10 +1,11 @@
 """Let two people judge rationales, blind to each other, on a local web page; a third settles disagreements.
 
-Each judges two things: does the rationale support the given answer; is what it says right, and about the options?
+Each answers two questions: Does the rationale support the given answer? Are its statements correct, and do they address
+the options?
 
 Reads   make: a folder in MMedBench's layout; the others: the SQLite file that make wrote (--db)
 Writes  make: --db; serve: the answers, into it; export: --out, a copy of the benchmark with human_checked and
-        human_check_passed. Personal links are printed by make and link, once: the file keeps only hashes of them.
+        human_check_passed. make and link print personal links once; the file contains only their hashes.
 
     python mmedbench/review.py make data/MMedBench --db data/review.sqlite --sample 200 --reviewers anna ben \
         --referee chen
@@ -51,9 +52,9 @@ def make_review(options: argparse.Namespace) -> int:
     if options.db.exists():
         facts = ReviewStore(options.db).facts()
         if (facts["arguments"], facts["inputs"]) != (arguments, inputs):
-            raise InputError(f"{options.db} contains a review made from other arguments or questions; use another --db")
+            raise InputError(f"{options.db} contains a review with other arguments or questions; use another --db")
         print(
-            f"{options.db} is complete and made from the same: reused. Its links were printed when it was made; "
+            f"{options.db} is complete, with the same arguments and questions: reused. Links are printed only once; "
             f"`python mmedbench/review.py link {options.db} --person NAME` gives a new one"
         )
         return 0
@@ -72,7 +73,7 @@ def make_review(options: argparse.Namespace) -> int:
     people = [(name, "reviewer") for name in options.reviewers]
     people += [(options.referee, "referee")] if options.referee else []
     tokens = create_store(options.db, items, people, facts)
-    print(f"wrote {options.db}. Give each person only the own link; they are not shown again:")
+    print(f"wrote {options.db}. Give each person only their own link; the links are not shown again:")
     for name, role in people:
         print_link(name, role, tokens[name])
     print(f"then: python mmedbench/review.py serve {options.db}")
@@ -84,13 +85,13 @@ def print_link(name: str, role: str, token: str) -> None:
 
 
 def renew_link(options: argparse.Namespace) -> int:
-    """A new link for a person who lost it, or whose link fell into wrong hands."""
+    """Replace a person's link that was lost or leaked."""
     store = ReviewStore(options.db)
     person = next((person for person in store.people if person.name == options.person), None)
     if person is None:
         raise InputError(f"{options.db} has no {options.person!r}; it has {', '.join(p.name for p in store.people)}")
     token = store.renew_token(person)
-    print("the old link opens nothing from now on; all answers are kept")
+    print("the old link no longer works; all answers are kept")
     print_link(person.name, person.role, token)
     return 0
 
@@ -163,7 +164,7 @@ def report_agreement(options: argparse.Namespace) -> int:
     print()
     print("\n".join(review_agreement.agreement_table(rows)))
     print(
-        "\nsupports: it supports the given answer; correct: what it says is right and about the options. n: judged "
+        "\nsupports: supports the given answer; correct: its statements are right and address the options. n: judged "
         "by both. kappa: Cohen (1960), interval: Fleiss, Cohen and Everitt (1969)"
     )
     if options.out:

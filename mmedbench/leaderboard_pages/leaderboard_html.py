@@ -3,8 +3,8 @@
 Reads   rows of leaderboard_rows.py; leaderboard_page/page.css and page.js, which become part of the file
 Example python mmedbench/leaderboard.py render --html leaderboard.html
 
-Every text of a result goes through `text`: flattened, escaped, and set apart from the direction of what surrounds it.
-No data stands inside the script. The page's policy lets nothing run or load but the file's own style and script.
+Every text of a result passes through `text`: one line, escaped, with isolated text direction.
+The script contains no data. The content security policy allows only the file's own style and script.
 """
 
 import base64
@@ -24,7 +24,7 @@ SECTIONS = {
     "zero-shot": ("Zero-shot", ""),
     "check": (
         "Check of the machinery",
-        "Tiny models that show the pipeline running from end to end: no claim about medicine, no rank.",
+        "Tiny models that show that the pipeline runs end to end: no claim about medicine, no rank.",
     ),
 }
 KINDS = {"reported": "reported", "reproduced": "reproduced", "check": "check of the machinery"}
@@ -37,11 +37,12 @@ BANDS = {
 INTRODUCTION = """<p>Per cent of the test questions whose set of letters is exactly right; under each score its
 95&nbsp;% interval. n is the number of questions. Research use; no score is medical advice.</p>"""
 NOTES = """<p><b>Intervals</b>: Wilson's for a language, the normal one for the average, which is the plain mean over
-languages. n is at the head of a column, and in the cells where it is another.</p>
+languages. n is in the head of a column, and in cells with another n.</p>
 <p><b>Rank</b>: 1 + the number of rows of the same setting that are significantly better, over all languages; filters do
-not change it. <b>=</b> marks a tie: at least one other row cannot be told apart. Fine-tuned and zero-shot rows are
-different settings and are not ranked together. Paired: tested question by question; unpaired: from the averages.</p>
-<p>‡ No k of n gives this figure: its denominator is unknown. † Not the released test split: not to be compared with the
+not change it. <b>=</b> marks a tie: no significant difference from at least one other row. Fine-tuned and zero-shot
+rows are different settings and are not ranked together. Paired: tested question by question; unpaired: from the
+averages.</p>
+<p>‡ No k of n gives this figure: its denominator is unknown. † Not the released test split: not comparable with the
 reported rows.</p>"""
 
 
@@ -67,7 +68,7 @@ def band(row: Row) -> str:
 
 
 def score_cell(cell: Cell | None, usual_n: int | None, language: str = "") -> str:
-    """A score, its interval, and its n where the column's head does not say it already."""
+    """A score, its interval, and its n if it differs from the column's head."""
     where, kind = (f' data-language="{language}"', "score") if language else ("", "score overall")
     if cell is None:
         return f'<td class="{kind}" data-value=""{where}>–</td>'
@@ -103,7 +104,7 @@ def table_row(row: Row, codes: Sequence[str], usual: dict[str, int | None]) -> s
 
 
 def column_n(cells: Sequence[Cell | None]) -> int | None:
-    """n of the column's head: that of its comparable cells, if they have but one."""
+    """n for the column's head: that of its comparable cells, if all have the same."""
     found = {cell.n for cell in cells if cell is not None and cell.comparable}
     return found.pop() if len(found) == 1 else None
 
@@ -135,7 +136,7 @@ def section(which: str, rows: Sequence[Row]) -> str:
 
 
 def about(row: Row) -> str:
-    """What a row rests on: source, ties, and for ours what a reader needs to repeat it."""
+    """Details of a row: source, ties, and for our rows what is needed to reproduce it."""
     facts = {
         "kind": KINDS["check" if row.is_check else row.kind],
         "setting": row.setting,
@@ -144,7 +145,7 @@ def about(row: Row) -> str:
     if row.printed_average is not None:
         facts["average as printed"] = two(row.printed_average)
     if row.rank is not None:
-        facts["not told apart from"] = "; ".join(row.ties) or "no row"
+        facts["tied with"] = "; ".join(row.ties) or "no row"
     facts |= row.details
     listed = "".join(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in facts.items())
     return f'<details id="about-{attribute(row.key)}"><summary>{text(row.label)}</summary><dl>{listed}</dl></details>'
@@ -157,7 +158,7 @@ def choice(name: str, label: str, options: dict[str, str]) -> str:
 
 
 def filters(rows: Sequence[Row]) -> str:
-    """The form, hidden until the script works; only what occurs can be chosen."""
+    """The form, hidden until the script runs, with the values that occur."""
     bands, kinds = {band(row) for row in rows}, {"check" if row.is_check else row.kind for row in rows}
     spoken = {code for row in rows for code in row.cells}
     return "".join(

@@ -6,7 +6,7 @@ Writes  <folder>/accuracy_by_language, gain_over_base, accuracy_by_size (.svg an
 Example python mmedbench/leaderboard.py render
 
 `problems` compares what would be drawn with what leaderboard.json says was drawn, and the files with their sums there.
-It draws nothing: the bytes of a picture depend on the machine's fonts, so another machine's need not be equal.
+It does not redraw, because the bytes of a picture depend on the machine's fonts.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from leaderboard_pages.page_text import escape, flat, macro_percent
 from mmedbench_questions import LANGUAGE_FILES
 from run_record import InputError, describe_files, read_json, sha256_of_file, write_json
 
-MAX_ROWS = 60  # a picture of more is not a picture; the tables hold them all
+MAX_ROWS = 60  # more would be unreadable; the tables list all rows
 # The general model that each published one was further pretrained from (Qiu et al. 2024); Llama 3.1 is not reported.
 REPORTED_BASES = {"MMedLM": "InternLM", "MMedLM 2": "InternLM 2", "MMed-Llama 3": "Llama 3"}
 LANGUAGE_NAMES = {code: name.removesuffix(".jsonl") for code, name in LANGUAGE_FILES.items()}
 
 
 def name_and_more(row: Row) -> dict[str, str]:
-    """{"name", "more"}: a model's name on one line, and what must not be cut off: its size, and LoRA."""
+    """{"name", "more"}: a model's name on one line, and its size and LoRA, which are never truncated."""
     name, size = flat(row.model) or "-", "" if row.size_billion is None else size_text(row.size_billion)
     return {
         "name": name,
@@ -40,7 +40,7 @@ def name_and_more(row: Row) -> dict[str, str]:
 
 
 def label(row: Row) -> str:
-    """The same as one text."""
+    """Both parts of name_and_more as one text."""
     return "".join(name_and_more(row).values())
 
 
@@ -84,7 +84,7 @@ def limits(intervals: Sequence[Sequence[float]], step: int) -> list[float]:
 
 
 def who(rows: Sequence[Row]) -> str:
-    """How many rows others reported and how many were reproduced here, and how to tell them apart."""
+    """The legend of reported and reproduced rows, with their counts."""
     ours = sum(row.kind == "reproduced" for row in rows)
     if not ours:
         return f"All {len(rows)} rows are reported by others (hollow); none is reproduced here."
@@ -158,7 +158,7 @@ def pairs_with_base(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 
 def gains(rows: list[Row]) -> dict | None:
-    """What further pretraining gained: a panel a model, the average and each language."""
+    """What further pretraining gained: one panel per model, with the average and each language."""
     panels, shown = [], []
     for row, base in pairs_with_base(rows)[: MAX_ROWS // 3]:
         new, old = shown_cells(row), shown_cells(base)
@@ -258,13 +258,13 @@ def drawn_sha256(rows: Sequence[Row]) -> str:
 
 
 def write_pictures(rows: Sequence[Row], folder: Path) -> list[str]:
-    """Draw what is not current, the record last. Returns sentences to tell: what was drawn, what lacks a font."""
+    """Draw what is not current, the record last. Returns messages: what was drawn, which letters lack a font."""
     if not problems(rows, folder):
         return [f"the pictures in {folder} are up to date"]
     wanted, notes, missing, written = picture_data(rows), [], set(), []
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    for name in leaderboard_drawing.PICTURES:  # one that shows nothing any more goes
+    for name in leaderboard_drawing.PICTURES:  # delete pictures without data
         for form in ("png", "svg"):
             (folder / f"{name}.{form}").unlink(missing_ok=True)
     for name, data in wanted.items():
@@ -288,14 +288,14 @@ def write_pictures(rows: Sequence[Row], folder: Path) -> list[str]:
     notes.append(f"drew {len(written)} pictures in {folder}")
     if missing:
         notes.append(
-            f"boxes stand for {len(missing)} letters of models' names that no installed font holds: "
+            f"no installed font has {len(missing)} letters of models' names, drawn as boxes: "
             f"{' '.join(sorted(missing))}; install fonts that do (such as the Noto fonts) and delete {RECORD}"
         )
     return notes
 
 
 def problems(rows: Sequence[Row], folder: Path) -> list[str]:
-    """What of the pictures is missing, was changed, or was drawn from other results; nothing when they are current."""
+    """Pictures that are missing, changed, or drawn from other results; [] if all are current."""
     record = folder / RECORD
     if not record.exists():
         return [f"{record}: missing"]
@@ -317,7 +317,7 @@ def problems(rows: Sequence[Row], folder: Path) -> list[str]:
 
 
 def alt_text(name: str, data: dict) -> str:
-    """What a picture says, for those who do not see it; one line, not escaped."""
+    """Alternative text of a picture; one line, not escaped."""
     if name == "accuracy_by_language":
         best = data["rows"][0]["name"] + data["rows"][0]["more"]
         return (
@@ -340,8 +340,8 @@ def picture_lines(rows: Sequence[Row], folder: Path, page: Path) -> list[str]:
     lines = [
         "## Pictures",
         "",
-        "The same figures as in the tables, without the checks of the machinery. Hollow marks: reported by",
-        "others; filled: reproduced here. A click on a picture gives its PNG.",
+        "The figures of the tables, without the checks of the machinery. Hollow marks: reported by others; filled:",
+        "reproduced here. Click on a picture for its PNG.",
         "",
     ]
     for name, data in picture_data(rows).items():

@@ -78,9 +78,10 @@ def z_better(a: Mapping[str, Share], b: Mapping[str, Share]) -> bool:
 def paired_p(a: Mapping[Question, bool], b: Mapping[Question, bool]) -> tuple[float, float]:
     """(difference of the means over languages in points, two-sided p) of two runs over the same questions.
 
-    Where there is no difference, each question that only one of them has right is as likely either's. So the sum over
-    languages of (only a - only b) / n is a sum of fair coins, whose distribution is enumerated while it has few values
-    and normal beyond. With one language that is McNemar's exact test (Psychometrika 12:153, 1947).
+    Under the null hypothesis, a question that only one run answers correctly is equally likely to be either's. The sum
+    over languages of (only a - only b) / n is a sum of fair coins, enumerated while it has few distinct values and
+    approximated by a normal distribution beyond. With one language this is McNemar's exact test (Psychometrika 12:153,
+    1947).
     """
     counts: dict[str, list[int]] = {}
     for question, right in a.items():
@@ -124,7 +125,7 @@ def is_better(
 
 
 def rank_rows(rows: list[tuple[Mapping[str, Share], Mapping[Question, bool] | None]]) -> list[tuple]:
-    """[(rank, how, places of the rows that are not told apart from it)] of rows over the same questions.
+    """[(rank, how, indices of the rows tied with it)] of rows over the same questions.
 
     rows: (cells by language, {question: right} or None). how: "paired", "unpaired", or "partly paired".
     """
@@ -166,7 +167,7 @@ class Row:
     key: stable, of letters, digits, dots and dashes; kind: "reported" or "reproduced"; setting: "fine-tuned" or
     "zero-shot"; rank: among rows of the same setting and questions, None for a check of the machinery and where no
     other row is of these questions; rank_how: "paired", "unpaired", "partly paired", or "" without a rank; ties: models
-    that are not told apart from this one.
+    without a significant difference from this one.
     """
 
     key: str
@@ -249,7 +250,7 @@ def reported_rows() -> list[Row]:
 
 
 def is_comparable(key: str, result: dict) -> bool:
-    """True when a score is on the released test split of its language: said by the benchmark, and of its size."""
+    """True if a score is on the released test split of its language, by the manifest and by its size."""
     return result["data"]["released_split"].get(key) is True and result["scores"][key]["n"] == test_sizes().get(key)
 
 
@@ -281,12 +282,14 @@ def reproduced_row(result: dict) -> Row:
 
 
 def details_of(result: dict) -> dict[str, str]:
-    """What a reader needs to judge and repeat a row, as texts by their names, in the order in which they are shown."""
+    """What is needed to judge and reproduce a row: {name: text} in the order shown."""
     prompt, made = result["prompt"], result["provenance"]
     asked, unanswered = result.get("asked"), (result.get("endpoint") or {}).get("unanswered")
     scores = result["scores"].values()
     return {
-        "parameters": "not told" if result["model"]["parameters"] is None else f"{result['model']['parameters']:,}",
+        "parameters": "not published"
+        if result["model"]["parameters"] is None
+        else f"{result['model']['parameters']:,}",
         "base": result["model"].get("base") or "-",
         "training": result["model"]["training"],
         "training data": result["leaderboard"]["training_data"],
@@ -314,7 +317,7 @@ def details_of(result: dict) -> dict[str, str]:
 
 
 def short_commit(commit: str) -> str:
-    """Twelve digits, and whether files were changed."""
+    """Twelve digits, plus "+changes" if files were changed."""
     return commit.removesuffix("+changes")[:12] + ("+changes" if commit.endswith("+changes") else "")
 
 
@@ -359,14 +362,14 @@ def accuracy_rows(results: list[dict]) -> list[Row]:
 
 
 def _used_cells(row: Row) -> dict[str, tuple[float, int]]:
-    """The cells that the row's average is built from: the six released ones where it has all, else all."""
+    """The cells of the row's average: the six released languages if complete, else all."""
     six = {code: row.cells[code] for code in LANGUAGES if code in row.cells and row.cells[code].comparable}
     used = six if len(six) == len(LANGUAGES) else row.cells
     return {code: (cell.accuracy, cell.n) for code, cell in used.items()}
 
 
 def _questions_of(row: Row, result: dict | None) -> tuple:
-    """Equal for rows that may be ranked together: setting, languages, and of each the released split or one file."""
+    """Equal for rows that are ranked together: setting, languages, and per language the released split or one file."""
     files = result["data"].get("files", {}) if result else {}
 
     def which(code: str) -> str:

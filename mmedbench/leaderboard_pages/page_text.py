@@ -35,12 +35,12 @@ def is_share(accuracy: float, n: int, decimals: int = 2) -> bool:
     return any(abs(100 * k / n - accuracy) <= half for k in (near - 1, near, near + 1) if 0 <= k <= n)
 
 
-# Two roundings, of the cells and of the average, can move a printed average by a hundredth: that is not a difference.
+# Rounding of the cells and of the average can change a printed average by a hundredth; that is not a difference.
 DIFFERS = "printed average, where it is more than 0.01 off"
 
 
 def flat(text: object) -> str:
-    """The text on one line, without what XML cannot hold (control characters, halves) and marks of direction."""
+    """The text on one line, without what XML cannot contain (control characters, surrogates) and direction marks."""
     kinds = {"Cc", "Cs", "Zl", "Zp"}
     others = "\ufffe\uffff\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
     return " ".join("".join(" " if unicodedata.category(c) in kinds or c in others else c for c in str(text)).split())

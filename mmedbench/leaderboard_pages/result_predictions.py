@@ -1,9 +1,9 @@
 """Predictions of a result: read, stored compactly, and recounted against its scores.
 
-Beside `results/<row>.json` may lie `<row>.predictions.jsonl` or `<row>.predictions.jsonl.gz`: a line an answer with
-`key` (language or benchmark), `id` (the question's), `gold` and `letters` (lists; null where none could be read), and
-`contaminated` where that is known. These are the fields of inference/eval.py's predictions.jsonl; others are ignored.
-No question's text is needed, so none is kept: 8,518 answers are about 0.1 MB packed.
+Optional, beside `results/<row>.json`: `<row>.predictions.jsonl` or `<row>.predictions.jsonl.gz`, one line per answer
+with `key` (language or benchmark), `id` (of the question), `gold` and `letters` (lists; null if unparsed), and
+`contaminated` if known. These are the fields of inference/eval.py's predictions.jsonl; others are ignored.
+Texts are not kept: 8,518 answers are about 0.1 MB compressed.
 """
 
 import gzip
@@ -54,7 +54,7 @@ def read_predictions(path: Path) -> list[Prediction]:
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path} ({error}); give the predictions.jsonl of inference/eval.py") from None
     if len(data) > LARGEST:
-        raise InputError(f"{path} unpacks to more than {LARGEST >> 20} MiB; leave the answers' texts out")
+        raise InputError(f"{path} unpacks to more than {LARGEST >> 20} MiB; remove the texts of the answers")
     # Not splitlines: an answer may hold one of Unicode's other line separators.
     for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
@@ -62,7 +62,7 @@ def read_predictions(path: Path) -> list[Prediction]:
             rows.append(_prediction(number, row))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{path}:{number}: no prediction of inference/eval.py ({reason:.100})") from None
+            raise InputError(f"{path}:{number}: not a prediction of inference/eval.py ({reason:.100})") from None
     return rows
 
 
@@ -83,7 +83,7 @@ def _prediction(number: int, row: object) -> Prediction:
 
 
 def packed(rows: list[Prediction]) -> bytes:
-    """What the leaderboard keeps of predictions: gzip of lines with key, id, gold, letters; always the same bytes."""
+    """Predictions as the leaderboard stores them: gzip of lines with key, id, gold, letters; deterministic bytes."""
     lines = []
     for row in rows:
         line = {"key": row.key, "id": row.id, "gold": row.gold, "letters": row.letters}
@@ -112,7 +112,7 @@ def right_by_question(rows: list[Prediction]) -> dict[tuple[str, str, int], bool
 
 
 def differences(result: dict, result_path: Path, rows: list[Prediction], path: Path) -> list[str]:
-    """Where a result says something else than its predictions give: lines `file:line: field: ...`, [] if nowhere."""
+    """Differences between a result and its predictions: lines `file:line: field: ...`, [] if there are none."""
     text = result_path.read_text(encoding="utf-8")
     by_key: dict[str, list[Prediction]] = {}
     for row in rows:

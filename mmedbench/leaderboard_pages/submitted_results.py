@@ -1,7 +1,7 @@
 """Results of inference/eval.py: validation of everything a leaderboard row needs. One file per row and metric version.
 
-A result is refused, with the field and the reason, when a number contradicts another, a field is unknown, or a fact
-that a reader needs (n, training data, prompt, commit, command, date) is missing. Nothing is repaired.
+A result is refused, with field and reason, if numbers contradict each other, a field is unknown, or a required field
+(n, training data, prompt, commit, command, date) is missing. Nothing is repaired.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ METRICS = (
     "BERTScore-R",
     "BERTScore-F1",
 )
-# By path, "*" for any name; what is under a path that is not named here is free.
+# By path, "*" for any name; fields below other paths are not checked.
 KNOWN: dict[str, tuple[str, ...]] = {
     "": (
         "format_version",
@@ -102,7 +102,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
 
 
 def check_fields(result: dict, where: object) -> None:
-    """Errors: InputError for a field that no result has: it would be in the file and be shown nowhere."""
+    """Errors: InputError for an unknown field, which no page would show."""
     for path, known in KNOWN.items():
         found = [("", result)]
         for step in path.split(".") if path else []:
@@ -118,7 +118,7 @@ def check_fields(result: dict, where: object) -> None:
                 if key not in known:
                     raise InputError(
                         f"{where}: {f'{name}.{key}'.lstrip('.')[:80]!r} is not a field of a result; known "
-                        f"are {', '.join(known)}"
+                        f"fields: {', '.join(known)}"
                     )
 
 
@@ -129,7 +129,7 @@ def need(value: object, path: str, kind: type | tuple[type, ...], where: object)
             raise InputError(f"{where}: {path}: missing; a leaderboard row needs it")
         value = value[name]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(f"{where}: {path}: {value!r:.60} is of the wrong kind")
+        raise InputError(f"{where}: {path}: {value!r:.60} has the wrong type")
     return value
 
 
@@ -139,7 +139,7 @@ def need_text(value: object, path: str, where: object, allowed: tuple[str, ...] 
     if not text.strip() or len(text) > 2000:
         raise InputError(f"{where}: {path}: expected a text of 1 to 2,000 characters")
     if allowed and text not in allowed:
-        raise InputError(f"{where}: {path}: {text!r:.60} is none of {', '.join(allowed)}")
+        raise InputError(f"{where}: {path}: {text!r:.60} is not one of {', '.join(allowed)}")
     return text
 
 
@@ -148,7 +148,7 @@ TRAININGS = ("full", "lora", "none")
 MODES = ("generate", "letter-logprob", "option-logprob")
 FORMS = ("answer", "rationale")
 
-# What no name of a model may hold: line breaks, control characters, pipes, HTML. Pages escape it all the same.
+# Not allowed in the name of a model: line breaks, control characters, pipes, HTML. Pages escape them anyway.
 NO_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029|<>]|&#?\\w+;")
 
 
@@ -170,7 +170,7 @@ def check_scores(result: dict, where: object) -> None:
         raise InputError(f"{where}: scores: contains no language")
     languages = [key for key in scores if key in LANGUAGE_FILES]
     if languages and len(languages) != len(scores):
-        raise InputError(f"{where}: scores: languages and English benchmarks are in one result; make two")
+        raise InputError(f"{where}: scores: contains languages and English benchmarks; make two results")
     for key in scores:
         at = f"{where}: scores.{key}"
         n, right = check_share(scores[key], at)
@@ -191,7 +191,7 @@ def check_scores(result: dict, where: object) -> None:
 
 
 def check_clean(result: dict, where: object) -> None:
-    """The accuracy on uncontaminated questions, where there is one: k of n, and no more questions than were asked."""
+    """The accuracy on uncontaminated questions, if present: k of n, with n at most the number of questions."""
     if result.get("clean") is None:
         return
     need(result, "clean.coverage", (int, float), where)
@@ -241,13 +241,12 @@ def check_result(result: dict, where: object) -> dict:
         raise InputError(f"{where}: model.name: longer than 100 characters; give a shorter one with --name")
     if found := NO_NAME.search(result["model"]["name"]):
         raise InputError(
-            f"{where}: model.name: holds {found[0]!a}; a name is one line without | and HTML, give such a "
-            "one with --name"
+            f"{where}: model.name: contains {found[0]!a}; give a one-line name without | and HTML with --name"
         )
     for name in ("endpoint", "inputs", "files"):
         if result.get(name) is not None:
             need(result, name, dict, where)
-    # An endpoint does not tell its model's size.
+    # Endpoints do not report the size of their model.
     parameters = need(result, "model.parameters", (int, type(None)) if result.get("endpoint") else int, where)
     if parameters is not None and not 0 < parameters < 10**15:
         raise InputError(f"{where}: model.parameters: expected the number of parameters")
@@ -301,7 +300,7 @@ def row_key(result: dict) -> tuple[str, str, bool]:
 
 
 def result_key(result: dict) -> tuple[str, str, bool, int]:
-    """What there may be only one of: a row by one metric version. A corrected metric makes a column of its own."""
+    """The unique key of a result: a row and a metric version."""
     return *row_key(result), result["metric_version"]
 
 
@@ -313,7 +312,7 @@ def is_newest(result: dict, results: list[dict]) -> bool:
 
 
 def file_name(result: dict) -> str:
-    """The result's file in the leaderboard's folder: readable, and one of its own for every key."""
+    """The result's file name in the leaderboard's folder: readable, and unique per key."""
     name = result["model"]["name"]
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.") or "model"
@@ -326,9 +325,9 @@ def file_name(result: dict) -> str:
 def read_results(folder: Path) -> list[dict]:
     """Every result of the folder, checked, by key.
 
-    Each gets two keys more: `predictions` ({question: right}, None where none came along) and `differences` (lines on
-    what its predictions contradict).
-    Errors: InputError for a bad one, for two of one key, for broken predictions and for such that belong to none.
+    Two keys are added: `predictions` ({question: right}, None without a file) and `differences` (what the predictions
+    contradict, as lines).
+    Errors: InputError for a bad one, for two of one key, for broken predictions and for predictions without a result.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; results are added by `python mmedbench/leaderboard.py add`")

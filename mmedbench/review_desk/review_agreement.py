@@ -16,7 +16,7 @@ from review_desk.review_store import CRITERIA, Answer, Item, ReviewStore
 
 @dataclass(frozen=True)
 class Verdict:
-    """What stands of one item: values by criterion (None: open), criteria in conflict, and whether it is all there."""
+    """State of one item: values by criterion (None: open), criteria in conflict, and whether it is complete."""
 
     values: dict[str, bool | None]
     conflicts: tuple[str, ...]  # criteria on which the two differ, settled or not
@@ -33,9 +33,9 @@ class Verdict:
 
 
 def verdict(first: Answer, second: Answer, referee: Answer) -> Verdict:
-    """Where the two agree, that stands; where they differ, the referee's word does, and until then nothing.
+    """Where the two agree, their value; where they differ, the referee's value, None until there is one.
 
-    The referee cannot overrule an agreement. A reviewer's half-finished answer counts for nothing.
+    The referee cannot overrule an agreement. An incomplete answer is ignored.
     """
     if not (first.complete and second.complete):
         return Verdict(dict.fromkeys(CRITERIA), (), False)
@@ -68,7 +68,7 @@ def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, fl
     Source: J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20
     (1960), 37-46. The interval is kappa +- 1.96 (Z95) standard errors, cut at -1 and 1, the large-sample standard error
     being that of J. L. Fleiss, J. Cohen, B. S. Everitt, "Large sample standard errors of kappa and weighted kappa",
-    Psychological Bulletin 72 (1969), 323-327; below some 30 pairs take it for a hint.
+    Psychological Bulletin 72 (1969), 323-327; it is unreliable below about 30 pairs.
 
     Edge cases: no pairs, or both raters use one and the same category throughout (p_e = 1, so 0/0): kappa is not
     defined, all three are None, and the raw agreement must be reported instead. Full agreement over two or more
@@ -97,7 +97,7 @@ def cohens_kappa(pairs: Sequence[tuple]) -> tuple[float | None, float | None, fl
 def agreement(store: ReviewStore) -> dict[str, dict]:
     """{language, and "all": counts and, by criterion, n, raw agreement and kappa}.
 
-    Only items that both reviewers have judged count, by what each said himself: the referee has no part in it.
+    Only items that both reviewers have judged count, by their own answers, without the referee's.
     """
     first, second = (store.answers(person) for person in store.reviewers)
     found = verdicts(store)
@@ -147,7 +147,7 @@ def agreement_table(rows: dict[str, dict]) -> list[str]:
                 kappa = shown(found["kappa"])
                 interval = " to ".join(map(shown, found["ci95"])) if found["ci95"] else "none: standard error 0"
             elif found["n"]:
-                kappa, interval = "-", "not defined: both gave one and the same judgement throughout"
+                kappa, interval = "-", "not defined: both always gave the same judgement"
             else:
                 kappa, interval = "-", "nothing judged by both yet"
             lines.append(f"{language:<9} {name:<9} {found['n']:>5} {agree:>7} {kappa:>7}  {interval}")

@@ -4,8 +4,8 @@ Reads   an open review (review_store.py), review_page/ (templates, style, script
 Writes  answers, into the review.
 
 The personal token is part of every address and there are no cookies: several people may use one browser, and no
-other site can act in anyone's name, because it would have to know the address. What a model wrote is only ever text:
-templates escape it, and the content security policy allows no script but our own.
+other site can act in anyone's name, because it would have to know the address. Model output is
+escaped by the templates, and the content security policy allows only our own script.
 
     waitress.serve(create_app(ReviewStore(Path("data/review.sqlite"))), host="127.0.0.1", port=8765)
 """
@@ -36,7 +36,7 @@ class Desk:
         self._verdicts: dict[int, Verdict] = verdicts(store) if self.is_referee else {}
 
     def items(self, language: str) -> list[Item]:
-        """A reviewer's: all. The referee's: those that both have judged, and not alike."""
+        """All items for a reviewer; for the referee those with a conflict."""
         items = self.store.items.get(language, [])
         return [item for item in items if self._verdicts[item.id].conflicts] if self.is_referee else items
 
@@ -64,7 +64,7 @@ class Desk:
         return next((item for item in turned if self.state(item) != "done"), None)
 
     def said(self, item: Item) -> list[Answer]:
-        """What the two reviewers say of it: for the referee alone, nothing for anyone else."""
+        """The two reviewers' answers if the person is the referee, else []."""
         if not self.is_referee:
             return []
         return [self.store.answers(person).get(item.id, Answer()) for person in self.store.reviewers]
@@ -144,7 +144,7 @@ def create_app(store: ReviewStore) -> flask.Flask:
 
 
 class Site:
-    """The views. Each finds out again whose token it was given, and what that person may see."""
+    """The views. Each checks the token and what its person may see."""
 
     def __init__(self, store: ReviewStore):
         self.store = store
@@ -277,7 +277,7 @@ def add_headers(response: flask.Response) -> flask.Response:
 
 
 def refuse_other_sites() -> None:
-    """A second lock beside the secret address: browsers say where a request comes from. Errors: Forbidden."""
+    """Reject cross-site requests, in addition to the secret address. Errors: Forbidden."""
     if flask.request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise Forbidden("the request comes from another site")
     origin = flask.request.headers.get("Origin")

@@ -1,7 +1,7 @@
 """Export the verdicts: a copy of the benchmark with human_checked and human_check_passed.
 
 Reads   a review database and the folder in MMedBench's layout that it was drawn from.
-Writes  --out: every file of that folder, with only the judged lines changed; human_check.jsonl (one line a judged
+Writes  --out: every file of that folder, with only the judged lines changed; human_check.jsonl (one line per judged
         rationale: {id, language, reviewer_1, reviewer_2, referee, verdict}); manifest.json last.
 
     export_verdicts(store, Path("data/MMedBench"), Path("data/MMedBench_checked"), notes=False)
@@ -47,7 +47,7 @@ class Export:
 
 
 def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_run: bool, argv: list[str]) -> int:
-    """Write `out` and print what was done. Returns 0, or 3 when a judged rationale is in `data` no more."""
+    """Write `out` and print what was done. Returns 0, or 3 if a judged rationale is no longer in `data`."""
     manifest = check_benchmark(data)
     if data.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(f"--out {out} lies inside --data; choose another folder")
@@ -88,7 +88,7 @@ def export_verdicts(store: ReviewStore, data: Path, out: Path, notes: bool, dry_
         write_export(data, out, paths, done, missing, record, argv)
         print(f"wrote {out}")
     if missing:
-        print(f"{len(missing)} judged rationales are in {data} no more, see failures.jsonl: edited since then?")
+        print(f"{len(missing)} judged rationales are no longer in {data} (edited since then?), see failures.jsonl")
     return 3 if missing else 0
 
 
@@ -97,7 +97,7 @@ def read_missing(out: Path) -> bool:
 
 
 def judgement_rows(store: ReviewStore, notes: bool) -> list[dict]:
-    """One row a settled rationale, in the sample's order: who judged what, under roles, never under names."""
+    """One row per settled rationale, in the sample's order, with the judgements by role, without names."""
     people = {f"reviewer_{number}": person for number, person in enumerate(store.reviewers, start=1)}
     people |= {"referee": store.referee} if store.referee else {}
     answers = {role: store.answers(person) for role, person in people.items()}
@@ -151,7 +151,7 @@ def mark_records(store: ReviewStore, data: Path, paths: list[Path], rows: list[d
 
 
 def mark_file(path: Path, settled: dict[str, bool], placed: Counter) -> bytes | None:
-    """The file's bytes with the judged lines changed, all others as they are; None when no line changes."""
+    """The file's bytes with only the judged lines changed; None if no line changes."""
     data = path.read_bytes()
     start = MARK if data.startswith(MARK) else b""
     lines = data.removeprefix(MARK).split(b"\n")
@@ -185,11 +185,11 @@ def print_counts(done: Export, missing: list[str]) -> None:
 
 
 def card_section(rows: dict[str, dict]) -> str:
-    """What the dataset card says of the check."""
+    """The dataset card's section about the human check."""
     lines = [
         CARD_TITLE,
         "Two reviewers, blind to each other, judged whether a rationale supports the given answer and",
-        "whether what it says is right and about the options; a referee settled what they differed on.",
+        "whether its statements are right and address the options; a referee settled disagreements.",
         "",
         "| language | judged | passed |",
         "|---|---|---|",
@@ -201,7 +201,7 @@ def card_section(rows: dict[str, dict]) -> str:
 def write_export(
     data: Path, out: Path, paths: list[Path], done: Export, missing: list[str], record: dict, argv: list[str]
 ) -> None:
-    """Write everything aside, the manifest last, and move the folder into place at once."""
+    """Write into <out>.partial, the manifest last, then rename the folder."""
     aside = out.with_name(out.name + ".partial")
     if aside.exists():
         shutil.rmtree(aside)

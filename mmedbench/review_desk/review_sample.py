@@ -19,14 +19,14 @@ SHOWN_FIELDS = ("id", "source", "question", "options", "answer_idx", "rationale"
 def check_benchmark(folder: Path) -> dict | None:
     """The folder's manifest, or None for released files, which have none.
 
-    Errors: InputError when the folder is missing, half written, or not what its manifest says.
+    Errors: InputError if the folder is missing, incomplete, or differs from its manifest.
     """
     if not folder.is_dir():
         raise InputError(
             f"{folder} is not a folder; make one with `python mmedbench/prepare.py SOURCES --out {folder}`"
         )
     if folder.name.endswith(".partial"):
-        raise InputError(f"{folder} was left half written; run the command that made it again and use its --out")
+        raise InputError(f"{folder} is incomplete; run the command that writes it again and use its --out")
     if not (folder / "manifest.json").exists():
         return None
     manifest = read_json(folder / "manifest.json")
@@ -43,9 +43,9 @@ def check_benchmark(folder: Path) -> dict | None:
 def sample_rationales(folder: Path, splits: list[str], number: int, seed: int) -> tuple[list[dict], dict[str, dict]]:
     """(items as `create_store` takes them, {language: counts}).
 
-    Drawn are the `number` rationales per language with the lowest SHA-256 of seed and content, in that order, so that
-    the first k of them are a random sample too, and the order of the files does not matter. Copies (same question,
-    answer and rationale) are drawn once. Errors: InputError naming the file and line, or when no rationale is there.
+    The sample is the `number` rationales per language with the lowest SHA-256 of seed and content, in that order: the
+    first k are a random sample too, and the order of the files does not matter. Copies (same question, answer and
+    rationale) are sampled once. Errors: InputError with file and line, or if there is no rationale.
     """
     found: dict[str, dict[str, dict]] = {}
     counts: dict[str, Counter] = {}

@@ -1,8 +1,8 @@
 """The review's SQLite database: sampled rationales, people, and every version of every answer.
 
-Reads and writes the file that `review.py make` names with --db. Answers are only ever added: the newest of a person
-and an item counts, the older ones stay as its history. A write is on the disk before it is confirmed
-(write-ahead log, synchronous=FULL), so a server killed at any moment loses nothing that a page called saved.
+Reads and writes the file that `review.py make` names with --db. Answers are only added: the newest per person
+and item counts, older ones are kept as history. A write is on the disk before it is confirmed (write-ahead log,
+synchronous=FULL), so a killed server loses no answer that a page reported as saved.
 
     ReviewStore(Path("data/review.sqlite")).progress(person)
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from run_record import InputError
 
 FORMAT_VERSION = 1
-APPLICATION_ID = 0x4D4D5256  # "MMRV": tells our files from other SQLite files
+APPLICATION_ID = 0x4D4D5256  # "MMRV": distinguishes our files from other SQLite files
 CRITERIA = ("supports", "correct")  # supports the given answer; right, and about the options
 ROLES = ("reviewer", "referee")
 NOTE_CHARACTERS = 4000
@@ -68,7 +68,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one person says of one item; None: not judged yet."""
+    """One person's judgement of one item; None: not judged yet."""
 
     supports: bool | None = None
     correct: bool | None = None
@@ -80,25 +80,25 @@ class Answer:
 
 
 def item_key(record: dict, identifier: str) -> str:
-    """Equal for copies on which one judgement serves: same question and options (identifier), answer and rationale."""
+    """Equal for copies that share a judgement: same question and options (identifier), answer and rationale."""
     value = [identifier, record["answer_idx"], record.get("rationale") or ""]
     return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
 def token_hash(token: str) -> str:
-    """What is stored of a token: with its 256 random bits a plain hash is enough, unlike for a password."""
+    """The stored hash of a token; a plain hash is enough for 256 random bits, unlike for a password."""
     return hashlib.sha256(token.encode("utf-8")).hexdigest()
 
 
 def create_store(path: Path, items: list[dict], people: list[tuple[str, str]], facts: dict) -> dict[str, str]:
-    """Make the database whole, or not at all. items: {language, position, key, record}; people: (name, role).
+    """Create the database atomically. items: {language, position, key, record}; people: (name, role).
 
-    Returns {name: token}: the only time the tokens are seen; the file keeps their hashes. It is readable by its
-    owner alone. Errors: InputError when the path is taken or cannot be written.
+    Returns {name: token}; the file contains only hashes of the tokens and is readable only by its owner.
+    Errors: InputError when the path is taken or cannot be written.
     """
     for taken in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal")):
         if taken.exists():  # SQLite would take the log of an earlier database for this one's
-            raise InputError(f"{taken} is there already; use another --db, or move it away")
+            raise InputError(f"{taken} already exists; use another --db, or move it")
     tokens = {name: secrets.token_urlsafe(32) for name, _ in people}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -126,7 +126,7 @@ def create_store(path: Path, items: list[dict], people: list[tuple[str, str]], f
 
 
 class ReviewStore:
-    """An open review. One connection serves all threads, one at a time: two or three people are no load."""
+    """An open review. One connection serves all threads, one at a time, which is enough for three people."""
 
     def __init__(self, path: Path):
         """Errors: InputError when the file is missing or is not a review of this version."""
@@ -179,7 +179,7 @@ class ReviewStore:
         return {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM facts")}
 
     def person_of(self, token: str) -> Person | None:
-        """Whose token it is. Every stored hash is compared, each in constant time."""
+        """The person with this token. All stored hashes are compared, each in constant time."""
         given, found = token_hash(token), None
         for number, stored in self._rows("SELECT id, token_sha256 FROM people"):
             if hmac.compare_digest(given, stored):
@@ -187,14 +187,14 @@ class ReviewStore:
         return next((person for person in self.people if person.id == found), None)
 
     def renew_token(self, person: Person) -> str:
-        """A new token for the person; the old one opens nothing from now on."""
+        """Replace the person's token; the old one stops working."""
         token = secrets.token_urlsafe(32)
         with self._writing() as connection:
             connection.execute("UPDATE people SET token_sha256 = ? WHERE id = ?", (token_hash(token), person.id))
         return token
 
     def answers(self, person: Person) -> dict[int, Answer]:
-        """{item id: the person's newest answer}, half-finished ones included."""
+        """{item id: the person's newest answer}, incomplete ones included."""
         statement = "SELECT item_id, supports, correct, note FROM latest WHERE person_id = ?"
         return {
             item: Answer(_flag(supports), _flag(correct), note)

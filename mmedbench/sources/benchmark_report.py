@@ -32,13 +32,10 @@ def write_card(files: dict[str, list[dict]], sources: dict[str, str], notes: lis
     languages = [code for code, name in LANGUAGE_FILES.items() if any(p.endswith("/" + name) for p in files)]
     lines = ["---", "license: other", "language:", *(f"- {code}" for code in languages)]
     lines += ["task_categories:", "- question-answering", "- multiple-choice", "tags:", "- medical", "configs:"]
-    folders = {folder: sorted(p for p in files if p.startswith(folder + "/")) for folder in SPLIT_NAMES}
-    configs = {"default": list(folders)}
-    for name in configs:
-        lines += [f"- config_name: {name}", "  default: true", "  data_files:"]
-        for folder in configs[name]:
-            if folders[folder]:
-                lines += [f"  - split: {SPLIT_NAMES[folder]}", f"    path: {folder}/*.jsonl"]
+    lines += ["- config_name: default", "  default: true", "  data_files:"]
+    for folder, split in SPLIT_NAMES.items():
+        if any(path.startswith(folder + "/") for path in files):
+            lines += [f"  - split: {split}", f"    path: {folder}/*.jsonl"]
     for code in languages:
         lines += [f"- config_name: {code}", "  data_files:"]
         for folder in SPLIT_NAMES:
@@ -53,7 +50,7 @@ def write_card(files: dict[str, list[dict]], sources: dict[str, str], notes: lis
         lines += [f"- config_name: {name}", *_features(options, name == "english_benchmarks")]
     lines += ["---", "", "# MMedBench, built from its sources", ""]
     lines += [
-        "Multiple-choice questions of medical exams, in the layout of the released MMedBench. One record a line:",
+        "Multiple-choice questions of medical exams, in the layout of the released MMedBench. One record per line:",
         'id, language, source, question, options, answer_idx ("A" or "A,C"), rationale (empty where there is',
         "none), human_checked, human_check_passed; `context` only where a question needs one.",
         "",
@@ -67,15 +64,15 @@ def write_card(files: dict[str, list[dict]], sources: dict[str, str], notes: lis
         lines.append(f"| {name} | {language} | {licence} |")
     lines += ["", *(f"- {note}" for note in notes), ""]
     lines += [
-        "What was omitted, and why, is in excluded.jsonl; copies of a question in duplicates.jsonl; the",
-        "counts of both, the arguments and the checksums in manifest.json.",
+        "Excluded questions and the reasons are in excluded.jsonl, copies of a question in duplicates.jsonl, counts,",
+        "arguments and checksums in manifest.json.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _features(options: int, context: bool) -> list[str]:
-    """The record's types: letters that a question does not have load as null."""
+    """The types of a record's fields; missing option letters load as null."""
     lines = ["  features:"]
     texts = ["id", "language", "source", "question"]
     lines += [line for name in texts for line in (f"  - name: {name}", "    dtype: string")]
@@ -107,7 +104,7 @@ def _difference(found: int, published: int | None) -> str:
 
 
 def languages_split_here(folder: Path) -> set[str]:
-    """The languages whose split an earlier run made, as the manifest of its output says; none in any other folder."""
+    """Languages split by an earlier run, from its manifest; empty for any other folder."""
     try:
         rows = read_json(folder / "manifest.json").get("counts")
     except (InputError, OSError):

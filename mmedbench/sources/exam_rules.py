@@ -1,7 +1,7 @@
 """Which raw exam questions become records, and the reasons for excluding others.
 
-A record that a rule below excludes is counted and listed with its place and reason; nothing is dropped in silence
-and nothing is guessed. The reasons are the keys of REASONS; README.md and the manifest show them as they are here.
+Every excluded record is counted and listed with its place and reason; nothing is guessed. README.md and the manifest
+contain the texts of REASONS.
 """
 
 from dataclasses import dataclass, field
@@ -31,14 +31,14 @@ REASONS = {
     "known_test_question": "a question of a --known-test folder, removed from Train or Dev",
     "duplicate": "another copy is kept (--remove-duplicates)",
 }
-# A record with one of these came damaged, not merely unfit for a benchmark: the run ends with exit code 3.
+# Reasons of damaged records, for which the exit code is 3.
 DAMAGED = ("duplicate_key", "field_missing", "wrong_type", "cells_disagree", "option_letters")
 LONG_QUESTION = 100_000  # characters; kept, and counted as `very_long_question`
 
 
 @dataclass
 class Entry:
-    """One raw question: where it stood, and its record or the reason why there is none."""
+    """One raw question: its place, and its record or the reason for its exclusion."""
 
     where: str  # path:line, or path: record N
     record: dict | None = None
@@ -54,20 +54,20 @@ class Entry:
 
 
 def leave_out(where: str, reason: str, detail: str = "", text: str = "") -> Entry:
-    """An excluded question; the detail and the first words of its text help a reader to find it."""
+    """An excluded question; detail and the first words of the text help to find it."""
     assert reason in REASONS, reason
     line = " ".join(f"{detail} {text[:80]}".replace("\x00", "?").split())
-    # Half a surrogate pair cannot be written as UTF-8, and this line is to be.
+    # An unpaired surrogate cannot be encoded as UTF-8.
     return Entry(where, excluded=reason, detail=line.encode("utf-8", "replace").decode("utf-8"))
 
 
 def broken_text(*texts: str) -> bool:
-    """True when a text contains a NUL or half a surrogate pair, which no UTF-8 file can carry onwards."""
+    """True when a text contains a NUL or half a surrogate pair, which a UTF-8 file cannot contain."""
     return any("\x00" in text or any("\ud800" <= c <= "\udfff" for c in text) for text in texts)
 
 
 def context_left_out(record: dict) -> dict:
-    """{"context": text} of a raw record whose question omits it; null, and a "problem", where it holds none."""
+    """{"context": text} of a raw record whose question omits it; null and a "problem" if it has none."""
     text, problem = record.get("context"), ""
     if text is None:
         problem = "absent"

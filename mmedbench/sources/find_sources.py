@@ -1,8 +1,8 @@
 """Recognise exams in a folder tree by their fields and file names; readers of the English benchmarks.
 
-Folder names do not matter but for one: files named by language in Train/, Dev/ or Test/ are the released layout, and
-those in English_benchmarks/ beside them what an earlier run wrote there.
-A table with a header of ours, and lines whose file name says a language, are the generic source (generic_source.py).
+Folder names matter only for the released layout: files named by language in Train/, Dev/ or Test/, and the files of
+English_benchmarks/ beside them. Tables with the columns of generic_source.py, and JSONL files with a language in their
+name, are the generic source.
 """
 
 import os
@@ -61,7 +61,7 @@ class SourceFile:
 def find_sources(root: Path, only: Path | None = None) -> tuple[list[SourceFile], list[Path]]:
     """(recognised files in path order, other data files that were left alone); only: look at this one file of root.
 
-    Errors: InputError when root is not a folder, a split cannot be told, or two files claim one split of one exam.
+    Errors: InputError if root is not a folder, a split is not determined, or two files claim one split of one exam.
     """
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give the folder that contains the exams (see mmedbench/README.md)")
@@ -175,7 +175,7 @@ def _exam_file(path: Path) -> SourceFile | None:
 
 
 def _medqa_language(path: Path, head: str) -> str:
-    """MedQA's files look alike: Chinese characters tell the mainland exam from the US one.
+    """MedQA's files look alike: Chinese characters distinguish the mainland exam from the US one.
 
     Errors: InputError for a third script, which is neither.
     """

@@ -42,33 +42,33 @@ def name_words(path: Path) -> list[str]:
 
 
 def language_of_name(path: Path) -> str:
-    """The ISO code of the one language that the file's name says, or ""."""
+    """The ISO code of the language in the file's name, or "" without exactly one."""
     codes = {LANGUAGE_WORDS[word] for word in name_words(path) if word in LANGUAGE_WORDS}
     return codes.pop() if len(codes) == 1 else ""
 
 
 def split_of_place(path: Path) -> str:
-    """Train, Dev or Test as the file's name says it, else its folder's name, or ""."""
+    """Train, Dev or Test from the file's name, else from its folder's name, or ""."""
     words = [word for word in name_words(path) if word in SPLIT_WORDS]
     return SPLIT_WORDS[words[-1]] if words else SPLIT_WORDS.get(path.parent.name.lower(), "")
 
 
 def source_name(path: Path) -> str:
-    """What the exam is called where no column says it: the name without language and split, else a folder's."""
+    """The default name of the exam: the file's name without language and split, else a folder's."""
     words = [word for word in re.split(r"[\W_]+", path.stem) if word.lower() not in {*SPLIT_WORDS, *LANGUAGE_WORDS}]
     folders = [folder.name for folder in path.parents if folder.name.lower() not in {*SPLIT_WORDS, *LANGUAGE_WORDS, ""}]
     return " ".join(words) or next(iter(folders), "exam")
 
 
 def canonical(column: str) -> str:
-    """A column by our name for it: lower case, options as A, B, ...; "Option B", "option_b" and "b" are B."""
+    """The canonical name of a column: lower case, options as A, B, ...; "Option B", "option_b" and "b" are B."""
     name = re.sub(r"[\s-]+", "_", column.strip().lower())
     letter = re.fullmatch(r"(?:option_?)?([a-z])", name)
     return letter[1].upper() if letter and name != "options" else name
 
 
 def table_delimiter(head: str) -> str | None:
-    """The delimiter with which the first line is a header of ours, or None."""
+    """The delimiter with which the first line is a valid header, or None."""
     line = head.removeprefix("\ufeff").split("\n", 1)[0]
     for delimiter in DELIMITERS:
         names = {canonical(cell.strip().strip('"')) for cell in line.split(delimiter)}
@@ -159,8 +159,8 @@ def answer_readings(key: str | list, options: list[str]) -> list[list[str]]:
     right option. Both, letters first, where the text of another option is itself such letters (a blood group, a
     vitamin).
 
-    What is none of these stays as it is and counts as outside the options. Numbers are not read: whether they begin at
-    0 or 1, a file does not say.
+    Anything else is returned unchanged and counts as outside the options. Numbers are not read, because they could
+    count from 0 or from 1.
     """
     text = ",".join(map(str, key)) if isinstance(key, list) else key
     parts = [part for part in re.split(r"[\s,;]+", text.strip().upper()) if part]
@@ -175,19 +175,19 @@ def answer_readings(key: str | list, options: list[str]) -> list[list[str]]:
 
 
 def _place(record: dict, column: str, words: dict[str, str], by_name: str, where: str, path: Path) -> str:
-    """The language or split of a record. Errors: InputError when neither column nor name says it, or they disagree."""
+    """The language or split of a record. Errors: InputError if it is in neither column nor name, or they disagree."""
     cell = record.get(column)
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         if not by_name:
             raise InputError(
-                f"{where}: {column}: neither a column {column!r} nor the file's name says it; rename "
+                f"{where}: {column}: neither in a column {column!r} nor in the file's name; rename "
                 f"{path.name}, for example to {path.stem}_{'de' if column == 'language' else 'test'}"
                 f"{path.suffix}"
             )
         return by_name
     value = words.get(str(cell).strip().lower())
     if value is None:
-        raise InputError(f"{where}: {column}: {cell!r:.80} is none of {', '.join(words)}")
+        raise InputError(f"{where}: {column}: {cell!r:.80} is not one of {', '.join(words)}")
     if by_name and value != by_name:
         raise InputError(f"{where}: {column}: {cell!r}, but the file's name or folder says {by_name}; correct one")
     return value

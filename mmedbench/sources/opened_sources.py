@@ -35,14 +35,14 @@ def download(repository: str, revision: str) -> tuple[Path, str]:
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"--hub {repository} cannot be downloaded ({reason}); look at the network, or download it "
+            f"--hub {repository} cannot be downloaded ({reason}); check the network, or download it "
             "elsewhere and give the folder or zip"
         ) from None
     # The hub's cache names a snapshot's folder by its commit.
     return Path(folder), Path(folder).name
 
 
-# What the system says of an entry whose name is too long, or is a file here and a folder there.
+# errno of an entry with a name that is too long, or that is both a file and a folder.
 BAD_NAMES = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 DATA_SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
 MAX_BYTES = 4 << 30  # the released benchmark is some 100 MB; a bomb is larger
@@ -68,8 +68,8 @@ def unpack(archive: Path, folder: Path) -> int:
 
 
 def _is_wanted(archive: Path, entry: zipfile.ZipInfo) -> bool:
-    """True for a data file. Errors: InputError for an entry that no honest archive has, wanted or not."""
-    # orig_filename: zipfile cuts `filename` at a NUL, and so would hide what follows.
+    """True for a data file. Errors: InputError for an unsafe entry of any kind."""
+    # orig_filename: zipfile cuts `filename` at a NUL.
     name = entry.orig_filename.replace("\\", "/").removeprefix("./")
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or "\x00" in name or ".." in name.split("/"):
         raise InputError(f"{archive}: the entry {name!r} would be unpacked outside the archive's folder; refused")
@@ -99,18 +99,17 @@ def _check_whole(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
 
 @dataclass
 class Opened:
-    """SOURCES as a folder: its root, the one file of it that was given (else None), where archives were unpacked from,
-    and what the manifest says of all that."""
+    """SOURCES as a folder: its root, the only file to read (None: all), and its origin for the manifest."""
 
     root: Path
     only: Path | None = None
-    shown: dict[str, str] = field(default_factory=dict)  # {folder: the archive that a reader knows it by}
+    shown: dict[str, str] = field(default_factory=dict)  # {folder: the name of its archive for messages}
     origin: dict = field(default_factory=dict)
 
 
 @contextmanager
 def opened_sources(given: Path | None, hub: str | None, revision: str) -> Iterator[Opened]:
-    """SOURCES, or else --hub, as a folder; archives are unpacked aside and removed at the end.
+    """SOURCES, or else --hub, as a folder; archives are unpacked into a temporary folder.
 
     Errors: InputError, also of the body, with the archive's name in place of the folder it was unpacked in.
     """
@@ -118,8 +117,6 @@ def opened_sources(given: Path | None, hub: str | None, revision: str) -> Iterat
         sources = Opened(given) if given else None
         try:
             if not sources:
-                from sources.opened_sources import download
-
                 folder, commit = download(hub, revision)
                 print(f"--hub {hub}: commit {commit}")
                 sources = Opened(folder, origin={"hub": hub, "commit": commit})
@@ -138,7 +135,7 @@ def opened_sources(given: Path | None, hub: str | None, revision: str) -> Iterat
 
 
 def unpack_archives(sources: Opened, aside: Path) -> None:
-    """Turn to the unpacked copy where SOURCES is a zip, or a folder without any exam but with zips in it."""
+    """Unpack SOURCES if it is a zip, or a folder with zips and without exams."""
     root = sources.root
     if root.is_file():
         archives = [root]

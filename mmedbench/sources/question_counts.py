@@ -10,14 +10,14 @@ from mmedbench_questions import LANGUAGE_FILES, answer_letters, normalise
 from run_record import InputError
 from sources.find_sources import SPLITS
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart.
+# Okabe and Ito's colours, distinguishable with any colour vision.
 SPLIT_COLOURS = {"Train": "#0072B2", "Dev": "#56B4E9", "Test": "#E69F00"}
 PART_COLOURS = {"question": "#009E73", "option": "#CC79A7", "rationale": "#D55E00"}
 PART_LABELS = {"question": "question", "option": "one option", "rationale": "rationale"}
 
 
 def draw(rows: list[dict], unit: str, path: Path) -> None:
-    """Write the PNG, whole; rows and unit as question_counts.count_rows gives and names them."""
+    """Write the PNG; rows: those of count_rows; unit: name of the Length shown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -34,14 +34,14 @@ def draw(rows: list[dict], unit: str, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})  # whose version has no say in the bytes
+    figure.savefig(buffer, format="png", metadata={"Software": None})  # matplotlib's version would change the bytes
     aside = path.with_name(f".{path.name}.tmp")
     aside.write_bytes(buffer.getvalue())
     aside.replace(path)
 
 
 def _draw_questions(axes, rows: list[dict], languages: list[str]) -> None:
-    """Bars of questions, a dash at the published number where the axis, made for the bars, reaches it."""
+    """Bars of questions, with a dash at the published number if it fits on the axis, which is scaled to the bars."""
     tallest = max(row["questions"] for row in rows)
     splits = [split for split in SPLIT_COLOURS if any(row["split"] == split for row in rows)] or sorted(
         {row["split"] for row in rows}
@@ -98,7 +98,7 @@ PARTS = ("question", "option", "rationale")
 
 @dataclass(frozen=True)
 class Length:
-    """A way to measure texts: its name as the tables say it, and texts -> lengths; None where it says nothing."""
+    """A unit of length: its name in the tables, texts -> lengths, and whether it needs spaces between words."""
 
     name: str
     measure: Callable[[list[str]], list[int]]

@@ -88,7 +88,7 @@ def find_copies(entries: list[Entry]) -> list[list[Entry]]:
 
 
 def count_copies(groups: list[list[Entry]]) -> dict[str, int]:
-    """{"en: Train + Test": groups, ...}: where the copies of a group lie, and how many contradict each other."""
+    """{"en: Train + Test": groups, ...}: where the copies are, and how many groups have different answers."""
     counts = Counter()
     for group in groups:
         places = sorted({entry.split for entry in group}, key=KEPT_FIRST.get, reverse=True)
@@ -102,7 +102,7 @@ def count_copies(groups: list[list[Entry]]) -> dict[str, int]:
 def remove_copies(groups: list[list[Entry]]) -> int:
     """Keep one copy of each question: Test before Dev before Train, the first of several; returns how many went.
 
-    English benchmarks are never thinned, but a copy of theirs in Train or Dev goes. One in Test stays.
+    English benchmarks are kept complete: their copies in Train and Dev are removed, those in Test are kept.
     """
     count = 0
     for group in groups:

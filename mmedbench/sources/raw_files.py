@@ -1,9 +1,8 @@
 """Read raw exam files: JSON lines, JSON or CSV, with or without a byte-order mark, LF or CRLF.
 
-A file that cannot be read as what it is (not UTF-8, not JSON) stops the run with one sentence that names the file and
-the line (InputError): it is damaged, and so may be what can still be read of it. A record that can be read but lacks a
-field or contains a wrong one is a DamagedRecord; `exam_entries` omits such a record, counted and listed. Rules about
-sound questions live in `exam_rules.py`.
+A file that is not UTF-8 or not JSON stops the run with an InputError that names file and line. A record with a missing
+or wrong field is a DamagedRecord, which `exam_entries` skips, counts and lists. Rules about valid questions are in
+`exam_rules.py`.
 """
 
 import csv
@@ -20,7 +19,7 @@ csv.field_size_limit(sys.maxsize)  # the csv module stops at 128 KiB a cell; a q
 
 
 class DuplicateKey(ValueError):
-    """A JSON object that names one key twice: so its value is ambiguous."""
+    """A JSON object contains a key twice, so its value is ambiguous."""
 
 
 class DamagedRecord(InputError):
@@ -70,7 +69,7 @@ def twice_named(value: object) -> str:
 
 
 def exam_entries(records: Iterator[tuple[str, object]], make: Callable[[str, object], Entry]) -> Iterator[Entry]:
-    """An entry a record: make(where, record), or a left-out one where the record is damaged."""
+    """One entry per record: make(where, record), or an excluded one if the record is damaged."""
     for where, record in records:
         try:
             if isinstance(record, DamagedRecord):
@@ -84,7 +83,7 @@ def exam_entries(records: Iterator[tuple[str, object]], make: Callable[[str, obj
 
 
 def _some_text(record: object) -> str:
-    """The first text of a damaged record, for a reader to find it by."""
+    """The first text of a damaged record, to find it by."""
     values = record.values() if isinstance(record, dict) else ()
     return next((value for value in values if isinstance(value, str)), "")
 

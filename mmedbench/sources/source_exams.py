@@ -1,6 +1,6 @@
-"""Readers of the six exams behind MMedBench, each in its own raw format. What each file looks like is beside
-its reader; which questions stay is decided in `exam_rules.py`. A reader yields one Entry a question, in file order; a
-record that is not what its format promises becomes one that is omitted, and a file that is none stops with InputError.
+"""Readers of the six exams behind MMedBench, each in its own raw format. Each reader's
+docstring shows the format; `exam_rules.py` decides which questions are kept. A reader yields one Entry per question, in
+file order. A malformed record becomes an excluded Entry; a malformed file raises InputError.
 """
 
 import re

@@ -74,7 +74,7 @@ def test_a_sound_folder_a_sound_split_and_a_sound_file_pass_with_bom_crlf_and_tw
     for place in (tmp_path, path.parent, path):
         done = run("check.py", place)
         assert done.returncode == 0, done.stdout
-        assert "3 records, 0 problems, 2 ids stand again" in done.stdout
+        assert "3 records, 0 problems, 2 duplicate ids" in done.stdout
 
 
 def test_questions_in_train_and_test_are_noted(tmp_path, run):

@@ -49,7 +49,7 @@ ANSWERS, RATIONALES = "multi_choice_results.csv", "rationale_results.csv"
 ACCURACY, SIMILARITY = "accuracy_metric.csv", "rationale_similarity_metric.csv"
 FAULTS = {
     "another column": (ANSWERS, "GT_Answer\n", "Answer\n", f"{ANSWERS}:1: expected the columns"),
-    "another language": (ANSWERS, "French,", "fr,", f"{ANSWERS}:3: Language: 'fr' is none of"),
+    "another language": (ANSWERS, "French,", "fr,", f"{ANSWERS}:3: Language: 'fr' is not one of"),
     "letters that are none": (ANSWERS, ',"A,C"\n', ',"C,A"\n', f"{ANSWERS}:2: GT_Answer"),
     "a cell too many": (ANSWERS, ",B,A\n", ",B,A,x\n", f"{ANSWERS}:3: 5 cells under 4 columns"),
     "a question too few": (ANSWERS, "French,", "English,", "fr: 0 rows, but result.json has n = 1"),

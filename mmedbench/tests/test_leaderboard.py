@@ -279,7 +279,7 @@ def test_a_corrected_metric_is_a_new_column_and_the_old_one_stays(board, result,
     assert "50.00" not in part(text, "split (reproduced)")
     (shown,) = [row for row in rows_of(part(text, "older metric"), "tiny", 0) if row[2] == "ru"]
     assert [cell.split()[0] for cell in shown[3:]] == ["50.00", "75.00"]
-    assert len(rows_of(part(text, "What made them"), "tiny", 0)) == 2
+    assert len(rows_of(part(text, "Provenance"), "tiny", 0)) == 2
 
 
 def test_rationale_scores_and_clean_accuracy_of_ours_are_shown_with_their_n(board, result, score):
@@ -336,9 +336,9 @@ def test_an_endpoint_that_tells_no_size_and_answers_by_the_options_text_are_acce
     text = board.text()
     assert rows_of(text, "served")[0][2] == "-"
     assert rows_of(text, "served")[0][14] == "3 (2 never answered)"
-    assert "not told" in part(text, "What made them")
+    assert "not published" in part(text, "Provenance")
     assert ", answers asked for 2025-01-30 at dddddddddddd by <code>python inference/ask.py" in text
-    assert "option-logprob" in part(text, "What made them")
+    assert "option-logprob" in part(text, "Provenance")
 
 
 def test_training_data_must_be_said_unless_the_checkpoint_or_the_result_says_it(run, tmp_path, result, monkeypatch):
@@ -401,7 +401,7 @@ def broken_results():
         "no commit": (change("provenance.commit", KeyError), "provenance.commit: missing"),
         "no command": (change("provenance.command", " "), "provenance.command"),
         "a date that is none": (change("provenance.finished_at", "yesterday"), "finished_at"),
-        "an unknown setting": (change("setting", "best"), "'best' is none of"),
+        "an unknown setting": (change("setting", "best"), "'best' is not one of"),
         "fine-tuned without training": (change("model.training", "none"), "model.training is none"),
         "a name without letters": (change("model.name", "\n "), "model.name"),
         "an endless name": (change("model.name", "x" * 101), "longer than 100"),
@@ -412,18 +412,18 @@ def broken_results():
             lambda r: r.update(endpoint=None, model=r["model"] | {"parameters": None}),
             "model.parameters",
         ),
-        "an endpoint that is a text": (change("endpoint", "x"), "endpoint: 'x' is of the wrong kind"),
-        "inputs that are a list": (change("inputs", [1]), "inputs: [1] is of the wrong kind"),
-        "files of the data that are a list": (change("data.files", [1]), "data.files: [1] is of the wrong kind"),
+        "an endpoint that is a text": (change("endpoint", "x"), "endpoint: 'x' has the wrong type"),
+        "inputs that are a list": (change("inputs", [1]), "inputs: [1] has the wrong type"),
+        "files of the data that are a list": (change("data.files", [1]), "data.files: [1] has the wrong type"),
         "an average over all questions of something else": (
             change("micro", {"n": 266, "right": 134, "accuracy": 50.38}),
             "micro: 134 right of n = 266 is not the sum",
         ),
         "an average over all that is not a k/n": (change("micro.accuracy", 51.0), "micro.accuracy: 51.0 is not 133 of"),
         "half of a character": (change("provenance.command", "x\ud800"), "contains what a JSON file in UTF-8 cannot"),
-        "an infinity where anything may stand": (change("arguments.x", float("inf")), "contains what a JSON file"),
+        "an infinity in a free field": (change("arguments.x", float("inf")), "contains what a JSON file"),
         "more parameters than there can be": (change("model.parameters", 10**400), "model.parameters"),
-        "an unknown mode": (change("mode", "guess"), "'guess' is none of"),
+        "an unknown mode": (change("mode", "guess"), "'guess' is not one of"),
         "a metric version of zero": (change("metric_version", 0), "metric_version"),
         "an unknown key": (change("note", "best ever"), "'note' is not a field"),
         "an unknown key of the model": (change("model.licence", "MIT"), "'model.licence' is not a field"),
@@ -449,7 +449,7 @@ def broken_results():
         ),
         "empty rationales that are no count": (
             change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "empty": "2"}}, "macro": {}}),
-            "empty: '2' is of the wrong kind",
+            "empty: '2' has the wrong type",
         ),
         "a rationale score over 100": (
             change("rationales", {"metric_version": 3, "scores": {"ru": {"n": 9, "BLEU-1": 101}}, "macro": {}}),
@@ -535,7 +535,7 @@ def test_a_models_name_breaks_neither_table_nor_page(board, name, result):
     evil["provenance"]["command"] = evil["provenance"]["machine"] = evil["model"]["base"] = name
     done = board.add(evil, "--training-data", name)
     if re.search(r"[\n|<>\x00\u2028]|&lt;", name):
-        assert (done.returncode, "model.name: holds" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "model.name: contains" in done.stderr) == (2, True), done.stderr
         assert not list(board.results.glob("*.json"))
         done = board.add(evil, "--training-data", name, "--name", "a name")
     assert done.returncode == 0, done.stderr

@@ -198,7 +198,7 @@ def test_a_click_sorts_by_scores_best_first_and_a_second_one_turns_it(board):
     english = board.numbers(3)
     assert english == sorted(english, reverse=True)
     assert english != board.numbers(2)
-    assert board.column(3)[-1] == "–"  # what has no score stands last, in both directions
+    assert board.column(3)[-1] == "–"  # rows without a score are last, in both directions
     board.head(3).click()
     assert board.sorted_by() == [("English", "ascending")]
     assert board.numbers(3) == sorted(english)

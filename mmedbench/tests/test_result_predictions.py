@@ -1,4 +1,4 @@
-"""Predictions beside a result: counted again, differences named by file and line, bad files refused, few bytes kept."""
+"""Predictions beside a result: recomputed scores, differences by file and line, bad files refused, few bytes kept."""
 
 import gzip
 import json
@@ -89,7 +89,7 @@ def test_predictions_are_kept_small_without_texts_and_make_the_test_a_paired_one
     assert len(gzip.decompress(entry.stored(".predictions.jsonl.gz").read_bytes())) < 75 * 256
     assert b"output" not in gzip.decompress(entry.stored(".predictions.jsonl.gz").read_bytes())
     entry.add(b)
-    assert "2 with predictions, which were counted again" in entry.render().stdout
+    assert "2 with predictions, whose scores were recomputed" in entry.render().stdout
     text = entry.page.read_text(encoding="utf-8")
     assert "| 1 paired | a |" in text
     assert "| 2 paired | b |" in text
@@ -158,7 +158,7 @@ def test_a_changed_answer_and_an_answer_that_is_missing_are_found(entry):
     packed_file.write_bytes(gzip.compress("\n".join(lines[:5]).encode()))
     assert ".predictions.jsonl.gz:1: contains no answer in en, of which" in entry.render("--check").stdout
     packed_file.write_bytes(gzip.compress("\n".join([*lines, lines[0].replace('"ru"', '"de"')]).encode()))
-    assert ":8: no prediction" in entry.render("--check").stderr  # the blank line
+    assert ":8: not a prediction" in entry.render("--check").stderr  # the blank line
     packed_file.write_bytes(gzip.compress("\n".join([*lines[:-1], lines[0].replace('"ru"', '"de"')]).encode()))
     assert ".predictions.jsonl.gz:8: 'de' is not a language of" in entry.render("--check").stdout
 
@@ -211,7 +211,7 @@ def test_a_line_that_is_no_prediction_is_named(entry, line):
     path = folder / "predictions.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
     done = entry.add(folder)
-    assert (done.returncode, "predictions.jsonl:3: no prediction" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "predictions.jsonl:3: not a prediction" in done.stderr) == (2, True), done.stderr
     assert not entry.results.exists() or not list(entry.results.iterdir())
 
 

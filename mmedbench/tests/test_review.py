@@ -136,7 +136,7 @@ def test_a_benchmark_that_is_missing_broken_or_changed_is_refused(benchmark, run
 def test_a_half_written_benchmark_and_one_without_rationales_are_refused(benchmark, run, raw, tmp_path):
     partial = benchmark.rename(benchmark.with_name("X.partial"))
     done = run("review.py", "make", partial, "--db", tmp_path / "r", "--reviewers", "a", "b")
-    assert (done.returncode, "half written" in done.stderr) == (2, True)
+    assert (done.returncode, "is incomplete" in done.stderr) == (2, True)
     bare = tmp_path / "bare" / "Test"
     bare.mkdir(parents=True)
     (bare / "English.jsonl").write_text(raw.jsonl(record(1, rationale="")), encoding="utf-8")
@@ -207,7 +207,7 @@ def test_a_dry_run_counts_and_writes_nothing(benchmark, run, tmp_path):
 def test_the_log_of_an_earlier_database_is_not_taken_for_the_new_one_s(benchmark, run, tmp_path):
     (tmp_path / "r-wal").write_bytes(b"x")
     done = run("review.py", "make", benchmark, "--db", tmp_path / "r", "--reviewers", "a", "b")
-    assert (done.returncode, "r-wal is there already" in done.stderr) == (2, True)
+    assert (done.returncode, "r-wal already exists" in done.stderr) == (2, True)
     assert sorted(path.name for path in tmp_path.glob("*r*")) == ["r-wal"]
 
 
@@ -363,7 +363,7 @@ def test_the_report_says_why_kappa_is_not_defined(make, run, tmp_path):
     columns(store, "zh", "yy yn yy yn", "yy yn yy yn")
     lines = run("review.py", "report", tmp_path / "r.sqlite").stdout.splitlines()
     rows = {tuple(line.split()[:2]): line for line in lines}
-    assert "100.0 %       -  not defined: both gave one and the same" in rows["zh", "supports"]
+    assert "100.0 %       -  not defined: both always gave the same" in rows["zh", "supports"]
     assert rows["zh", "correct"].split()[2:6] == ["4", "100.0", "%", "1.00"]
     assert rows["zh", "correct"].endswith("none: standard error 0")
 

@@ -49,7 +49,7 @@ class Review:
         return self.client.get(f"/r/{self.tokens[who]}/{path}", **more)
 
     def page(self, who: str, path: str = "") -> str:
-        """The page's text; the token, in which any word may stand by chance, omitted."""
+        """The page's text without the token, which may contain any word by chance."""
         return self.get(who, path, follow_redirects=True).get_data(as_text=True).replace(self.tokens[who], "")
 
     def post(self, who: str, path: str, headers=(), script=True, **form):

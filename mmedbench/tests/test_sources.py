@@ -394,7 +394,7 @@ def test_one_file_alone_is_a_source_too_and_its_neighbours_are_not(exams, run):
         ("exam/fr_validation.csv", "fr", "Dev", "exam"),
     ],
 )
-def test_language_split_and_name_of_a_table_are_read_from_where_it_stands(exams, name, language, split, source):
+def test_language_split_and_name_of_a_table_are_read_from_its_path(exams, name, language, split, source):
     sign = "\t" if name.endswith("tsv") else ","
     column = "" if language else f"{sign}language"
     cell = "" if language else f"{sign}de"
@@ -434,13 +434,13 @@ def test_an_answer_is_read_as_letters_or_the_options_text_and_never_as_a_number(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("test.csv", "question,A,B,answer\nQ,1,2,A\n", "test.csv:2: language: neither a column"),
-        ("de.csv", "question,A,B,answer\nQ,1,2,A\n", "de.csv:2: split: neither a column"),
+        ("test.csv", "question,A,B,answer\nQ,1,2,A\n", "test.csv:2: language: neither in a column"),
+        ("de.csv", "question,A,B,answer\nQ,1,2,A\n", "de.csv:2: split: neither in a column"),
         ("de_test.csv", "question,A,B,answer,language\nQ,1,2,A,ar\n", "but the file's name or folder says de"),
-        ("de_test.csv", "question,A,B,answer,split\nQ,1,2,A,holdout\n", "'holdout' is none of train"),
+        ("de_test.csv", "question,A,B,answer,split\nQ,1,2,A,holdout\n", "'holdout' is not one of train"),
         ("de_test.csv", "question,A,option a,answer\nQ,1,2,A\n", "the column A occurs twice"),
         ("de_test.csv", 'question,A,B,answer\n"Q,1,2,A\n', "de_test.csv:2: not CSV"),
-        ("de_test.csv", "question,A,B,answer\nQ,1\n", "not one question"),
+        ("de_test.csv", "question,A,B,answer\nQ,1\n", "were excluded"),
     ],
 )
 def test_a_table_that_cannot_be_placed_is_refused_with_file_and_line(exams, name, text, message):
