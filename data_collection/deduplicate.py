@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.8,
         help="minimum Jaccard similarity of near duplicates, 0.5 to 1 (default: %(default)s)",
     )
-    add_run_flags(add, unit_mb=256, shares="units; start the array twice, for signatures and for comparison")
+    add_run_flags(add, unit_mb=256, shard_help="; start the array twice, for signatures and for comparison")
     return parser
 
 

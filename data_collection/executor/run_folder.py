@@ -54,7 +54,7 @@ def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
 def close_run(out: Path) -> None:
     """Remove `out/parts` after the manifest is written; inside `only_run` or after it.
 
-    If another shard still contains the run, that one removes the folder when it ends.
+    If another shard still holds the run's lock, that one removes the folder when it ends.
     """
     path = out / "parts" / RUN_LOCK
     with contextlib.ExitStack() as stack:

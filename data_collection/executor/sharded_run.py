@@ -25,7 +25,9 @@ class Unfinished(NamedTuple):
     exit_code: int = 0
 
 
-def add_run_flags(add: Callable, unit_mb: int | None = None, shares: str = "units", unit_help: str = "") -> None:
+def add_run_flags(
+    add: Callable, unit_mb: int | None = None, shares: str = "units", unit_help: str = "", shard_help: str = ""
+) -> None:
     """Add --unit-mb (with a default, in MB), --shard, --workers, --recipe and --dry-run to a parser."""
     if unit_mb is not None:
         add(
@@ -39,7 +41,7 @@ def add_run_flags(add: Callable, unit_mb: int | None = None, shares: str = "unit
         "--shard",
         type=parse_shard,
         metavar="i/n",
-        help=f"do only every n-th of the {shares}, from number i on; i from 0 to n-1",
+        help=f"do only every n-th of the {shares}, from number i on; i from 0 to n-1{shard_help}",
     )
     add(
         "--workers",

@@ -223,7 +223,7 @@ BAD = {
     "broken off before it": "hang-up",
     "HTML with status 200": "html",
     "half of a JSON": "half",
-    "JSON that is no completion": "odd",
+    "JSON without choices": "odd",
     "content that is a list": "list",
     "overloaded": "503",
 }
