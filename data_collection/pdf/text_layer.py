@@ -1,48 +1,33 @@
-"""One PDF page, read with pdfium: its text layer, whether that layer is good enough, and its picture."""
+"""One PDF page, read with pdfium: its text layer, the signs that this may be wrong, and the page's picture."""
 
-import re
-import unicodedata
-from collections import Counter
+import ctypes
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
-from filtering.language import script_of
-from pdf.reading_order import NO_BOX, Line, PageText, page_text
+import numpy
 
-# A page counts as scanned below these: published for whole documents (Qiu et al. 2024), applied here to each page.
-MIN_ALPHANUMERIC_SHARE = 0.5
-MIN_ALPHANUMERIC_CHARACTERS = 200
-# Ours: a larger share of U+FFFD, private-use and control characters means a font without a character map.
-MAX_BROKEN_SHARE = 0.05
-# Ours: letters such as "Ïàöèåíò" are Cyrillic read through the wrong table; the most accented of the eight languages,
-# French, has about 4 % accented letters.
-MAX_ACCENTED_SHARE = 0.4
+from pdf.layer_quality import (
+    INK_DPI,
+    has_function_words,
+    reads_as_words,
+    uncovered_letters,
+)
+from pdf.page_characters import Piece, drawn_objects, pieces_of, read_characters, rotated, unmapped_text
+from pdf.reading_order import file_order, page_text
+
 # Ours: a picture over at least this share of the page may contain text, so a short text layer is not trusted beside it.
 PICTURE_SHARE = 0.1
+# Ours: a picture over this share of the page may be a scan, also under a long text layer.
+SCAN_SHARE = 0.5
 # Ours: an A3 page at 300 dpi has 17 million pixels. Larger pages are drawn at a lower resolution.
 MAX_PIXELS = 25_000_000
-SAMPLED_LINES = 12  # per page, checked for invisible text
 BLANK_SPREAD = 8  # grey levels (of 255) between the darkest and lightest pixels of a page without content
 BLANK_PIXELS = 850  # of the longer side of the reduced picture: A4 at 72 dots per inch
 BLANK_SPECKS = 20_000  # one pixel in this many may be darker or lighter: dust
-
-# The letters (Chinese: characters) most frequent in the corpus's languages of each script: more than half of any text.
-FREQUENT = {
-    "Latin": frozenset("eainrsto"),
-    "Cyrillic": frozenset("оеаинтср"),
-    "Arabic": frozenset("اليمونرت"),
-    "Han": frozenset(
-        "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她"
-        "里后日本者能用分病性治疗症于血法成作方部多发行同体所与等高心及理主见及"
-    ),
-}
-# Of pieces of 1,500 characters of web text the thousandth lowest share of frequent letters was .497 (fr), .496 (ru),
-# .491 (ar), .057 (zh), .085 (ja); an alphabet shifted by some letters has .2 to .35.
-MIN_FREQUENT_SHARE = {"Latin": 0.42, "Cyrillic": 0.40, "Arabic": 0.38, "Han": 0.04}
-MIN_LETTERS = 150  # fewer show nothing
-BLOCKS = {"Latin": (0x41, 0x24F), "Cyrillic": (0x400, 0x52F), "Arabic": (0x600, 0x6FF), "Han": (0x3400, 0x9FFF)}
-WORD = re.compile(r"[(\[{\"'«“‘„]*(?:[^\W\d_]{2,}(?:['’-][^\W\d_]+)*|\d+(?:[.,:/-]\d+)*%?)-?[)\]}\"'»”’.,;:!?]*")
-MIN_WORD_SHARE = 0.6  # of the pieces between white space, in text recognised by another program
+PATH, PICTURE, SHADING, FORM = 2, 3, 4, 5  # pdfium's kinds of page objects
+# Kinds of annotations whose text people see: free text, stamps, fields of forms (pdfium's fpdf_annot.h).
+SHOWN_ANNOTATIONS = (3, 13, 20)
 
 
 class PdfError(Exception):
@@ -51,6 +36,19 @@ class PdfError(Exception):
 
 class EncryptedPdf(PdfError):
     """The PDF needs a password, or another one."""
+
+
+class Layer(NamedTuple):
+    """The text layer of a page."""
+
+    text: str  # lines in reading order, an empty line between paragraphs, a tab between the cells of a table
+    order: str  # "layout", or "file": the layout could not be analysed and the lines are in the file's order
+    unmapped: str  # words in fonts that have no Unicode values for them
+    boxes: list[tuple[float, float, float, float]]  # of its pieces: left, bottom, right, top in points
+    is_hidden: bool  # words that another program recognised, over a picture
+
+
+NO_LAYER = Layer("", "layout", "", [], False)
 
 
 def open_pdf(path: Path, password: str | None = None):
@@ -81,60 +79,114 @@ class Page:
         import pypdfium2
 
         self.number = number + 1
-        self.has_hidden_text = False  # set by text_layer(): a scan with words recognised by another program
+        self._objects = None
         try:
             self.page = document[number]
+            if self._has_shown_annotations():
+                self._draw_annotations(document, number)
         except pypdfium2.PdfiumError as error:
             raise PdfError("the page cannot be loaded") from error
 
-    def text_layer(self) -> str:
-        """The page's lines in reading order, with an empty line where the layout shows the end of a paragraph.
+    def _has_shown_annotations(self) -> bool:
+        import pypdfium2.raw as raw
 
-        "" if there is none or it is invisible or unreadable, or if another program recognised it and found no words.
-        """
+        for i in range(raw.FPDFPage_GetAnnotCount(self.page.raw)):
+            annotation = raw.FPDFPage_GetAnnot(self.page.raw, i)
+            kind = raw.FPDFAnnot_GetSubtype(annotation)
+            raw.FPDFPage_CloseAnnot(annotation)
+            if kind in SHOWN_ANNOTATIONS:
+                return True
+        return False
+
+    def _draw_annotations(self, document, number: int) -> None:
+        """Make filled-in fields, notes and stamps part of the page, in memory: neither layer nor picture has them."""
+        import pypdfium2.raw as raw
+
+        if raw.FPDFPage_Flatten(self.page.raw, raw.FLAT_NORMALDISPLAY) == raw.FLATTEN_SUCCESS:
+            self.page.close()
+            self.page = document[number]
+
+    def box(self) -> tuple[float, float, float, float]:
+        """The visible part of the page as displayed: left, bottom, right, top in points, as in `Characters.boxes`."""
+        import pypdfium2.raw as raw
+
+        found = raw.FS_RECTF()  # also of a box that the page inherits, and cut to the paper's size
+        if not raw.FPDF_GetPageBoundingBox(self.page.raw, ctypes.byref(found)):
+            width, height = self.page.get_size()
+            return 0.0, 0.0, width, height
+        box = rotated([[found.left, found.bottom, found.right, found.top]], self.page.get_rotation())
+        return tuple(box[0].tolist())
+
+    def text_layer(self) -> Layer:
+        """The page's text; NO_LAYER if there is none, it is invisible, or another program found no words in it."""
         import pypdfium2
 
         try:
             text_page = self.page.get_textpage()
         except pypdfium2.PdfiumError:
-            return ""
+            return NO_LAYER
         try:
-            page = PageText(text_page, self.page.get_rotation())
-            text = page_text(page, self._visible(page, page.lines()))
-            return text if not self.has_hidden_text or reads_as_words(text) else ""
+            characters = read_characters(text_page, self.page.get_rotation())
+            pieces, is_hidden = self._visible(pieces_of(characters))
         finally:
             text_page.close()
+        if not pieces:
+            return NO_LAYER
+        order = "layout"
+        try:
+            kinds, bounds, depths = self.objects()
+            text = page_text(pieces, bounds[(kinds == PATH) & (depths == 0)])
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError):  # an unforeseen layout loses no text
+            text, order = file_order(pieces), "file"
+        if is_hidden and not (reads_as_words(text) and has_function_words(text)):
+            return NO_LAYER
+        return Layer(text, order, unmapped_text(characters), [tuple(piece[1:5]) for piece in pieces], is_hidden)
 
-    def _visible(self, page: PageText, lines: list[Line]) -> list[Line]:
-        """Lines inside the page that are drawn, or that lie invisible over a picture: recognised by another program."""
-        left, bottom, right, top = page.rotated(*self.page.get_cropbox())
-        left, right, bottom, top = min(left, right), max(left, right), min(bottom, top), max(bottom, top)
-        lines = [
-            line
-            for line in lines
-            if line.box == NO_BOX
-            or (line.box.right >= left and line.box.left <= right and line.box.top >= bottom and line.box.bottom <= top)
+    def _visible(self, pieces: list[Piece]) -> tuple[list[Piece], bool]:
+        """(pieces inside the page that are drawn, or that are invisible over a picture; whether there are such)."""
+        left, bottom, right, top = self.box()
+        pieces = [
+            piece
+            for piece in pieces
+            if piece.right <= piece.left
+            or (piece.right >= left and piece.left <= right and piece.top >= bottom and piece.bottom <= top)
         ]
-        drawn = lines
-        if any(map(page.is_invisible, lines[:: 1 + len(lines) // SAMPLED_LINES])):
-            drawn = [line for line in lines if not page.is_invisible(line)]
-        self.has_hidden_text = len(drawn) < len(lines)
-        return lines if self.has_hidden_text and self.has_pictures_or_drawings() else drawn
+        drawn = [piece for piece in pieces if not piece.invisible]
+        is_hidden = len(drawn) < len(pieces) and self.picture_share() >= PICTURE_SHARE
+        return (pieces if is_hidden else drawn), is_hidden
 
-    def has_pictures_or_drawings(self) -> bool:
-        """Whether pictures, drawings or forms cover at least PICTURE_SHARE of the page."""
-        import pypdfium2.raw as raw
+    def objects(self) -> tuple:
+        """The result of `drawn_objects`."""
+        if self._objects is None:
+            self._objects = drawn_objects(self.page)
+        return self._objects
 
+    def has_drawings(self) -> bool:
+        """Whether the page has pictures, drawings or shadings."""
+        return bool(len(self.objects()[0]))
+
+    def picture_share(self, kinds: tuple[int, ...] = (PATH, PICTURE, SHADING)) -> float:
+        """The share of the page that objects of these kinds cover, at most 1.0; overlaps count twice."""
         width, height = self.page.get_size()
-        area = max(1.0, width * height)
-        drawn = 0.0
-        for item in self.page.get_objects(max_depth=3):
-            if item.type in (raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_SHADING):
-                left, bottom, right, top = item.get_bounds()
-                drawn += max(0.0, min(right, width) - max(left, 0)) * max(0.0, min(top, height) - max(bottom, 0))
-                if drawn >= PICTURE_SHARE * area:
-                    return True
-        return False
+        found, bounds, _ = self.objects()
+        left, bottom, right, top = self.box()
+        chosen = bounds[numpy.isin(found, kinds)]
+        across = numpy.minimum(chosen[:, 2], right) - numpy.maximum(chosen[:, 0], left)
+        up = numpy.minimum(chosen[:, 3], top) - numpy.maximum(chosen[:, 1], bottom)
+        covered = float((numpy.maximum(across, 0) * numpy.maximum(up, 0)).sum())
+        return min(1.0, covered / max(1.0, width * height))
+
+    def uncovered_letters(self, layer: Layer) -> tuple[int, int]:
+        """(dark areas of the size of letters that no piece of the layer covers, all such areas) on the drawn page."""
+        left, _, _, top = self.box()
+        picture = self.picture(INK_DPI)
+        scale = picture.width / max(1.0, self.page.get_size()[0])
+        boxes = [
+            ((a - left) * scale, (top - d) * scale, (c - left) * scale, (top - b) * scale)
+            for a, b, c, d in layer.boxes
+            if c > a
+        ]
+        return uncovered_letters(picture, boxes)
 
     def picture(self, dots_per_inch: int):
         """The page as a grey PIL image at that resolution, or at a lower one to stay below MAX_PIXELS."""
@@ -155,55 +207,6 @@ class Page:
 
     def close(self) -> None:
         self.page.close()
-
-
-def alphanumeric(text: str) -> int:
-    """Number of letters and digits of any script in the text."""
-    return sum(map(str.isalnum, text))
-
-
-def is_readable(text: str) -> bool:
-    """Whether a text layer is plausible: mostly letters and digits, few broken ones, usual letter frequencies."""
-    shown = Counter(text)
-    for mark in [c for c in shown if c.isspace() or c in "\x02\ufffe\u00ad"]:  # pdfium's marks of a hyphen
-        del shown[mark]
-    total = shown.total()
-    if not total:
-        return False
-    latin = {c: count for c, count in shown.items() if script_of(c) == "Latin"}
-    if sum(count for c, count in latin.items() if not c.isascii()) > MAX_ACCENTED_SHARE * sum(latin.values()):
-        return False
-    readable = sum(count for c, count in shown.items() if c.isalnum())
-    broken = sum(count for c, count in shown.items() if c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc"))
-    return (
-        readable >= MIN_ALPHANUMERIC_SHARE * total and broken <= MAX_BROKEN_SHARE * total and has_usual_letters(shown)
-    )
-
-
-def has_usual_letters(characters: Counter) -> bool:
-    """characters: {character: count}. False if the main script's frequent letters are too rare.
-
-    Then each letter stands for another, because the font has a wrong character table: "Wkh sdwlhqw zdv vhhq".
-    """
-    letters: Counter = Counter()
-    frequent: Counter = Counter()
-    for character, count in characters.items():
-        for script, (first, last) in BLOCKS.items():
-            if first <= ord(character) <= last and character.isalpha():
-                letters[script] += count
-                frequent[script] += count * (character.lower() in FREQUENT[script])
-    if not letters:
-        return True
-    script, count = letters.most_common(1)[0]  # codes and addresses in another script may have any letters
-    return count < MIN_LETTERS or frequent[script] >= MIN_FREQUENT_SHARE[script] * count
-
-
-def reads_as_words(text: str) -> bool:
-    """Whether most pieces of a text are words or figures; always true of Chinese and Japanese (without spaces)."""
-    pieces = text.split()
-    if sum("\u3040" <= c <= "\u9fff" for c in text) > len(pieces):
-        return True
-    return sum(WORD.fullmatch(piece) is not None for piece in pieces) >= MIN_WORD_SHARE * len(pieces)
 
 
 def is_blank(picture) -> bool:
