@@ -2,7 +2,7 @@
 
 poppler's pdftotext and pypdfium2's raw text read the same layer with different code. A sequence of 5 words (in pages of
 Chinese or Japanese: 10 characters) that both have on a page, in whatever place, is in the layer; the share of these
-that `ocr.py` lacks is lost text, or text in another order. Compared after NFKC (raised figures become ordinary ones) and
+that `ocr.py` lacks is lost text, or text in another order. Compared after NFKC (raised figures become ordinary) and
 case folding, without hyphens inside words and at line ends, punctuation and words of one letter (formulas: the programs
 write q with a raised r as "q r" or "qr"); each sequence counts once per page.
 """
