@@ -10,6 +10,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from language_codes import LANGUAGES
 from pdf.ocr_document import document_language
@@ -17,10 +18,19 @@ from pdf.page_furniture import remove_furniture
 from pdf.pdf_journal import ReadPdf, read_journal
 from pdf.text_repair import join_pages, repair_page
 from readers.corpus_format import document_id
-from readers.document_files import InputFile, fingerprint
+from readers.document_files import InputFile, files_below, fingerprint
 from run_record import InputError
 
 AUTO = "auto"
+SHOWN = 5  # names in a message
+NO_ENDING = "without an ending"
+CONVERTERS = {  # endings of files in which books are kept: how to make PDFs of them
+    ".jpg .jpeg .png .tif .tiff .gif .bmp .webp .jp2 .jpx": "make a PDF of images with img2pdf *.jpg -o book.pdf",
+    ".djvu .djv": "make a PDF of DjVu with ddjvu -format=pdf book.djvu book.pdf",
+    ".epub .mobi .azw .azw3 .fb2 .chm": "make a PDF of e-books with a converter such as Calibre's ebook-convert",
+    ".doc .docx .odt .rtf .ppt .pptx .ps .eps": "make a PDF of documents with LibreOffice or Ghostscript",
+    ".zip .rar .7z .tar .gz .tgz .bz2 .xz": "unpack archives",
+}
 FILES = ("pages.jsonl", "documents.jsonl", "failures.jsonl")
 METHODS = ("text_layer", "ocr", "empty")
 INTERNAL = ("text", "lines", "settled")  # fields of a journal's page that are not published, or come last
@@ -40,30 +50,60 @@ def choose_languages(given: list[str]) -> tuple[str, ...]:
     return (AUTO,) if AUTO in codes or not codes else tuple(code for code in LANGUAGES if code in codes)
 
 
-def find_pdfs(source: Path) -> tuple[Path, dict[str, Path]]:
-    """(folder that names are relative to, {name: path} in order of the paths) of a folder or a single PDF.
+class FoundPdfs(NamedTuple):
+    """The PDFs of a folder, and what else is in it."""
 
-    Errors: InputError if there is no PDF.
+    pdfs: dict[str, Path]  # {path below the folder: path}, in order of the paths
+    unnamed: list[str]  # names of those that do not end in .pdf
+    not_read: dict[str, int]  # {ending: number of files that are not PDFs}
+
+
+def find_pdfs(source: Path) -> FoundPdfs:
+    """The PDFs of a folder and of the folders that it links to, or a single one.
+
+    Errors: InputError if there is none, or for a folder that cannot be read or links to one that contains it.
     """
     if source.is_file():
-        return source.parent, {printable(source.name): source}
+        return FoundPdfs({printable(source.name): source}, [], {})
     if not source.is_dir():
         raise InputError(f"{source} does not exist; give a PDF or a folder of PDFs")
-    # A broken symlink is a PDF that cannot be read, so that it appears in failures.jsonl.
-    paths = sorted(
-        path
-        for path in source.rglob("*")
-        if path.suffix.lower() == ".pdf" and (path.is_file() or (path.is_symlink() and not path.exists()))
-    )
-    if not paths:
-        raise InputError(f"{source} contains no file ending in .pdf")
-    found: dict[str, Path] = {}
-    for path in paths:
+    found, not_read = FoundPdfs({}, [], {}), Counter()
+    for path in sorted(files_below(source)):
+        # A broken link called .pdf is a PDF that cannot be read, so that it appears in failures.jsonl.
+        has_ending = path.suffix.lower() == ".pdf"
+        if not (path.is_file() or (has_ending and path.is_symlink())) or not (has_ending or begins_as_pdf(path)):
+            not_read[printable(path.suffix.lower()) or NO_ENDING] += 1
+            continue
         name = printable(path.relative_to(source).as_posix())
-        while name in found:  # two names that are not UTF-8 may become equal
+        while name in found.pdfs:  # two names that are not UTF-8 may become equal
             name += "'"
-        found[name] = path
-    return source, found
+        found.pdfs[name] = path
+        if not has_ending:
+            found.unnamed.append(name)
+    if not found.pdfs:
+        others = f"; {describe_other_files(not_read)}" if not_read else ""
+        raise InputError(f"{source} contains no file ending in .pdf and no other PDF{others}")
+    return found._replace(not_read=dict(sorted(not_read.items())))
+
+
+def begins_as_pdf(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(5) == b"%PDF-"
+    except OSError:
+        return False
+
+
+def describe_other_files(not_read: dict[str, int]) -> str:
+    """For example `not read: 12 .jpg, 1 .epub; make PDFs ...`: files that are not PDFs, and how to convert them."""
+    counts = sorted(not_read.items(), key=lambda item: (-item[1], item[0]))
+    advice = [how for endings, how in CONVERTERS.items() if not_read.keys() & set(endings.split())]
+    return "; ".join([f"not read: {', '.join(f'{count} {ending}' for ending, count in counts)}", *advice])
+
+
+def some_of(names: list[str]) -> str:
+    """The first names of a list, for a message."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def printable(name: str) -> str:
@@ -109,10 +149,9 @@ def front_and_back(pages: int) -> tuple[int, int]:
     return (int(FRONT_SHARE * pages) + FRONT_PAGES, BACK_PAGES) if pages >= LONG_BOOK else (0, 0)
 
 
-def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matter: bool) -> dict:
-    """Write FILES from {PDF's name: its journal}; returns the manifest's counts."""
-    asides = {name: out / f".{name}.tmp" for name in FILES}
-    files = {name: open(path, "w", encoding="utf-8", newline="\n") for name, path in asides.items()}  # noqa: SIM115
+def assemble(out: Path, journals: dict[str, Path], min_confidence: float, drop_matter: bool) -> dict:
+    """Write FILES into `out` from {PDF's name: its journal}; returns the manifest's counts."""
+    files = {name: open(out / name, "w", encoding="utf-8", newline="\n") for name in FILES}  # noqa: SIM115
     counts: Counter = Counter()
     removed: Counter = Counter(heads=0, feet=0, page_numbers=0)
     languages: dict[str, Counter] = {}
@@ -122,8 +161,8 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
         files[f"{name}.jsonl"].write(json.dumps(record, ensure_ascii=False) + "\n")
         counts[name] += 1
 
-    for name, part in parts.items():
-        pdf = read_journal(part, name)
+    for name, journal in journals.items():
+        pdf = read_journal(journal, name)
         checksums[name] = pdf.facts.get("sha256")
         for page in pdf.pages:
             write("pages", {key: value for key, value in page.items() if key not in INTERNAL} | {"text": page["text"]})
@@ -137,17 +176,16 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
             removed.update(document["lines_removed"])
         for failure in failed:
             write("failures", failure)
-    for name, file in files.items():
+    for file in files.values():
         file.flush()
         os.fsync(file.fileno())
         file.close()
-        asides[name].replace(out / name)
     return {
         "counts": {language: dict(row) for language, row in sorted(languages.items())},
         "pages": {method: counts[method] for method in METHODS},
         "front_and_back_pages_dropped": counts["matter"],
         "lines_removed": dict(removed),
-        "pdfs": len(parts),
+        "pdfs": len(journals),
         "documents": counts["documents"],
         "failures": counts["failures"],
         "input_sha256": checksums,
