@@ -1,15 +1,18 @@
 """Remove running heads, running feet and page numbers from the pages of a document.
 
-Furniture is an outermost line at the top or bottom of several pages that is the same on all of them, except for a
-number that counts with the pages. Up to three such lines are removed at either end; the first other line ends this, so
-text inside a page is never changed. If pages agree in more than these lines, they keep them. From a page without other
-text only the number is removed.
+Furniture is an outermost line at the top or bottom of several pages that is the same on all of them, except for numbers
+that count with the pages (`16 / H-20`, `3-12`, `Page 3 of 20`). Up to three such lines are removed at either end; the
+first other line ends this, so text inside a page is never changed. If pages agree in more than these lines, they keep
+them. From a page without other text only the number is removed.
+
+Numbers of questions, cases and tables may count with the pages for a while. They stay: lines whose numbers count on too
+few of the pages that have such a line, `Question 7` and its like, and `7.` or `(7)` at the top of a page.
 """
 
 import re
 from collections import Counter, defaultdict
 from difflib import SequenceMatcher
-from itertools import takewhile
+from itertools import combinations, takewhile
 from typing import NamedTuple
 
 MIN_PAGES = 3
@@ -18,8 +21,27 @@ MIN_SHARE = 0.3  # of the pages from the line's first to its last: running heads
 MAX_CHARACTERS = 150  # a longer line is a paragraph
 MIN_SIMILARITY = 0.85  # difflib ratio of running heads that recognition read differently
 MIN_SIMILAR_LENGTH = 8  # characters; shorter lines are similar by chance
-NUMBER = re.compile(r"\d+|\b[ivxlc]+\b")
+MAX_NUMBERS = 4  # in a line, of which any may count with the pages; of more numbers only one
+# Of the pages that have lines alike but for numbers, these must count: printed page numbers do on all but misread pages
+# (.9 and more), questions 1, 2, 3, 5, 6, 8, 10 on seven pages on .43.
+MIN_COUNTING = 0.6
+NUMBER = re.compile(r"\d+")
+ROMAN_NUMBER = re.compile(r"\b[ivxlc]+\b")
+LIST_NUMBER = re.compile(r"[(（\[]#[)）\]]|#\s*[.)、．）:：]")
+# Words that with a number are a heading; page numbers have other words.
+ITEMS = (
+    " question q quiz exercise problem task case item patient table figure fig chapter lesson unit step example answer "
+    "exercice cas casclinique tableau chapitre leçon exemple réponse pregunta ejercicio caso casoclínico tabla figura "
+    "capítulo tema lección paciente ejemplo respuesta frage aufgabe übung fall tabelle tab abbildung abb kapitel "
+    "lektion beispiel antwort вопрос задача задание случай таблица рисунок рис глава пример билет ответ урок пациент "
+    "题 題 问 問 第题 第題 第問 问题 問題 設問 习题 例 例题 例題 病例 症例 案例 图 図 表 第章 第节 第節 第课 第課 "
+    "سؤال السؤال حالة الحالة تمرين جدول الجدول شكل الشكل فصل الفصل مثال المريض "
+)
+NUMBER_SIGN = re.compile(r"\bn(?:[°ºo]|r\b)")
 ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
+
+
+Key = tuple[str, tuple[int, ...]]  # of lines that are the same; see _keys
 
 
 class Cleaned(NamedTuple):
@@ -30,7 +52,10 @@ class Cleaned(NamedTuple):
 def remove_furniture(pages: list[str]) -> Cleaned:
     """pages: the document's pages in order, with lines as read (best before they are joined to paragraphs)."""
     split = [page.split("\n") for page in pages]
-    found = [_furniture_at(split, name, step) for name, step in (("heads", 1), ("feet", -1))]
+    sides = {step: [_outer_lines(lines, step) for lines in split] for step in (1, -1)}
+    # A page number may be at the top of some pages and at the bottom of others.
+    counting = {key for key in _repeated([top + bottom for top, bottom in zip(*sides.values(), strict=True)]) if key[1]}
+    found = [_furniture_at(sides[step], counting, name, step) for name, step in (("heads", 1), ("feet", -1))]
     removed: Counter = Counter(heads=0, feet=0, page_numbers=0)
     for lines, heads, feet in zip(split, *found, strict=True):
         furniture = heads | feet
@@ -46,17 +71,16 @@ def remove_furniture(pages: list[str]) -> Cleaned:
     return Cleaned(texts, dict(removed))
 
 
-def _furniture_at(split: list[list[str]], name: str, step: int) -> list[dict[int, str]]:
+def _furniture_at(sides: list[list[tuple[int, str]]], counting: set[Key], name: str, step: int) -> list[dict[int, str]]:
     """For each page {index of a line: name or "page_numbers"}, from the top (step 1) or bottom (step -1)."""
-    sides = [_outer_lines(lines, step) for lines in split]
-    repeated = _repeated(sides)
+    repeated = counting | {key for key in _repeated(sides) if not key[1]}
     kinds = sorted({kind for kind, _ in repeated if len(kind) >= MIN_SIMILAR_LENGTH})
     pages = []
     for number, side in enumerate(sides):
         taken = {}
         for place, line in side:
             kind = next((key[0] for key in _keys(line, number) if key in repeated), "") or _similar(line, kinds)
-            if not kind:
+            if not kind or (step > 0 and LIST_NUMBER.fullmatch(kind)):
                 break
             taken[place] = name if _has_letters(kind) else "page_numbers"
         if len(taken) > MAX_LINES:
@@ -77,40 +101,70 @@ def _outer_lines(lines: list[str], step: int) -> list[tuple[int, str]]:
     return shown
 
 
-def _repeated(sides: list[list[tuple[int, str]]]) -> set[tuple[str, int | None]]:
-    """Keys of lines at one end of enough pages."""
-    pages_of: defaultdict[tuple[str, int | None], list[int]] = defaultdict(list)
+def _repeated(sides: list[list[tuple[int, str]]]) -> set[Key]:
+    """Keys of lines at the ends of enough pages. sides: of each page its outermost lines, (index, line)."""
+    pages_of: defaultdict[Key, list[int]] = defaultdict(list)
+    pages_like: defaultdict[str, set[int]] = defaultdict(set)
     for number, side in enumerate(sides):
         for key in {key for _, line in side for key in _keys(line, number)}:
             pages_of[key].append(number)
-    return {
+        for _, line in side:
+            if len(line) <= MAX_CHARACTERS:
+                pages_like[_template(line)].add(number)
+    repeated = {
         key
         for key, pages in pages_of.items()
         if len(pages) >= MIN_PAGES and len(pages) >= MIN_SHARE * (pages[-1] - pages[0] + 1)
     }
+    counting: defaultdict[str, set[int]] = defaultdict(set)
+    for kind, counters in repeated:
+        if counters:
+            counting[_template(kind)].update(pages_of[kind, counters])
+    return {
+        (kind, counters)
+        for kind, counters in repeated
+        if not counters or len(counting[like := _template(kind)]) >= MIN_COUNTING * len(pages_like[like])
+    }
 
 
-def _keys(line: str, number: int) -> list[tuple[str, int | None]]:
-    """Lines with a common key are the same: the line itself, or (line without one number, number - page index).
+def _keys(line: str, number: int) -> list[Key]:
+    """Lines with a common key are the same: the line itself, or the line without its counting numbers.
 
-    A line without letters has only keys of the second kind.
+    A key is (text, numbers minus the page's index). A line without letters has no key without such numbers.
     """
-    text = " ".join(line.casefold().split())
+    text = _folded(line)
     if not 0 < len(text) <= MAX_CHARACTERS:
         return []
-    keys: list[tuple[str, int | None]] = [(text, None)] if _has_letters(text) else []
-    for found in NUMBER.finditer(text):
-        value = int(found[0]) if found[0].isdecimal() else _roman(found[0])
-        keys.append((f"{text[: found.start()]}#{text[found.end() :]}", value - number))
+    keys: list[Key] = [(text, ())] if _has_letters(text) else []
+    if f" {''.join(filter(str.isalpha, NUMBER_SIGN.sub('', text)))} " in ITEMS:
+        return keys
+    found = [*NUMBER.finditer(text)] or [*ROMAN_NUMBER.finditer(text)]
+    for size in range(1, len(found) + 1 if len(found) <= MAX_NUMBERS else 2):
+        for some in combinations(found, size):
+            kind, end = "", 0
+            for one in some:
+                kind, end = f"{kind}{text[end : one.start()]}#", one.end()
+            values = (int(one[0]) if one[0].isdecimal() else _roman(one[0]) for one in some)
+            keys.append((kind + text[end:], tuple(value - number for value in values)))
     return keys
+
+
+def _folded(line: str) -> str:
+    return " ".join(line.casefold().split())
+
+
+def _template(line: str) -> str:
+    """The line with # for every number."""
+    text = _folded(line)
+    return NUMBER.sub("#", text) if "#" in text or NUMBER.search(text) else ROMAN_NUMBER.sub("#", text)
 
 
 def _similar(line: str, kinds: list[str]) -> str:
     """The running head that equals a line except for a misrecognised letter or two; "" for none."""
-    text = NUMBER.sub("#", " ".join(line.casefold().split()))
+    text = _template(line)
     for kind in kinds:
         if abs(len(kind) - len(text)) <= (1 - MIN_SIMILARITY) * len(kind) + 2:
-            compared = SequenceMatcher(None, NUMBER.sub("#", kind), text, autojunk=False)
+            compared = SequenceMatcher(None, _template(kind), text, autojunk=False)
             if compared.quick_ratio() >= MIN_SIMILARITY and compared.ratio() >= MIN_SIMILARITY:
                 return kind
     return ""

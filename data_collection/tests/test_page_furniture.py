@@ -36,6 +36,21 @@ def pages_with(head, foot, count: int = 8) -> tuple[list[str], list[str]]:
         (lambda n: "", lambda n: f"Page {n + 1} of 20", {"heads": 0, "feet": 8, "page_numbers": 0}),
         (lambda n: f"内科学\n第{n + 3}页", lambda n: "", {"heads": 16, "feet": 0, "page_numbers": 0}),
         (lambda n: "Clinique\nService A\nLyon", lambda n: "Confidentiel", {"heads": 24, "feet": 8, "page_numbers": 0}),
+        (lambda n: "", lambda n: f"{n + 16} DKIX-06-後H-{n + 20}", {"heads": 0, "feet": 8, "page_numbers": 0}),
+        (lambda n: f"Vol. 12 ({n + 3}) {n + 40} - {n + 1}", lambda n: "", {"heads": 8, "feet": 0, "page_numbers": 0}),
+        (lambda n: "", lambda n: f"{n // 4 + 3}-{n % 4 + 1}", {"heads": 0, "feet": 0, "page_numbers": 8}),
+        (lambda n: "", lambda n: f"{n + 3}/{n + 103}/20", {"heads": 0, "feet": 0, "page_numbers": 8}),
+        (lambda n: "", lambda n: f"II-{n + 1}", {"heads": 0, "feet": 8, "page_numbers": 0}),
+        (
+            lambda n: f"Стр. {n + 3} из 20" if n % 2 else "",
+            lambda n: "" if n % 2 else f"Стр. {n + 3} из 20",
+            {"heads": 4, "feet": 4, "page_numbers": 0},
+        ),  # at the top of some pages and at the bottom of others
+        (
+            lambda n: f"{n + 3}" if n % 5 == 0 else "",
+            lambda n: "" if n % 5 == 0 else f"{n + 3}",
+            {"heads": 0, "feet": 0, "page_numbers": 8},
+        ),
         (lambda n: "طب القلب", lambda n: "١٢٣٤٥٦٧٨"[n], {"heads": 8, "feet": 0, "page_numbers": 8}),
     ],
 )
@@ -65,6 +80,63 @@ def test_numbers_that_do_not_count_with_the_pages_are_text():
     figures = [310, 7, 42, 1999, 5, 88, 12, 640]
     pages, _ = pages_with(lambda n: f"Table {figures[n]}", lambda n: str(figures[-n]))
     assert remove_furniture(pages).pages == pages
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Question {}",
+        "Case {}:",
+        "TABLE {}",
+        "Cas clinique n° {}",
+        "Вопрос {}.",
+        "問{}",
+        "第 {} 题",
+        "症例 {}",
+        "السؤال {}",
+        "{}.",
+        "({})",
+        "{}、",
+    ],
+)
+@pytest.mark.parametrize("foot", ["", "- {} -"])
+def test_headings_that_count_with_the_pages_stay_at_the_top(heading, foot):
+    pages, plain = pages_with(lambda n: heading.format(n + 1), lambda n: foot.format(n + 11))
+    assert remove_furniture(pages).pages == [f"{heading.format(n + 1)}\n{page}" for n, page in enumerate(plain)]
+
+
+def test_numbers_that_count_with_the_pages_by_chance_stay():
+    questions = [1, 2, 3, 5, 6, 8, 10, 11]
+    pages, plain = pages_with(lambda n: str(questions[n]), lambda n: "")
+    assert remove_furniture(pages).pages == pages
+    rows = [f"{n + 1} {7 * n % 5} {n * n}" for n in range(8)]  # the first number of a table's row counts
+    pages, plain = pages_with(lambda n: rows[n], lambda n: f"{n + 1} / 8")
+    assert remove_furniture(pages).pages == [f"{rows[n]}\n{page}" for n, page in enumerate(plain)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_line_inside_a_pages_text_never_goes(seed):
+    """Between text that differs, lines like the furniture stay whatever the furniture is."""
+    chosen = random.Random(seed)
+    kinds = [
+        "{0}",
+        "{0}.",
+        "{1} DKIX-06-H-{0}",
+        "3-{0}",
+        "Page {0} of 20",
+        "Internal Medicine",
+        "Question {0}",
+        "{0} {1} 5",
+    ]
+    head, foot, *inside = (chosen.choice(kinds) for _ in range(6))
+    pages, bodies = [], []
+    for number in range(chosen.randint(3, 25)):
+        shown = [line.format(number + 1, number + 20) for line in (head, foot, *inside)]
+        text = body(1000 * seed + number, 6)
+        bodies.append("\n".join([text[0], *shown[2:4], *text[1:5], *shown[4:], text[5]]))
+        pages.append(f"{shown[0]}\n{bodies[-1]}\n{shown[1]}")
+    for page, cleaned in zip(bodies, remove_furniture(pages).pages, strict=True):
+        assert page in cleaned
 
 
 def test_a_head_that_recognition_misread_on_a_page_is_removed_there_too():
