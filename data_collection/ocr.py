@@ -128,7 +128,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--drop-front-matter",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="omit the first 1.8 %% + 3 and the last 5 pages of PDFs with 100 or more pages from documents.jsonl",
+        help="omit titles, imprints, contents and indexes among the first 1.8 %% + 3 and the last 5 pages of PDFs with "
+        "100 or more pages from documents.jsonl",
     )
     add(
         "--memory",
@@ -305,6 +306,9 @@ def report(manifest: dict) -> int:
         f"{manifest['documents']} of {manifest['pdfs']} PDFs gave text; pages: "
         + ", ".join(f"{count} {method}" for method, count in manifest["pages"].items())
     )
+    if kinds := manifest.get("front_and_back_kinds"):
+        shown = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        print(f"omitted from the documents: {shown} pages of front and back matter (field matter in pages.jsonl)")
     if manifest["failures"]:
         print(f"{manifest['failures']} failures; see failures.jsonl")
         return 3

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from language_codes import LANGUAGES
 from pdf.ocr_document import document_language
-from pdf.page_furniture import remove_furniture
+from pdf.page_furniture import find_matter, remove_furniture
 from pdf.pdf_journal import ReadPdf, read_journal
 from pdf.text_repair import join_pages, repair_page
 from readers.corpus_format import document_id
@@ -35,8 +35,8 @@ FILES = ("pages.jsonl", "documents.jsonl", "failures.jsonl")
 METHODS = ("text_layer", "ocr", "empty")
 INTERNAL = ("text", "lines", "settled")  # fields of a journal's page that are not published, or come last
 PLACEHOLDER = "please wait"  # shown by Adobe's dynamic forms in readers that do not run their program
-# Qiu et al. 2024 (MMedLM, data collection): of books of at least 100 pages the first 1.8 % + 3 and the last 5 are
-# title, contents, index and the like.
+# Qiu et al. 2024 (MMedLM, data collection) omit the first 1.8 % + 3 and the last 5 pages of books of at least 100 pages
+# as title, contents, index and the like. Here those of them are omitted that look like it.
 LONG_BOOK, FRONT_SHARE, FRONT_PAGES, BACK_PAGES = 100, 0.018, 3, 5
 
 
@@ -145,7 +145,7 @@ class Passwords:
 
 
 def front_and_back(pages: int) -> tuple[int, int]:
-    """(pages before the text, pages after it) of a book; (0, 0) for a short one."""
+    """(first, last pages among which a book has front and back matter); (0, 0) for a short one."""
     return (int(FRONT_SHARE * pages) + FRONT_PAGES, BACK_PAGES) if pages >= LONG_BOOK else (0, 0)
 
 
@@ -154,6 +154,7 @@ def assemble(out: Path, journals: dict[str, Path], min_confidence: float, drop_m
     files = {name: open(out / name, "w", encoding="utf-8", newline="\n") for name in FILES}  # noqa: SIM115
     counts: Counter = Counter()
     removed: Counter = Counter(heads=0, feet=0, page_numbers=0)
+    kinds: Counter = Counter()
     languages: dict[str, Counter] = {}
     checksums = {}
 
@@ -164,15 +165,19 @@ def assemble(out: Path, journals: dict[str, Path], min_confidence: float, drop_m
     for name, journal in journals.items():
         pdf = read_journal(journal, name)
         checksums[name] = pdf.facts.get("sha256")
+        matter = matter_of(pdf) if drop_matter else {}
         for page in pdf.pages:
-            write("pages", {key: value for key, value in page.items() if key not in INTERNAL} | {"text": page["text"]})
+            kind = {"matter": matter[page["page"]]} if page["page"] in matter else {}
+            shown = {key: value for key, value in page.items() if key not in INTERNAL}
+            write("pages", shown | kind | {"text": page["text"]})
             counts[page["method"]] += 1
-        document, failed = as_document(name, pdf, min_confidence, drop_matter)
+        document, failed = as_document(name, pdf, min_confidence, matter)
         if document["text"]:
             write("documents", document)
             row = languages.setdefault(document["language"], Counter())
             row.update(documents=1, pages=document["pages"], characters=len(document["text"]))
             counts["matter"] += document["pages_front_and_back"]
+            kinds.update(document["front_and_back_kinds"])
             removed.update(document["lines_removed"])
         for failure in failed:
             write("failures", failure)
@@ -184,6 +189,7 @@ def assemble(out: Path, journals: dict[str, Path], min_confidence: float, drop_m
         "counts": {language: dict(row) for language, row in sorted(languages.items())},
         "pages": {method: counts[method] for method in METHODS},
         "front_and_back_pages_dropped": counts["matter"],
+        "front_and_back_kinds": dict(sorted(kinds.items())),
         "lines_removed": dict(removed),
         "pdfs": len(journals),
         "documents": counts["documents"],
@@ -192,12 +198,24 @@ def assemble(out: Path, journals: dict[str, Path], min_confidence: float, drop_m
     }
 
 
-def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: bool) -> tuple[dict, list[dict]]:
-    """(the record of one PDF in documents.jsonl, its failures)."""
-    total = len(pdf.pages) + sum(failure["page"] is not None for failure in pdf.failed)
-    front, back = front_and_back(total) if drop_matter else (0, 0)
+def matter_of(pdf: ReadPdf) -> dict[int, str]:
+    """{page: kind} of the pages of front and back matter among the first and last pages of a book."""
+    total = pages_of(pdf)
+    front, back = front_and_back(total)
+    outer = {page["page"]: page["lines"] for page in pdf.pages if page["page"] <= front or page["page"] > total - back}
+    return find_matter(outer, front, total - back + 1) if outer else {}
+
+
+def pages_of(pdf: ReadPdf) -> int:
+    """Pages read or failed."""
+    return len(pdf.pages) + sum(failure["page"] is not None for failure in pdf.failed)
+
+
+def as_document(name: str, pdf: ReadPdf, min_confidence: float, matter: dict[int, str]) -> tuple[dict, list[dict]]:
+    """(the record of one PDF in documents.jsonl, its failures). matter: pages to omit."""
+    total = pages_of(pdf)
     sure = [page for page in pdf.pages if page.get("confidence", 100) >= min_confidence]
-    body = [page for page in sure if front < page["page"] <= total - back]
+    body = [page for page in sure if page["page"] not in matter]
     failed = list(pdf.failed)
     for page in pdf.pages:
         if (confidence := page.get("confidence", 100)) < min_confidence:
@@ -227,6 +245,7 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         "pages_failed": total - len(pdf.pages),
         "pages_unsure": len(pdf.pages) - len(sure),
         "pages_front_and_back": len(sure) - len(body),
+        "front_and_back_kinds": dict(sorted(Counter(matter[p["page"]] for p in sure if p["page"] in matter).items())),
         "lines_removed": removed,
         "confidence": mean_confidence(body),
     }, failed

@@ -1,4 +1,4 @@
-"""Remove running heads, running feet and page numbers from the pages of a document.
+"""Remove running heads, running feet and page numbers from the pages of a document; find front and back matter.
 
 Furniture is an outermost line at the top or bottom of several pages that is the same on all of them, except for numbers
 that count with the pages (`16 / H-20`, `3-12`, `Page 3 of 20`). Up to three such lines are removed at either end; the
@@ -7,12 +7,16 @@ them. From a page without other text only the number is removed.
 
 Numbers of questions, cases and tables may count with the pages for a while. They stay: lines whose numbers count on too
 few of the pages that have such a line, `Question 7` and its like, and `7.` or `(7)` at the top of a page.
+
+Front and back matter is found by what is on a page: lines that end in page numbers, marks of an imprint, few words. A
+page with running text is none, wherever it is.
 """
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from difflib import SequenceMatcher
-from itertools import combinations, takewhile
+from itertools import combinations, pairwise, takewhile
 from typing import NamedTuple
 
 MIN_PAGES = 3
@@ -39,6 +43,69 @@ ITEMS = (
 )
 NUMBER_SIGN = re.compile(r"\bn(?:[°ºo]|r\b)")
 ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
+
+
+# Front and back matter
+
+LEADERS = re.compile(r"(?:[.·・．_]\s?){4,}|…{2,}|‥{2,}|⋯{2,}")
+PAGE = r"[(（]?(\d{1,4})(?:\s?[-–]\s?\d+)?[)）]?"
+# "Heart ..... 12", "Heart, 12, 15-17", "Heart 12", "12"; the number of a right-to-left line may come first
+REFERENCE = re.compile(
+    rf"(?:^|[\s,，、:\u0600-\u06ff\u3040-\u9fff]){PAGE}(?:[,，、;]\s?\d+(?:[-–]\d+)?)*[a-z]?[.,]?$", re.IGNORECASE
+)
+LEADING_REFERENCE = re.compile(rf"^{PAGE}\s*(?:[.·…_]\s?){{4,}}", re.IGNORECASE)
+INDEX_REFERENCE = re.compile(r"^\d+(?:[,-–]\s?\d+)*,?$|[,，、]\s?\d{1,4}(?:\s?[-–]\s?\d+)?[a-z]{0,2}[.,]?$")
+CONTENTS = re.compile(
+    r"(?:table of )?contents|inhalt(?:sverzeichnis|sübersicht)?|sommaire|table des matières|índice(?: general)?|"
+    r"contenido|sumario|tabla de contenidos?|содержание|оглавление|目\s?[录錄次]|もくじ|"
+    r"(?:جدول |قائمة )?(?:ال)?محتويات|(?:ال)?فهرس"
+)
+FIGURES = re.compile(
+    r"list of (?:figures|tables|illustrations|plates)|(?:abbildungs|tabellen)verzeichnis|"
+    r"(?:table|liste) des (?:figures|illustrations|tableaux)|"
+    r"(?:índice|lista) de (?:figuras|tablas|cuadros|ilustraciones)|список (?:иллюстраций|рисунков|таблиц)|"
+    r"[插图表圖図]+[目一][录錄次覧]|قائمة (?:الأشكال|الجداول|الصور)"
+)
+INDEX = re.compile(
+    r"(?:\w+ )?index(?: \w+)?|(?:sach|personen|namen)?register|(?:sach|stichwort)verzeichnis|"
+    r"índice (?:alfabético|analítico|temático|de \w+)|(?:\w+ )?указатель(?: \w+)?|\w*索引|さくいん|"
+    r"كشاف.*|مسرد.*|فهرس أبجدي"
+)
+LISTS = {"contents": CONTENTS, "figures": FIGURES, "index": INDEX}
+# Each group counts once, with its weight.
+IMPRINT = (
+    (2, r"\bIS[BS]N\b"),
+    (1, r"©|\(c\)\s*\d{4}|copyright|版权|版權|著作権|حقوق (?:الطبع|النشر)"),
+    (2, r"rights reserved|permission|rechte vorbehalten|droits (?:de .{0,60})?réservés|derechos.{0,20}reservados"
+        r"|права (?:защищены|сохранены)|воспроизведени|翻印必究|侵权|無断|複写|الحقوق محفوظة"),
+    (1, r"\d\. ?auflage|\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:edition|printing)|\d ?[eè][rm]?e? édition"
+        r"|\d.{0,3} edición|-е изд|издание|第.{1,3}版|الطبعة"),
+    (1, r"print(?:ed|ing) (?:in|by|and)|publish(?:ed|er|ing)|verlag|druck(?:erei)?\b|imprim|éditeur|éditions|impreso"
+        r"|editorial|издательств|типографи|印刷|印次|出版|発行|发行|دار النشر|الناشر|مطبعة|مطابع"),
+    (1, r"library of congress|catalog(?:u?ing|o)|\bCIP\b|nationalbibliothe[kc]|dépôt légal|depósito legal|УДК|ББК|тираж"
+        r"|字数|开本|定\s?价|定価|رقم الإيداع"),
+    (1, r"\blicen[cs]ed?\b|licence|licencia|lizenz|лицензи|creative commons|许可|ライセンス|ترخيص"),
+    (1, r"(?:[€$£¥￥]\s?\d|\d\s?(?:€|元|円|руб))"),
+)  # fmt: skip
+IMPRINT_GROUPS = tuple((weight, re.compile(pattern, re.IGNORECASE)) for weight, pattern in IMPRINT)
+MIN_IMPRINT = 3
+MIN_COPYRIGHTS = 3  # as many lines of copyright count as another group
+MAX_IMPRINT_LETTERS = 1200  # twice as many with an ISBN; Chinese characters and kana count as two letters
+MAX_TITLE_LETTERS, MAX_TITLE_LINES, MAX_TITLE_DIGITS = 400, 20, 0.3  # digits for each letter: more are a table
+MAX_COVER_LETTERS = 60  # more only with an address or a mark of an imprint
+ADDRESS = re.compile(r"www\.|https?://|\S@\S|\btel\b|☎", re.IGNORECASE)
+LIST_ITEM = re.compile(r"(?:[•·▪◦○●■□–*-]|\(?\d{1,2}[.)、．]|[a-z]\))\s")
+MAX_BEYOND = 50  # a page number may be higher than the number of pages by this
+MIN_REFERENCES = 3  # on a page with a heading or leaders, or behind such a page; on others the next
+MIN_BARE_REFERENCES = 8
+MIN_NAMED_SHARE = 0.8  # of MIN_REFERENCE_SHARE, for an index with a heading: some entries have only sub-entries
+MIN_REFERENCE_SHARE, MIN_SORTED = 0.5, 0.85  # of lines; of neighbouring page numbers of contents
+MIN_ALPHABETICAL = 0.62  # of neighbouring lines of an index by their first letters; of running text .53
+MAX_INDEX_LINE = 45  # letters in the middle one of an index's lines by length
+LONG_LINE, LONG_LINES = 55, 3  # running text: as many neighbouring lines of as many letters
+MIN_SENTENCE = 5  # words of a line that ends as a sentence does
+SENTENCE_END = re.compile(r"[^\W\d_]{2}[)»”\"’']?[.!?؟][)»”\"’']?$|[。！？][」』”）]?$")
+WEAK = ("blank", "title", "cover")  # what a short document may have without being a book
 
 
 Key = tuple[str, tuple[int, ...]]  # of lines that are the same; see _keys
@@ -177,3 +244,116 @@ def _has_letters(text: str) -> bool:
 def _roman(numeral: str) -> int:
     values = [ROMAN[letter] for letter in numeral]
     return sum(-v if v < after else v for v, after in zip(values, [*values[1:], 0], strict=True))
+
+
+def find_matter(pages: dict[int, str], front: int, back: int) -> dict[int, str]:
+    """{page: kind} of the pages of front and back matter: title, imprint, contents, figures, index, cover, blank.
+
+    pages: {number: lines}, those up to number `front` and from number `back` on are looked at. Titles, covers and blank
+    pages count only in a document that has one of the other kinds. Titles and an imprint are before all running text
+    and contents, covers and a further imprint behind all running text.
+    """
+    found: dict[int, str] = {}
+    for numbers, weak in (
+        (sorted(n for n in pages if n <= front), "title"),
+        (sorted(n for n in pages if n >= back), "cover"),
+    ):
+        cleaned = remove_furniture([pages[number] for number in numbers]).pages
+        split = [[line.strip() for line in page.split("\n") if line.strip()] for page in cleaned]
+        kinds: list[str] = []
+        before: list[str] = []
+        for lines in split:
+            kinds.append(_kind_of(lines, weak, max(pages), kinds[-1] if kinds else "", before))
+            before = lines
+        outer = list(zip(numbers, kinds, strict=True))
+        found |= {number: kind for number, kind in outer if kind in LISTS}
+        for number, kind in outer if weak == "title" else reversed(outer):
+            if kind not in (*WEAK, "imprint"):
+                break
+            found[number] = kind
+    return found if {*found.values()} - {*WEAK} else {}
+
+
+def _kind_of(lines: list[str], weak: str, last: int, kind_before: str = "", before: Sequence[str] = ()) -> str:
+    """The kind of one page, "" for text. weak: what a page of few words is; before: the lines of the page before."""
+    letters, digits = sum(map(_width, lines)), sum(c.isdigit() for line in lines for c in line)
+    if letters + digits < MIN_SENTENCE:
+        return "blank"
+    if kind := _list_kind(lines, last, kind_before, before):
+        return kind
+    text = " ".join(lines)
+    copyrights = sum(IMPRINT_GROUPS[1][1].search(line) is not None for line in lines) >= MIN_COPYRIGHTS
+    marks = copyrights + sum(weight for weight, pattern in IMPRINT_GROUPS if pattern.search(text))
+    if marks >= MIN_IMPRINT and letters <= MAX_IMPRINT_LETTERS * (2 if IMPRINT_GROUPS[0][1].search(text) else 1):
+        return "imprint"
+    if letters > MAX_TITLE_LETTERS or digits > MAX_TITLE_DIGITS * letters or len(lines) > MAX_TITLE_LINES:
+        return ""
+    if weak == "cover" and letters > MAX_COVER_LETTERS and not marks and not ADDRESS.search(text):
+        return ""
+    return "" if _has_running_text(lines) or any(map(LIST_ITEM.match, lines)) else weak
+
+
+def _list_kind(lines: list[str], last: int, kind_before: str, before: Sequence[str]) -> str:
+    """contents, figures or index for a page of lines that end in page numbers, else "". last: page of the document."""
+    heads = [" ".join(NUMBER.sub("", line).casefold().split()).strip(" .:|-–—") for line in lines[:4]]
+    named = next((name for name, words in LISTS.items() if any(map(words.fullmatch, heads))), "")
+    leaders = sum(LEADERS.search(line) is not None for line in lines)
+    is_named = bool(named) or leaders >= MIN_REFERENCE_SHARE * len(lines)
+    references = [page for line in lines if (page := _reference(line)) and page <= last + MAX_BEYOND]
+    share = len(references) / len(lines)
+    if len(references) < MIN_REFERENCES:
+        return ""
+    ends = [page for line in before[-MIN_REFERENCES:] if (page := _reference(line))]
+    goes_on = kind_before in ("contents", "figures") and bool(ends) and ends[-1] <= references[0]
+    is_sorted = _share(references) >= MIN_SORTED and len({*references}) > 1
+    if (is_named or goes_on) and "index" not in (named, kind_before) and is_sorted and share >= MIN_REFERENCE_SHARE:
+        return named or ("figures" if kind_before == "figures" else "contents")
+    if sum(LIST_ITEM.match(line) is not None for line in lines) >= MIN_REFERENCE_SHARE * len(lines):
+        return ""  # numbered questions or steps
+    entries = [LEADERS.sub(" ", line).strip() for line in lines]
+    widths = sorted(map(_width, entries))
+    with_commas = sum(INDEX_REFERENCE.search(entry) is not None for entry in entries) / len(lines)
+    is_index = named == "index" or (kind_before == "index" and with_commas >= MIN_REFERENCE_SHARE)
+    if not is_index and _share([_initial(entry) for entry in entries if _initial(entry)]) < MIN_ALPHABETICAL:
+        return ""
+    is_named = is_named or kind_before == "index"
+    if len(references) < MIN_BARE_REFERENCES and not is_named:
+        return ""
+    enough = (share if is_named else with_commas) >= MIN_REFERENCE_SHARE * (MIN_NAMED_SHARE if is_named else 1)
+    return "index" if enough and widths[len(widths) // 2] <= MAX_INDEX_LINE else ""
+
+
+def _reference(line: str) -> int:
+    """The page number that a line of contents or of an index ends in; 0 if there is none."""
+    found = LEADING_REFERENCE.match(line) or REFERENCE.search(LEADERS.sub(" ", line).strip())
+    if not found:
+        return 0
+    return int(found[1]) if found[1].isdecimal() else 0
+
+
+def _share(values: list) -> float:
+    """The share of neighbouring values that are in order."""
+    return sum(a <= b for a, b in pairwise(values)) / max(1, len(values) - 1)
+
+
+def _initial(entry: str) -> str:
+    return next((c for c in entry.casefold() if c.isalpha()), "")
+
+
+def _width(line: str) -> int:
+    """Letters of a line; Chinese and kana count as two."""
+    return sum(1 + ("\u3040" <= c <= "\u9fff") for c in line if c.isalpha())
+
+
+def _has_running_text(lines: list[str]) -> bool:
+    if any(
+        SENTENCE_END.search(line) and (len(line.split()) >= MIN_SENTENCE or line[-1] in "。！？」』”）")
+        for line in lines
+    ):
+        return True
+    row = 0
+    for line in lines:
+        row = row + 1 if _width(line) >= LONG_LINE else 0
+        if row == LONG_LINES:
+            return True
+    return False

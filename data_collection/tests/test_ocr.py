@@ -169,16 +169,31 @@ def test_the_page_decides_among_several_languages(run, made, tmp_path):
 
 
 def test_front_and_back_matter_of_long_books_is_omitted_and_counted(run, made, tmp_path):
-    made.text_pdf(tmp_path / "pdfs" / "book.pdf", [f"This is page {i} of the book." for i in range(1, 101)])
-    made.text_pdf(tmp_path / "pdfs" / "short.pdf", [f"This is page {i} of it." for i in range(1, 100)])
-    run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
+    text = [f"This is page {i} of the book: the patient had fever {i} times." for i in range(100)]
+    front = [
+        "INTERNAL MEDICINE by John Smith",
+        "ISBN 978-3-16-148410-0 (C) 2019 All rights reserved",
+        "Contents " + " ".join(f"Diseases of the organ number {i} {'.' * 75} {i * 8}" for i in range(1, 12)),
+    ]
+    made.text_pdf(tmp_path / "pdfs" / "book.pdf", front + text[3:])
+    made.text_pdf(tmp_path / "pdfs" / "content.pdf", text)
+    made.text_pdf(tmp_path / "pdfs" / "short.pdf", front + text[4:])
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
+    assert "omitted from the documents: 1 contents, 1 imprint, 1 title pages of front and back matter" in done.stdout
     documents, pages, _ = made.books(tmp_path / "out")
-    book = documents["book.pdf"]
-    assert (book["pages"], book["pages_front_and_back"], len(pages)) == (100, 9, 199)
-    assert book["text"].startswith("This is page 5 of") and book["text"].endswith("This is page 95 of the book.")
-    assert documents["short.pdf"]["pages_front_and_back"] == 0
+    book, kinds = documents["book.pdf"], {"contents": 1, "imprint": 1, "title": 1}
+    assert (book["pages"], book["pages_front_and_back"], book["front_and_back_kinds"]) == (100, 3, kinds)
+    assert book["text"].startswith("This is page 3 of") and book["text"].endswith("the patient had fever 99 times.")
+    assert [page.get("matter") for page in pages.values()][:5] == ["title", "imprint", "contents", None, None]
+    for name in ("content.pdf", "short.pdf"):
+        assert (documents[name]["pages_front_and_back"], documents[name]["front_and_back_kinds"]) == (0, {})
+    assert "INTERNAL MEDICINE" in documents["short.pdf"]["text"]
+    manifest = made.manifest(tmp_path / "out")
+    assert (manifest["front_and_back_pages_dropped"], manifest["front_and_back_kinds"]) == (3, kinds)
     run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "all", "--no-drop-front-matter")
-    assert "page 100 of" in made.books(tmp_path / "all")[0]["book.pdf"]["text"]
+    documents, pages, _ = made.books(tmp_path / "all")
+    assert "INTERNAL MEDICINE" in documents["book.pdf"]["text"]
+    assert not any("matter" in page for page in pages.values())
 
 
 def test_only_new_and_changed_pdfs_are_read_when_the_folder_has_changed(run, made, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pdf.page_furniture import remove_furniture
+from pdf.page_furniture import find_matter, remove_furniture
 
 WORDS = ("patient", "fever", "cough", "chest", "pain", "heart", "lung", "blood", "doctor", "clinic", "nurse", "drug")
 ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii")
@@ -160,3 +160,145 @@ def test_equal_pages_keep_their_text(lines):
     assert remove_furniture(pages).pages == pages
     numbered = [f"{page}\n{n + 1}" for n, page in enumerate(pages)]
     assert remove_furniture(numbered).pages == pages
+
+
+BOOKS = {  # language: title page, imprint, word for contents, entry of contents, word for index, entries of the index
+    "en": (
+        "INTERNAL MEDICINE\nA Textbook for Students\nJohn Smith and Mary Jones\nOxford",
+        "© 2019 Smith and Jones. All rights reserved.\nSecond edition. Printed in London\nISBN 978-3-16-148410-0",
+        "Table of Contents",
+        "Diseases of the heart",
+        "Index",
+        "abscess angina aorta asthma biopsy blood bone brain cancer colon diabetes ear fever gout heart",
+    ),
+    "fr": (
+        "MÉDECINE INTERNE\nManuel de l'étudiant\nJean Dupont\nLyon",
+        "© Éditions Dupont, 2019\nTous droits réservés pour tous pays\nDépôt légal : mars 2019\nISBN 978-2-16-148410-0",
+        "Table des matières",
+        "Maladies du cœur",
+        "Index",
+        "abcès angine aorte asthme biopsie cerveau cœur côlon diabète fièvre foie goutte hépatite ictère jambe",
+    ),
+    "es": (
+        "MEDICINA INTERNA\nManual para estudiantes\nJuan Pérez\nMadrid",
+        "© 2019 Editorial Pérez\nTodos los derechos reservados\nDepósito legal: M-123-2019\nImpreso en España",
+        "Índice general",
+        "Enfermedades del corazón",
+        "Índice alfabético",
+        "absceso angina aorta asma biopsia cerebro colon corazón diabetes fiebre gota hepatitis ictericia pierna",
+    ),
+    "de": (
+        "INNERE MEDIZIN\nLehrbuch für Studierende\nHans Müller\nBerlin",
+        "© Müller Verlag, Berlin 2019\nAlle Rechte vorbehalten\n2. Auflage\nDruck: Meier\nISBN 978-3-16-148410-0",
+        "Inhaltsverzeichnis",
+        "Krankheiten des Herzens",
+        "Sachverzeichnis",
+        "Abszess Angina Aorta Asthma Biopsie Blut Darm Diabetes Fieber Gehirn Gicht Herz Ikterus Knochen",
+    ),
+    "ru": (
+        "ВНУТРЕННИЕ БОЛЕЗНИ\nУчебник для студентов\nИ. И. Иванов\nМосква",
+        "УДК 616 ББК 54.1\nИванов И. И. Внутренние болезни. 2-е изд.\nМ.: Издательство Медицина, 2019\nТираж 3000 экз.",
+        "Оглавление",
+        "Болезни сердца",
+        "Предметный указатель",
+        "абсцесс ангина аорта астма биопсия диабет желтуха кость кровь лихорадка мозг печень подагра сердце",
+    ),
+    "zh": (
+        "内科学\n第二版\n王小明 主编",
+        "图书在版编目（CIP）数据\n人民卫生出版社出版发行\n版权所有 翻印必究\nISBN 978-7-117-12345-6\n定价：58.00元",
+        "目　录",
+        "心脏疾病",
+        "索引",
+        "肿瘤 癌症 糖尿病 心脏 肝炎 哮喘 骨折 发热 痛风 黄疸 贫血 肺炎 胃炎 肾炎",
+    ),
+    "ja": (
+        "内科学入門\n山田太郎 著",
+        "内科学入門\n2019年3月1日 第2版発行\n発行所 山田出版\n印刷所 田中印刷\nISBN 978-4-12-345678-9\n定価3000円",
+        "目次",
+        "心臓の病気",
+        "索引",
+        "あざ いぼ うつ病 おたふく風邪 かぜ がん くる病 けが こぶ しみ せき ぜんそく たこ はしか",
+    ),
+    "ar": (
+        "الطب الباطني\nكتاب للطلاب\nأحمد محمد\nالقاهرة",
+        "جميع الحقوق محفوظة للناشر\nحقوق الطبع © 2019\nالطبعة الثانية\nدار النشر للطب\nرقم الإيداع 12345",
+        "المحتويات",
+        "أمراض القلب",
+        "فهرس أبجدي",
+        "ألم بول جرب حمى خراج دم ربو سكري شلل صداع طفح عظم قلب كبد",
+    ),
+}
+
+
+def book_of(language: str, leaders: str = " ..... ") -> dict[int, str]:
+    """The outer pages of a book of 200: title, imprint, blank, contents, contents, text, text; text, index, cover."""
+    title, imprint, contents, entry, index, words = BOOKS[language]
+    sentence = f"{entry} {entry} {entry} {entry} {entry}" + ("。" if language in ("zh", "ja") else ".")
+    text = "\n".join(f"{i} {sentence}" for i in range(1, 9))
+    first = [f"{i}. {entry}{leaders}{7 * i}" for i in range(1, 12)]
+    second = [f"{i}. {entry}{leaders}{7 * i}" for i in range(12, 26)]
+    entries = [f"{word}, {17 * i % 180 + 1}" + ", 23-25" * (i % 3 == 0) for i, word in enumerate(words.split())]
+    pages = [title, imprint, "iii", "\n".join([contents, *first]), "\n".join(second), text, text]
+    back = {
+        196: text,
+        197: text,
+        198: "\n".join([index, *entries[:10]]),
+        199: "\n".join(entries[5:]),
+        200: "www.example.org",
+    }
+    return dict(enumerate(pages, 1)) | back
+
+
+@pytest.mark.parametrize("leaders", [" ..... ", " . . . . . ", "……", " "])
+@pytest.mark.parametrize("language", sorted(BOOKS))
+def test_front_and_back_matter_is_found_in_all_languages(language, leaders):
+    assert find_matter(book_of(language, leaders), 7, 196) == {
+        1: "title",
+        2: "imprint",
+        3: "blank",
+        4: "contents",
+        5: "contents",
+        198: "index",
+        199: "index",
+        200: "cover",
+    }
+
+
+DOSES = "\n".join(f"Children of {n} to {n + 5} kg: {25 * n} mg" for n in range(5, 45, 5))
+VALUES = "\n".join(
+    f"{name} {value}" for name, value in (("Sodium", 140), ("Potassium", 4), ("Calcium", 2), ("Urea", 5)) * 5
+)
+REFERENCES = "\n".join(
+    f"{name} A, Jones B. On the heart. Lancet, 2012, 34, {i}-{i + 9}."
+    for i, name in enumerate(("Adams", "Baker", "Clark", "Davis", "Evans", "Frank", "Ghosh", "Hills", "Irwin"), 120)
+)
+QUESTIONS = "\n".join(f"{i}. Which of these is a sign of pneumonia at the age of {i + 20}" for i in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. NAME OF THE MEDICINAL PRODUCT\nExample 5 mg tablets\n2. QUALITATIVE AND QUANTITATIVE COMPOSITION\n"
+        "Each tablet contains 5 mg of example. © 2020 European Medicines Agency.",
+        "1. 药品名称\n本品每片含5毫克。",
+        f"Dosage\n{DOSES}",
+        f"Laboratory values\n{VALUES}",
+        f"References\n{REFERENCES}",
+        QUESTIONS,
+        "Key points\n• Rest\n• Fluids\n• Paracetamol",
+        "Answers\n1 C 2 B 3 A 4 D 5 E 6 A\n7 C 8 B 9 A 10 D 11 E 12 A",
+        "Preface\nThis book is for students of medicine and for those who teach them.",
+    ],
+)
+def test_a_page_of_content_is_not_front_or_back_matter_wherever_it_is(text):
+    pages = dict.fromkeys((*range(1, 7), *range(196, 201)), text)
+    pages[4] = book_of("en")[4]
+    assert find_matter(pages, 7, 196) in ({4: "contents"}, {})
+    book = book_of("en") | dict.fromkeys((1, 3, 197, 200), text)
+    assert set(find_matter(book, 7, 196)) == {4, 5, 198, 199}
+
+
+def test_a_document_without_contents_imprint_and_index_keeps_its_short_pages():
+    pages = dict.fromkeys((1, 2, 199, 200), "ANNEX I\nSUMMARY OF PRODUCT CHARACTERISTICS")
+    assert find_matter(pages, 7, 196) == {}
+    assert find_matter({}, 7, 196) == {}
