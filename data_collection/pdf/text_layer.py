@@ -54,15 +54,20 @@ NO_LAYER = Layer("", "layout", "", [], False)
 def open_pdf(path: Path, password: str | None = None):
     """A pypdfium2.PdfDocument. Errors: PdfError with the reason (empty, encrypted, not a PDF, damaged)."""
     import pypdfium2
+    import pypdfium2.raw as raw
 
     if path.stat().st_size == 0:
         raise PdfError("the file is empty (0 bytes)")
+    # pdfium may fail without setting its error code, which is then that of an earlier file; no bytes set "format".
+    raw.FPDF_LoadMemDocument(b"", 0, None)
     try:
         document = pypdfium2.PdfDocument(path, password=password)
         pages = len(document)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
             raise EncryptedPdf("encrypted: it needs a password") from None
+        if "security" in str(error).lower():
+            raise PdfError("encrypted in a way that pdfium does not support; save a copy without encryption") from None
         with open(path, "rb") as file:
             head = file.read(1024)
         kind = "truncated or damaged PDF" if b"%PDF-" in head else "not a PDF"
