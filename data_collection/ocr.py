@@ -29,6 +29,8 @@ from executor.sharded_run import (
 )
 from pdf.ocr_files import AUTO, FILES, Passwords, assemble, choose_languages, describe_pdfs, find_pdfs
 from pdf.ocr_processes import Book, read_all
+from pdf.ocr_report import PAGES as REPORT_PAGES
+from pdf.ocr_report import check_report_flags, write_report
 from pdf.page_ocr import RESOLUTION
 from pdf.pdf_journal import Journal, read_journal
 from pdf.recognition_engines import (
@@ -122,6 +124,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="most memory that a page may take in its process, GiB of address space (default: "
         f"{MEMORY_GIB['tesseract']:g}, with rapidocr {MEMORY_GIB['rapidocr']:g})",
     )
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write an HTML page with a sample of pages beside their text; also of an output that was finished before",
+    )
+    add("--report-pages", type=int, metavar="N", help=f"most pages in the report (default: {REPORT_PAGES})")
     add_run_flags(add, shares="PDFs")
     return parser
 
@@ -163,7 +172,7 @@ def main(argv: list[str] | None = None) -> int:
         failed = any(read_journal(parts[name], name).failed for name in names)
         return others_missing(sum(path.exists() for path in parts.values()), len(pdfs), "PDFs", 3 * failed)
 
-    return run_sharded(
+    code = run_sharded(
         args.out,
         args.shard,
         arguments,
@@ -172,10 +181,14 @@ def main(argv: list[str] | None = None) -> int:
         lambda folder: finish(args, arguments, inputs, {name: part(folder, name) for name in pdfs}, argv),
         report,
     )
+    if args.report:
+        write_report(args.report, args.out, pdfs, passwords, args.report_pages)
+    return code
 
 
 def check_input(args: argparse.Namespace) -> dict[str, Path]:
     """{name: PDF} to read, after everything that can be checked before the work."""
+    check_report_flags(args)
     require_at_least(args, workers=1, timeout=1, dpi=50, memory=0.25, **({} if args.limit is None else {"limit": 1}))
     root, pdfs = find_pdfs(args.pdfs)
     if args.pdfs.is_dir():
