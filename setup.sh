@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install what demo.sh and test.sh need: a .venv with the pinned requirements, and a few Debian packages.
 # Both call it; it can also be run alone. Once everything is installed it takes under a second.
-# bash setup.sh --tests  also installs shellcheck, a headless Chromium, fonts and, for root, Slurm, if apt can be used;
-#                        without them some tests are skipped
+# bash setup.sh --tests  also installs shellcheck, a headless Chromium, pdftotext, fonts and, for root, Slurm, if apt can
+#                        be used; without them some tests are skipped
 #
 # TORCH_INDEX_URL  pip index for torch on a machine without a GPU: PyTorch's own CPU index, see README.md
 # PYTHON           the Python of the .venv (default: python3, or the first of python3.13 ... python3.11 that exists)
@@ -86,6 +86,7 @@ if [[ ${1:-} == --tests ]]; then
   command -v chromium > /dev/null || packages+=(chromium)
   command -v chromedriver > /dev/null || packages+=(chromium-driver)
   command -v fc-list > /dev/null || packages+=(fontconfig)
+  command -v pdftotext > /dev/null || packages+=(poppler-utils)
   fonts=$(fc-list --format '%{file}\n' 2> /dev/null || true)
   for font in DejaVuSans.ttf=fonts-dejavu-core wqy-zenhei.ttc=fonts-wqy-zenhei ipam.ttf=fonts-ipafont-mincho; do
     [[ $fonts == *"/${font%=*}"* ]] || packages+=("${font#*=}")

@@ -11,13 +11,16 @@ fonts per language; `synthetic_scans.py`), and measures what --measure names:
              defaults; the same in as many processes as ocr.py has, with OMP_THREAD_LIMIT=1; pytesseract gets the
              language
     layer    pages/s on one core for PDFs with a text layer: embedded fonts, and Chinese and Japanese ones that are not
-             embedded
+             embedded. With --pdfs also what ocr.py loses of their text layers: the share of word sequences on which
+             pdftotext (Debian's poppler-utils) and pypdfium2 agree and that pages.jsonl lacks, and the private-use
+             characters left (`layer_yardstick.py` has the definition); without INPUT this alone
     scan     ocr.py on --scan PDF; its reference text is beside it as .txt
     plain    the pytesseract side of speed, which that starts: recognises every page of INPUT/<iso>/*.pdf
 
 CPU seconds include child processes (rusage). Example:
 
     python data_collection/bench_ocr.py ../shared/data/filter_text --pages 12 --json results/bench_ocr.json
+    python data_collection/bench_ocr.py --measure layer --pdfs ../shared/data/pdfs --json results/layer.json
 """
 
 import argparse
@@ -32,6 +35,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from benchmark_helpers.layer_yardstick import measure_agreement, require_pdftotext
 from benchmark_helpers.measurement import Run, add_bench_flags, timed, write_results
 from benchmark_helpers.synthetic_scans import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
 from pdf.ocr_document import read_page
@@ -51,7 +55,7 @@ CID_FONTS = {"zh": "STSong-Light", "ja": "HeiseiMin-W3"}  # names that the PDF g
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
-    add_bench_flags(add, rounds=3, languages=tuple(TRAINED_DATA), core=False)
+    add_bench_flags(add, rounds=3, languages=tuple(TRAINED_DATA), core=False, need_input=False)
     add(
         "--measure",
         nargs="+",
@@ -64,6 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pages-a-pdf", type=int, default=4, help="pages per PDF (default: %(default)s)")
     add("--scan-dpi", type=int, default=300, help="resolution of the rendered scans in dpi (default: %(default)s)")
     add("--layer-pages", type=int, default=60, help="pages per PDF with a text layer (default: %(default)s)")
+    add("--pdfs", type=Path, metavar="DIR", help="folder of PDFs whose text layers --measure layer compares")
+    add(
+        "--out",
+        type=Path,
+        help="ocr.py's output on --pdfs: compared if it is finished, else made (default: a temporary one)",
+    )
     add("--scan", type=Path, help="a scanned German PDF with its reference text beside it (.txt), for --measure scan")
     add(
         "--workers",
@@ -100,7 +110,10 @@ def main(argv: list[str] | None = None) -> int:
         if "speed" in args.measure:
             results["speed"] = measure_speed(args, folder, sum(map(len, truth.values())))
         if "layer" in args.measure:
-            results["layer"] = measure_layer(args, folder)
+            if args.input:
+                results["layer"] = measure_layer(args, folder)
+            if args.pdfs:
+                results["agreement"] = measure_lost_text(args, folder)
         if "scan" in args.measure:
             results["scan"] = measure_scan(args, folder)
     write_results(args, argv, results)
@@ -113,6 +126,18 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1")
     if "plain" in args.measure and len(args.measure) > 1:
         raise InputError("--measure plain cannot be combined with others")
+    if args.keep and args.keep.exists() and any(args.keep.iterdir()):
+        raise InputError(f"--keep {args.keep}: the folder is not empty")
+    if args.pdfs and "layer" not in args.measure:
+        raise InputError("--pdfs has no effect without --measure layer")
+    if args.out and not args.pdfs:
+        raise InputError("--out is ocr.py's output on the PDFs of --pdfs: give --pdfs too")
+    if args.pdfs:
+        require_pdftotext()
+    if args.input is None:
+        if not args.pdfs or set(args.measure) != {"layer"}:
+            raise InputError("give INPUT, the folder of labelled documents, or --measure layer --pdfs DIR alone")
+        return
     drawn = args.languages if {"errors", "speed"} & set(args.measure) else []
     layered = (*LAYER_LANGUAGES, *CID_FONTS) if "layer" in args.measure else ()
     for language in sorted({*drawn, *layered}):
@@ -125,8 +150,6 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise InputError(
             f"--scan {args.scan}: give a PDF with its reference text beside it (.txt), or remove scan from --measure"
         )
-    if args.keep and args.keep.exists() and any(args.keep.iterdir()):
-        raise InputError(f"--keep {args.keep}: the folder is not empty")
 
 
 def medical_texts(path: Path, seed: int) -> list[str]:
@@ -302,6 +325,14 @@ def measure_layer(args: argparse.Namespace, folder: Path) -> dict:
             flush=True,
         )
     return results
+
+
+def measure_lost_text(args: argparse.Namespace, folder: Path) -> dict:
+    """What ocr.py loses of the text layers of --pdfs; reads them first if --out is not a finished output."""
+    out = args.out or folder / "out_pdfs"
+    if not (out / "manifest.json").exists():
+        run_ocr(args.pdfs, out, "auto", args.workers)
+    return {"pdftotext": require_pdftotext(), **measure_agreement(args.pdfs, out)}
 
 
 def write_layer_pdf(path: Path, texts: list[str], language: str, pages: int) -> Path:

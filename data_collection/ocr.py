@@ -42,6 +42,8 @@ from pdf.ocr_files import (
     some_of,
 )
 from pdf.ocr_processes import Book, read_all
+from pdf.ocr_report import PAGES as REPORT_PAGES
+from pdf.ocr_report import check_report_flags, write_report
 from pdf.page_ocr import RESOLUTION
 from pdf.pdf_journal import FOLDER, VERSION, Journal, journal_path, read_journal, remove_other_journals
 from pdf.recognition_engines import (
@@ -138,6 +140,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="most memory that a page may take in its process, GiB of address space (default: "
         f"{MEMORY_GIB['tesseract']:g}, with rapidocr {MEMORY_GIB['rapidocr']:g})",
     )
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write an HTML page with a sample of pages beside their text; also of an output that was finished before",
+    )
+    add("--report-pages", type=int, metavar="N", help=f"most pages in the report (default: {REPORT_PAGES})")
     add_run_flags(add, shares="PDFs")
     return parser
 
@@ -175,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
         failed = any(read_journal(journals[name], name).failed for name in names)
         return others_missing(sum(path.exists() for path in journals.values()), len(pdfs), "PDFs", 3 * failed)
 
-    return run_sharded(
+    code = run_sharded(
         args.out,
         args.shard,
         arguments,
@@ -186,10 +195,14 @@ def main(argv: list[str] | None = None) -> int:
         resume_only=({"journal_version": VERSION}, {}),
         renew=lambda record: say_changes(args.out, record, inputs["files"]),
     )
+    if args.report:
+        write_report(args.report, args.out, pdfs, passwords, args.report_pages)
+    return code
 
 
 def check_input(args: argparse.Namespace) -> FoundPdfs:
     """The PDFs to read, after everything that can be checked before the work."""
+    check_report_flags(args)
     require_at_least(args, workers=1, timeout=1, dpi=50, memory=0.25, **({} if args.limit is None else {"limit": 1}))
     if args.pdfs.is_dir():
         refuse_nesting(args.pdfs, args.out)

@@ -23,9 +23,12 @@ class Run(NamedTuple):
     cpu_s: float
 
 
-def add_bench_flags(add: Callable, rounds: int, languages: tuple[str, ...] = LANGUAGES, core: bool = True) -> None:
+def add_bench_flags(
+    add: Callable, rounds: int, languages: tuple[str, ...] = LANGUAGES, core: bool = True, need_input: bool = True
+) -> None:
     """Add the input folder, --languages, --rounds, --seed, --json, --recipe and, if one core is measured, --core."""
-    add("input", type=Path, help="folder of <iso>.parquet files with columns text and label")
+    nargs = None if need_input else "?"
+    add("input", nargs=nargs, type=Path, help="folder of <iso>.parquet files with columns text and label")
     add(
         "--languages",
         nargs="+",

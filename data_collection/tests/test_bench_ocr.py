@@ -1,10 +1,12 @@
 """bench_ocr.py: it measures every side, counts errors rightly, and names bad settings."""
 
 import json
+import shutil
 
 import pytest
 
 import bench_ocr
+from benchmark_helpers.layer_yardstick import compare
 from benchmark_helpers.synthetic_scans import comparable, edit_distance, fonts_of
 from run_record import InputError
 
@@ -94,8 +96,110 @@ def test_everything_is_measured_and_written(run, labelled, tmp_path):
         (["--languages", "ar", "--measure", "errors"], "contains no ar.parquet; leave ar out"),
         (["--languages", "en", "--measure", "scan"], "--scan None: give a PDF"),
         (["--languages", "en", "--measure", "errors", "--pages", "9"], "too few documents for 9 pages"),
+        (["--measure", "errors", "--pdfs", "here"], "--pdfs has no effect without --measure layer"),
+        (["--measure", "layer", "--out", "here"], "--out is ocr.py's output on the PDFs of --pdfs: give --pdfs too"),
     ],
 )
 def test_bad_settings_are_named(run, labelled, arguments, message):
     done = run("bench_ocr.py", labelled, *arguments)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+LAYER = "The usual dose is 10.5 mg a day, at most 3 × 10{}/L in pneu-\nmonia, and never more than 20 % of it."
+OURS = "The usual dose is 10.5 mg a day, at most 3 × 10⁹/L in pneumonia, and never more than 20 % of it."
+CHINESE = "患者因发热、咳嗽和胸痛来医院就诊。医生怀疑是肺炎"
+
+
+@pytest.mark.parametrize(
+    ("ours", "pdftotext", "pypdfium2", "missing"),
+    [
+        (OURS, LAYER.format("9"), LAYER.format("9"), []),  # joined hyphens and figures set high are no loss
+        (OURS, LAYER.format(" 9"), LAYER.format(" 9"), []),
+        (OURS.replace("⁹", "⁻³"), *[LAYER.format("-3")] * 2, []),
+        (OURS.replace("dose is", "dose | is").replace("mg a", "mg\ta"), LAYER.format("9"), LAYER.format("9"), []),
+        (OURS.replace("10.5", "105"), *[LAYER.format("9")] * 2, ["the usual dose is 10.5 mg a day at"]),
+        (OURS.replace("20 %", "20"), *[LAYER.format("9")] * 2, ["never more than 20 % of it"]),
+        ("", *[LAYER.format("9")] * 2, None),
+        (CHINESE, " ".join(CHINESE), CHINESE.replace("。", "。\n"), []),
+        (CHINESE.replace("咳", ""), CHINESE, CHINESE, ["患者因发热咳嗽和胸痛来医院就诊"]),
+        ("", "one two three four five", "five four three two one", []),  # the two do not agree
+        ("• one two three four five", *["\uf0b7 one two three four five"] * 2, []),
+        ("≥ one two three four five", *["one two three \uf0b3 four five six seven"] * 2, []),
+        ("وصل المريض إلى المستشفى وهو", *["وصل المَريض إلى المستشفى وهو"] * 2, []),
+        ("وصل المريض إلى المستشفى وهو", "\u202bوصل المريض إلى المستشفى وهو\u202c", "وصل المريض إلى المستشفى وهو", []),
+    ],
+)
+def test_a_sequence_on_which_two_programs_agree_is_missing_if_our_text_lacks_it(ours, pdftotext, pypdfium2, missing):
+    counted = compare(ours, ours, pdftotext, pypdfium2)
+    if missing is None:
+        assert counted.missing_sequences == counted.agreed == counted.pdftotext == 20
+    else:
+        assert counted.missing == missing
+        assert (counted.missing_sequences > 0) == bool(missing)
+
+
+@pytest.fixture
+def pdftotext():
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not installed (Debian package poppler-utils)")
+
+
+def test_lost_and_removed_text_of_a_folder_of_pdfs_is_counted_and_listed(run, made, tmp_path, pdftotext):
+    pages = ["Head of page\n" + made.medical["en"], made.long]
+    made.text_pdf(tmp_path / "pdfs" / "books" / "two.pdf", pages)
+    (tmp_path / "pdfs" / "broken.pdf").write_bytes(b"%PDF-1.7\n")
+    bench = ["--measure", "layer", "--pdfs", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", 1]
+
+    def measured() -> dict:
+        done = run("bench_ocr.py", *bench, "--json", tmp_path / "found.json")
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+        return json.loads((tmp_path / "found.json").read_text("utf-8"))
+
+    printed: list[str] = []
+    found = measured()
+    assert "layer" not in found  # no INPUT, so no speed
+    row = found["agreement"]["languages"]["en"]
+    assert (row["pages"], row["missing"], row["private"]) == (2, 0, 0) and row["agreed"] > 60
+    assert found["agreement"]["folders"].keys() == {"books"}
+    assert list(found["agreement"]["not_compared"].values()) == [["broken.pdf"]]
+    read = made.lines(tmp_path / "out" / "pages.jsonl")
+    read[0]["text"] = read[0]["text"].replace("fever", "\uf0b3")
+    read[1] |= {"method": "ocr", "text": "", "confidence": 70.0}
+    made.jsonl(tmp_path / "out" / "pages.jsonl", read)
+    document = made.lines(tmp_path / "out" / "documents.jsonl")[0]
+    made.jsonl(
+        tmp_path / "out" / "documents.jsonl", [document | {"text": document["text"].replace("ordered", "\uf0b7")}]
+    )
+    found = measured()["agreement"]
+    row = found["languages"]["en"]
+    assert (row["pages"], row["missing"], row["private"], found["private_in_documents"]) == (1, 5, 1, 1)
+    assert found["missing_pages"][0]["passages"] == ["to the hospital with fever cough and chest pain"]
+    assert (found["missing_pages"][0]["document"], found["missing_pages"][0]["page"]) == ("books/two.pdf", 1)
+    assert found["removed"] == 5
+    assert found["apart"]["ocr"]["missing"] == found["apart"]["ocr"]["agreed"] > 40
+    assert found["apart_pages"][0]["confidence"] == 70.0
+    assert (
+        "books/two.pdf, page 1: 5 of " in printed[-1] and "not compared: broken.pdf: ocr.py: truncated" in printed[-1]
+    )
+
+
+def test_an_output_made_from_other_pdfs_is_refused(run, made, tmp_path, pdftotext):
+    made.text_pdf(tmp_path / "pdfs" / "one.pdf", [made.medical["en"]])
+    assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--workers", 1).returncode == 0
+    made.text_pdf(tmp_path / "pdfs" / "one.pdf", [made.general["en"]])
+    bench = ["--measure", "layer", "--pdfs", tmp_path / "pdfs", "--out"]
+    done = run("bench_ocr.py", *bench, tmp_path / "out")
+    assert done.returncode == 2 and "was made from another one.pdf than" in done.stderr
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "manifest.json").write_text("{}")
+    done = run("bench_ocr.py", *bench, tmp_path / "else")
+    assert done.returncode == 2 and "is not an output of ocr.py" in done.stderr
+
+
+def test_without_pdftotext_the_package_is_named_and_without_input_the_flags(run, tmp_path, monkeypatch):
+    done = run("bench_ocr.py", "--pdfs", tmp_path)
+    assert done.returncode == 2 and "give INPUT" in done.stderr
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run("bench_ocr.py", "--measure", "layer", "--pdfs", tmp_path)
+    assert done.returncode == 2 and "install the Debian package poppler-utils" in done.stderr
