@@ -53,8 +53,10 @@ PAGE = r"[(（]?(\d{1,4})(?:\s?[-–]\s?\d+)?[)）]?"
 REFERENCE = re.compile(
     rf"(?:^|[\s,，、:\u0600-\u06ff\u3040-\u9fff]){PAGE}(?:[,，、;]\s?\d+(?:[-–]\d+)?)*[a-z]?[.,]?$", re.IGNORECASE
 )
-LEADING_REFERENCE = re.compile(rf"^{PAGE}\s*(?:[.·…_]\s?){{4,}}", re.IGNORECASE)
-INDEX_REFERENCE = re.compile(r"^\d+(?:[,-–]\s?\d+)*,?$|[,，、]\s?\d{1,4}(?:\s?[-–]\s?\d+)?[a-z]{0,2}[.,]?$")
+LEADING_REFERENCE = re.compile(rf"^{PAGE}(?:\s*(?:[.·…_]\s?){{4,}}|\s?،)")
+INDEX_REFERENCE = re.compile(
+    r"^\d+(?:[,-–]\s?\d+)*,?$|[,，、،]\s?\d{1,4}(?:\s?[-–]\s?\d+)?[a-z]{0,2}[.,]?$|^\d{1,4}\s?[،,]"
+)
 CONTENTS = re.compile(
     r"(?:table of )?contents|inhalt(?:sverzeichnis|sübersicht)?|sommaire|table des matières|índice(?: general)?|"
     r"contenido|sumario|tabla de contenidos?|содержание|оглавление|目\s?[录錄次]|もくじ|"
@@ -104,6 +106,7 @@ MIN_ALPHABETICAL = 0.62  # of neighbouring lines of an index by their first lett
 MAX_INDEX_LINE = 45  # letters in the middle one of an index's lines by length
 LONG_LINE, LONG_LINES = 55, 3  # running text: as many neighbouring lines of as many letters
 MIN_SENTENCE = 5  # words of a line that ends as a sentence does
+MIN_SENTENCES = 2  # beside a list: the page also has text
 SENTENCE_END = re.compile(r"[^\W\d_]{2}[)»”\"’']?[.!?؟][)»”\"’']?$|[。！？][」』”）]?$")
 WEAK = ("blank", "title", "cover")  # what a short document may have without being a book
 
@@ -263,7 +266,8 @@ def find_matter(pages: dict[int, str], front: int, back: int) -> dict[int, str]:
         kinds: list[str] = []
         before: list[str] = []
         for lines in split:
-            kinds.append(_kind_of(lines, weak, max(pages), kinds[-1] if kinds else "", before))
+            kind = _kind_of(lines, weak, max(pages), kinds[-1] if kinds else "", before)
+            kinds.append("contents" if (kind, weak) == ("index", "title") else kind)  # an index is at the end
             before = lines
         outer = list(zip(numbers, kinds, strict=True))
         found |= {number: kind for number, kind in outer if kind in LISTS}
@@ -301,7 +305,8 @@ def _list_kind(lines: list[str], last: int, kind_before: str, before: Sequence[s
     is_named = bool(named) or leaders >= MIN_REFERENCE_SHARE * len(lines)
     references = [page for line in lines if (page := _reference(line)) and page <= last + MAX_BEYOND]
     share = len(references) / len(lines)
-    if len(references) < MIN_REFERENCES:
+    others = [line for line in lines if not _reference(line) and not LEADERS.search(line)]
+    if len(references) < MIN_REFERENCES or sum(map(_is_sentence, others)) >= MIN_SENTENCES:
         return ""
     ends = [page for line in before[-MIN_REFERENCES:] if (page := _reference(line))]
     goes_on = kind_before in ("contents", "figures") and bool(ends) and ends[-1] <= references[0]
@@ -346,10 +351,7 @@ def _width(line: str) -> int:
 
 
 def _has_running_text(lines: list[str]) -> bool:
-    if any(
-        SENTENCE_END.search(line) and (len(line.split()) >= MIN_SENTENCE or line[-1] in "。！？」』”）")
-        for line in lines
-    ):
+    if any(map(_is_sentence, lines)):
         return True
     row = 0
     for line in lines:
@@ -357,3 +359,8 @@ def _has_running_text(lines: list[str]) -> bool:
         if row == LONG_LINES:
             return True
     return False
+
+
+def _is_sentence(line: str) -> bool:
+    """Whether a line ends a sentence of some words."""
+    return SENTENCE_END.search(line) is not None and (len(line.split()) >= MIN_SENTENCE or line[-1] in "。！？」』”）")
