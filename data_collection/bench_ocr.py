@@ -40,8 +40,8 @@ from benchmark_helpers.measurement import Run, add_bench_flags, timed, write_res
 from benchmark_helpers.synthetic_scans import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
 from pdf.ocr_document import read_page
 from pdf.recognition_engines import TRAINED_DATA
-from pdf.text_layer import open_pdf
 from run_record import InputError, parse_arguments, run_command
+from text_layers.text_layer import open_pdf
 
 HERE = Path(__file__).parent
 MEASURES = ("errors", "speed", "layer", "scan", "plain")

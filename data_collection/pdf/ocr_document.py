@@ -8,7 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language, main_script
-from pdf.layer_quality import (
+from pdf.page_ocr import PageReader, Recognised
+from pdf.pdf_journal import Unit
+from pdf.recognition_engines import OcrError
+from run_record import sha256_of_file
+from text_layers.layer_quality import (
     LANGUAGES_OF_SCRIPT,
     MAX_UNCOVERED,
     MAX_UNCOVERED_SHARE,
@@ -24,10 +28,7 @@ from pdf.layer_quality import (
     is_private,
     is_readable,
 )
-from pdf.page_ocr import PageReader, Recognised
-from pdf.pdf_journal import Unit
-from pdf.recognition_engines import OcrError
-from pdf.text_layer import (
+from text_layers.text_layer import (
     PICTURE,
     PICTURE_SHARE,
     SCAN_SHARE,
@@ -38,8 +39,7 @@ from pdf.text_layer import (
     is_blank,
     open_pdf,
 )
-from pdf.text_repair import repair_page
-from run_record import sha256_of_file
+from text_layers.text_repair import repair_page
 
 # Fewer letters at a lower confidence are specks of dust on an empty page.
 NOISE_CHARACTERS = 10

@@ -16,10 +16,10 @@ from language_codes import LANGUAGES
 from pdf.ocr_document import document_language
 from pdf.page_furniture import find_matter, remove_furniture
 from pdf.pdf_journal import ReadPdf, read_journal
-from pdf.text_repair import join_pages, repair_page
 from readers.corpus_format import document_id
 from readers.document_files import InputFile, files_below, fingerprint
 from run_record import InputError
+from text_layers.text_repair import join_pages, repair_page
 
 AUTO = "auto"
 SHOWN = 5  # names in a message

@@ -29,7 +29,7 @@ from pdf.recognition_engines import (
     read_script,
     read_words,
 )
-from pdf.text_repair import CJK
+from text_layers.text_repair import CJK
 
 RESOLUTION = 200  # dots per inch: 25 to 41 % cheaper than 300 at equal character errors on 11 point print
 # Pixels to either side over which a picture is averaged before it is read: tesseract takes a scanner's grain for

@@ -19,8 +19,8 @@ from filtering.language import SCRIPTS_OF
 from pdf import page_ocr, recognition_engines
 from pdf.page_ocr import LOOKALIKE_WORD, OcrError, PageReader, _in_cyrillic
 from pdf.recognition_engines import TRAINED_DATA, Script, Words
-from pdf.text_repair import repair_page
 from run_record import InputError
+from text_layers.text_repair import repair_page
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pdf.text_layer import Page, open_pdf
+from text_layers.text_layer import Page, open_pdf
 
 LEFT = [f"left line {i} of the first column ends {i}" for i in range(10)]
 RIGHT = [f"right line {i} of the other column ends {i}" for i in range(10)]

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from pdf.layer_quality import has_usual_letters, is_readable, reads_as_words
-from pdf.text_layer import MAX_PIXELS, PICTURE_SHARE, Page, PdfError, is_blank, open_pdf
+from text_layers.layer_quality import has_usual_letters, is_readable, reads_as_words
+from text_layers.text_layer import MAX_PIXELS, PICTURE_SHARE, Page, PdfError, is_blank, open_pdf
 
 
 @pytest.mark.parametrize(

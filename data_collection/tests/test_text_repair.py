@@ -2,7 +2,7 @@
 
 import pytest
 
-from pdf.text_repair import (
+from text_layers.text_repair import (
     in_logical_order,
     is_backward,
     join_lines,

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy
 
 from filtering.language import script_of
-from pdf.page_characters import compiled
+from text_layers.page_characters import compiled
 
 # A page counts as scanned below this: published for whole documents (Qiu et al. 2024), applied here to each page.
 MIN_ALPHANUMERIC_SHARE = 0.5

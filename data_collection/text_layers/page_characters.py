@@ -18,7 +18,7 @@ import numpy
 from numba import types
 from numba.extending import intrinsic
 
-from pdf.symbol_fonts import PICTURES, SYMBOL_CODES, symbol_text
+from text_layers.symbol_fonts import PICTURES, SYMBOL_CODES, symbol_text
 
 MAX_POINTS = 20_000  # a larger character or page is a broken file's
 SAME_WORD, SPACE, NEW_LINE = 0, 1, 2  # what is before a character

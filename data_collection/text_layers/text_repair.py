@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from filtering.language import script_of
-from pdf.symbol_fonts import RADICALS
+from text_layers.symbol_fonts import RADICALS
 
 SHORT_LINE = 0.7  # of the page's usual width; a shorter line may end a paragraph
 SENTENCE_ENDS = tuple('.!?:;。！？：；؟…»”"')

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy
 
-from pdf.layer_quality import (
+from text_layers.layer_quality import (
     INK_DPI,
     has_function_words,
     reads_as_words,
     uncovered_letters,
 )
-from pdf.page_characters import Piece, drawn_objects, pieces_of, read_characters, rotated, unmapped_text
-from pdf.reading_order import file_order, page_text
+from text_layers.page_characters import Piece, drawn_objects, pieces_of, read_characters, rotated, unmapped_text
+from text_layers.reading_order import file_order, page_text
 
 # Ours: a picture over at least this share of the page may contain text, so a short text layer is not trusted beside it.
 PICTURE_SHARE = 0.1
