@@ -92,7 +92,7 @@ def ordered(pieces: list[Piece]) -> list[tuple[Lines, int]]:
     """
     if len(pieces) < 2 * MIN_COLUMN_LINES:
         return [(_base_order(pieces), BLOCK)]
-    boxes = numpy.array([piece[1:5] for piece in pieces])
+    boxes = numpy.array([piece[1:5] for piece in pieces], numpy.float64)
     height = float(numpy.median(boxes[:, 3] - boxes[:, 1])) or 1.0
     for left, bottom, right, top in _gutters(boxes, height):
         middle = (left + right) / 2
