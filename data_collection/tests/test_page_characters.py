@@ -32,7 +32,8 @@ def layer(tmp_path, made):
         )
         cmap = (
             "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def "
-            f"1 begincodespacerange <00> <ff> endcodespacerange {len(to_unicode or {})} beginbfchar\n{table}endbfchar endcmap end end"
+            f"1 begincodespacerange <00> <ff> endcodespacerange {len(to_unicode or {})} beginbfchar\n"
+            f"{table}endbfchar endcmap end end"
         )
         path = made.raw_pdf(
             tmp_path / "page.pdf",
