@@ -27,6 +27,7 @@ from text_layers.layer_quality import (
     is_mostly_alphanumeric,
     is_private,
     is_readable,
+    reads_as_language,
 )
 from text_layers.text_layer import (
     PICTURE,
@@ -126,19 +127,21 @@ def read_page(document, number: int, name: str, reader: PageReader, languages: t
     record = {"document": name, "page": number + 1}
     try:
         with closing(Page(document, number)) as page:
-            return record | _read_loaded_page(page, reader, languages)
+            layer = page.text_layer()
+            doubt = doubts(page, layer, languages)
+            if not doubt:
+                return record | layer_record(layer, languages)
+            return record | _recognised(page, layer, doubt, reader, languages, document)
     except (PdfError, OcrError) as error:
         return record | {"reason": str(error)}
 
 
-def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]) -> dict:
-    layer = page.text_layer()
-    doubt = doubts(page, layer, languages)
-    if layer.text and not doubt:
-        return layer_record(layer, languages)
+def _recognised(page: Page, layer: Layer, doubt: str, reader: PageReader, languages: tuple[str, ...], document) -> dict:
+    """The record of a page whose layer is missing or in doubt."""
     draw = lru_cache(page.picture)  # drawing takes a tenth of the time of recognition
     if is_blank(draw(reader.resolution)):
         return page_record("empty", "", languages) | {"reason": "blank"}
+    reader.expected = languages_nearby(document, page.number - 1)
     found = reader.read(draw)
     if doubt == UNREADABLE and any(map(is_private, layer.text)):
         text = decoded(layer.text, found.text)
@@ -154,6 +157,22 @@ def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]
     if layer.text:
         how["layer"] = doubt
     return page_record("ocr", found.text, languages) | how
+
+
+def languages_nearby(document, number: int) -> Counter:
+    """{ISO code: letters} of the right text layers of the pages around a page; number: from 0."""
+    votes: Counter = Counter()
+    for near in (number - 2, number - 1, number + 1, number + 2):
+        if 0 <= near < len(document):
+            try:
+                with closing(Page(document, near)) as page:
+                    text = page.text_layer().text
+            except PdfError:
+                continue
+            if is_readable(text) and has_function_words(text):
+                votes[detect_language(text).code] += alphanumeric(text)
+    del votes[UNDETERMINED]
+    return votes
 
 
 def doubts(page: Page, layer: Layer, languages: tuple[str, ...]) -> str:
@@ -182,7 +201,7 @@ def layer_is_better(layer: Layer, found: Recognised, doubt: str) -> bool:
     """Whether the layer is used although there was a doubt, because recognition does not read better."""
     if doubt in (UNREADABLE, UNMAPPED):
         return False
-    if found.confidence < SURE or not alphanumeric(found.text) or not has_function_words(found.text):
+    if found.confidence < SURE or not reads_as_language(found.text):
         return True
     if doubt == UNCOVERED:  # recognition must read what the layer has, and much more
         more = alphanumeric(found.text) >= MIN_MORE * alphanumeric(layer.text)

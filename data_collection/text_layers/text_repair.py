@@ -27,6 +27,7 @@ CELL = "\t"  # between the cells of a table's row, which is a line of its own
 RADICAL = re.compile("[\u2e80-\u2fd5]")
 PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
 PRIVATE_ALONE = re.compile(r"(?<!\S)[\ue000-\uf8ff\U000f0000-\U0010fffd]+(?:\s+|$)")
+CONTENTS_LINE = re.compile(r"(?:[.·…_]\s?){4,}\s*\d+$")
 HEADING = re.compile(
     r"[0-9]{1,2}(?:\.[0-9]{1,2}){0,3}\.?\s+[^\W\d_a-zа-яё][^.;]*$|[A-ZÀ-ÞА-ЯЁ][A-ZÀ-ÞА-ЯЁ0-9 ,()/&:-]{3,}$"
 )  # numbered, or capitals
@@ -172,6 +173,8 @@ def _is_drop_cap(letter: str, line: str) -> bool:
 
 def _ends_paragraph(line: str, following: str, usual: int) -> bool:
     """Whether a line ends its paragraph: it is short, and ends a sentence or looks like a heading."""
+    if CONTENTS_LINE.search(line):
+        return True
     if line.endswith(HYPHENS) or len(line) >= SHORT_LINE * usual:
         return False
     if HEADING.match(line) and not following[:1].islower():
