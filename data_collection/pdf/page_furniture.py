@@ -47,7 +47,7 @@ ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100}
 
 # Front and back matter
 
-LEADERS = re.compile(r"(?:[.·・．_]\s?){4,}|…{2,}|‥{2,}|⋯{2,}")
+LEADERS = re.compile(r"(?:[.·・．_…‥⋯]\s?){4,}|[…‥⋯]{2,}")
 PAGE = r"[(（]?(\d{1,4})(?:\s?[-–]\s?\d+)?[)）]?"
 # "Heart ..... 12", "Heart, 12, 15-17", "Heart 12", "12"; the number of a right-to-left line may come first
 REFERENCE = re.compile(
@@ -69,7 +69,7 @@ FIGURES = re.compile(
     r"[插图表圖図]+[目一][录錄次覧]|قائمة (?:الأشكال|الجداول|الصور)"
 )
 INDEX = re.compile(
-    r"(?:\w+ )?index(?: \w+)?|(?:sach|personen|namen)?register|(?:sach|stichwort)verzeichnis|"
+    r"(?:.{0,40} )?index(?: (?:of )?\w+)?|(?:sach|personen|namen)?register|(?:sach|stichwort)verzeichnis|"
     r"índice (?:alfabético|analítico|temático|de \w+)|(?:\w+ )?указатель(?: \w+)?|\w*索引|さくいん|"
     r"كشاف.*|مسرد.*|فهرس أبجدي"
 )
@@ -330,8 +330,10 @@ def _list_kind(lines: list[str], last: int, kind_before: str, before: Sequence[s
     entries = [LEADERS.sub(" ", line).strip() for line in lines]
     widths = sorted(map(_width, entries))
     with_commas = sum(INDEX_REFERENCE.search(entry) is not None for entry in entries) / len(lines)
-    is_index = named == "index" or (kind_before == "index" and with_commas >= MIN_REFERENCE_SHARE)
-    if not is_index and _share([_initial(entry) for entry in entries if _initial(entry)]) < MIN_ALPHABETICAL:
+    initials = [initial for entry in entries if (initial := next(filter(str.isalpha, entry.casefold()), ""))]
+    has_order = sum(initial < "\u0600" for initial in initials) > len(initials) / 2  # of its letters' codes
+    is_index = (kind_before == "index" and with_commas >= MIN_REFERENCE_SHARE) or (named == "index" and not has_order)
+    if not is_index and _share(initials) < MIN_ALPHABETICAL:
         return ""
     is_named = is_named or kind_before == "index"
     if len(references) < MIN_BARE_REFERENCES and not is_named:
@@ -351,10 +353,6 @@ def _reference(line: str) -> int:
 def _share(values: list) -> float:
     """The share of neighbouring values that are in order."""
     return sum(a <= b for a, b in pairwise(values)) / max(1, len(values) - 1)
-
-
-def _initial(entry: str) -> str:
-    return next((c for c in entry.casefold() if c.isalpha()), "")
 
 
 def _width(line: str) -> int:

@@ -240,9 +240,11 @@ def test_an_interrupted_addition_leaves_the_finished_output_and_is_resumed_or_ta
     with only_run(out):
         done = run("ocr.py", pdfs, "--out", out)
         assert (done.returncode, "another process is working" in done.stderr) == (2, True)
+        plan = (out / "parts" / "plan.json").read_bytes()
         (tmp_path / "gone.pdf").rename(pdfs / "gone.pdf")
         done = run("ocr.py", pdfs, "--out", out)
         assert (done.returncode, "another process is working" in done.stderr) == (2, True)
+        assert (out / "parts" / "plan.json").read_bytes() == plan
     (pdfs / "b.pdf").rename(tmp_path / "b.pdf")
     done = run("ocr.py", pdfs, "--out", out)
     assert (done.returncode, "reused" in done.stdout) == (0, True)

@@ -285,6 +285,8 @@ QUESTIONS = "\n".join(f"{i}. Which of these is a sign of pneumonia at the age of
         f"Laboratory values\n{VALUES}",
         f"References\n{REFERENCES}",
         QUESTIONS,
+        "Contents\nHeart ..... 5\nLung ..... 9\nLiver ..... 12\nKidney ..... 15\nThis guide is for doctors and nurses.\n"
+        "It does not replace the advice of a specialist.",
         "Key points\n• Rest\n• Fluids\n• Paracetamol",
         "Answers\n1 C 2 B 3 A 4 D 5 E 6 A\n7 C 8 B 9 A 10 D 11 E 12 A",
         "Preface\nThis book is for students of medicine and for those who teach them.",
@@ -302,3 +304,15 @@ def test_a_document_without_contents_imprint_and_index_keeps_its_short_pages():
     pages = dict.fromkeys((1, 2, 199, 200), "ANNEX I\nSUMMARY OF PRODUCT CHARACTERISTICS")
     assert find_matter(pages, 7, 196) == {}
     assert find_matter({}, 7, 196) == {}
+
+
+def test_an_index_is_found_in_recognised_text_and_a_table_with_such_a_title_is_not():
+    words = BOOKS["en"][5].split()
+    misread = [".ee ", ".. ", "... .ee ", " .0 ", "...….. "]
+    lines = [f"{word} {misread[i % 5]}{i + 20}" for i, word in enumerate(words)]
+    book = book_of("en") | {198: "\n".join(["Appendix D: Function and variable index", *lines])}
+    assert find_matter(book, 7, 196)[198] == "index"
+    rows = "\n".join(
+        f"{name} {i + 18}" for i, name in enumerate(["women", "men", "girls", "boys", "twins", "infants", "adults"])
+    )
+    assert 198 not in find_matter(book_of("en") | {198: f"Body mass index\n{rows}\n{rows}"}, 7, 196)
