@@ -139,7 +139,8 @@ def test_text_is_escaped_and_odd_characters_cells_and_reasons_are_shown(made, tm
     write_report(tmp_path / "report.html", tmp_path / "out", {}, Passwords(None), None)
     parsed = Parsed((tmp_path / "report.html").read_text("utf-8"))
     assert not {"script", "img"} & set(parsed.tags)
-    assert parsed.tags.count("article") == 5  # the page left out of the documents is shown once
+    assert parsed.tags.count("article") == 5
+    assert "; 5 pages, 2 failures." in parsed.words  # a page left out of the documents is counted once
     assert not [name for _, name, _ in parsed.attributes if name.startswith("on")]
     assert parsed.words.count(EVIL) >= 1 + 5 * 2
     assert "U+F0B3" in parsed.words and "U+FFFD" in parsed.words and "a\tb" in parsed.words
@@ -157,7 +158,7 @@ def test_a_page_that_cannot_be_drawn_costs_only_its_picture(made, tmp_path, monk
     assert picture_of(locked, 1, ("wrong",), 0.0) == (b"", "encrypted: none of the passwords opens it")
     jpeg, why = picture_of(path, 2, (), 0.0)
     assert not jpeg and why
-    monkeypatch.setattr(ocr_report, "jpeg_of", lambda *_: os.abort())
+    monkeypatch.setattr(ocr_report, "jpeg_of", lambda *_: os._exit(9))
     assert picture_of(path, 1, (), 0.0) == (b"", "drawing ends the process")
     monkeypatch.setattr(ocr_report, "jpeg_of", lambda *_: time.sleep(60))
     monkeypatch.setattr(ocr_report, "DRAW_SECONDS", 0.3)
