@@ -6,8 +6,9 @@ it in `pages.jsonl`, text was lost or put in another order. Each distinct sequen
 comparison
 
     all three   NFKC and case folding; hyphens inside words and at line ends, and Arabic vowel marks, are removed; only
-                words, numbers with their decimal point and signs such as % < ± count: no white space, no punctuation
-    ours        separators of cells (tab, |) do not count; a figure set high (10⁹) may be joined to its base or not
+                words, numbers with their decimal point and signs such as % < ± count, no white space or punctuation
+                (so a tab or | between cells is nothing); a space parts a Latin from an Arabic word
+    ours        a figure or letter set high (10⁹) may be joined to its base or not
 
 A sequence that contains a private-use character, U+FFFD or a CJK radical (U+2E80 to U+2EFF) is not counted: `ocr.py`
 replaces these. Compared are pages that `ocr.py` took from the text layer. Counted apart are pages that it recognised or
@@ -35,6 +36,7 @@ HYPHEN = re.compile(r"(?<=\w)[-\u2010\u2011\u00ac\u00ad\u0002\ufffe]+\s*(?=\w)")
 INVISIBLE = re.compile("[\u00ad\u0640\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 RAISED_ONES = "\u00aa\u00b2\u00b3\u00b9\u00ba\u02b0-\u02b8\u1d2c-\u1d6a\u2070-\u207f"
 RAISED = re.compile(rf"(?<=\w)(?=[{RAISED_ONES}])|(?<=[{RAISED_ONES}])(?=\w)")
+LATIN_ARABIC = re.compile("(?<=[a-z])(?=[\u0621-\u064a])|(?<=[\u0621-\u064a])(?=[a-z])")
 # pdfium and poppler write the two letters of the shape lam-alef in either order, so these letters are sorted.
 LAM_ALEF = re.compile("[\u0622\u0623\u0625\u0627\u0644]{2,}")
 PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
@@ -90,6 +92,7 @@ def units_of(text: str, characters: bool) -> Units:
     """The words and signs of a text after the changes that this module's docstring names."""
     text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")  # the minus sign
     text = INVISIBLE.sub("", HYPHEN.sub("", text)).casefold()
+    text = LATIN_ARABIC.sub(" ", text)
     text = LAM_ALEF.sub(lambda run: "".join(sorted(run[0])), text)
     units = UNIT.findall(text)
     return Units(list("".join(units)), CHARACTERS, "") if characters else Units(units, WORDS, " ")
