@@ -125,7 +125,7 @@ CHINESE = "患者因发热、咳嗽和胸痛来医院就诊。医生怀疑是肺
         ("", "one two three four five", "five four three two one", []),  # the two do not agree
         ("• one two three four five", *["\uf0b7 one two three four five"] * 2, []),
         ("5 μg/ml for all patients", *["5 \uf06dg/ml for all patients"] * 2, []),
-        ("من أقوى لغات Python وهو", *["من أقوى لغات Pythonوهو"] * 2, []),
+        ("من أقوى لغات البرمجة Python وهو", *["من أقوى لغات البرمجة Pythonوهو"] * 2, []),
         ("rank ᵈJoint space narrowing is rare", *["rank d Joint space narrowing is rare"] * 2, []),
         ("≥ one two three four five", *["one two three \uf0b3 four five six seven"] * 2, []),
         ("وصل المريض إلى المستشفى وهو", *["وصل المَريض إلى المستشفى وهو"] * 2, []),
