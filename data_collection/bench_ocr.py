@@ -6,7 +6,8 @@ fonts per language; `synthetic_scans.py`), and measures what --measure names:
 
     errors   ocr.py on all of them with --language auto, then on each language's with --language <iso>: edit distance
              between the text in pages.jsonl and the rendered text, both after NFKC and with white space folded, divided
-             by the length of the rendered text
+             by the length of the rendered text; CPU seconds per page of the run with the language given, its start
+             included
     speed    pages/s and CPU seconds per page, round by round: ocr.py; pytesseract.image_to_string page by page with its
              defaults; the same in as many processes as ocr.py has, with OMP_THREAD_LIMIT=1; pytesseract gets the
              language
@@ -28,7 +29,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,9 +39,9 @@ from benchmark_helpers.layer_yardstick import measure_agreement, require_pdftote
 from benchmark_helpers.measurement import Run, add_bench_flags, timed, write_results
 from benchmark_helpers.synthetic_scans import comparable, draw_page, drawable, edit_distance, fonts_of, save_pages
 from pdf.ocr_document import read_page
-from pdf.recognition_engines import TRAINED_DATA
-from pdf.text_layer import open_pdf
+from pdf.recognition_engines import CHINESE_ENGINES, TRAINED_DATA
 from run_record import InputError, parse_arguments, run_command
+from text_layers.text_layer import open_pdf
 
 HERE = Path(__file__).parent
 MEASURES = ("errors", "speed", "layer", "scan", "plain")
@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SIDE",
         help="baselines for speed: defaults (takes five times as long), one-thread (default: both)",
     )
+    add("--cjk-engine", choices=CHINESE_ENGINES, help="ocr.py's engine for Chinese and Japanese (default: its own)")
     add("--keep", type=Path, help="empty folder for the rendered pages (default: a temporary one)")
     return parser
 
@@ -185,12 +186,14 @@ def draw_scans(args: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     return truth
 
 
-def run_ocr(pdfs: Path, out: Path, language: str, workers: int) -> None:
-    """ocr.py on a folder or PDF. Errors: InputError with its message where it fails."""
-    command = [sys.executable, HERE / "ocr.py", pdfs, "--out", out, "--language", language, "--workers", str(workers)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 3):
-        raise InputError(f"ocr.py ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+def run_ocr(args: argparse.Namespace, pdfs: Path, out: Path, language: str) -> float:
+    """ocr.py on a folder or PDF; returns its CPU seconds. Errors: InputError with its message where it fails."""
+    command = [sys.executable, HERE / "ocr.py", pdfs, "--out", out, "--language", language, *ocr_flags(args)]
+    return timed(command, exit_codes=(0, 3)).cpu_s
+
+
+def ocr_flags(args: argparse.Namespace) -> list:
+    return ["--workers", args.workers, *(["--cjk-engine", args.cjk_engine] if args.cjk_engine else [])]
 
 
 def pages_read(out: Path) -> dict[tuple[str, int], str]:
@@ -219,20 +222,24 @@ def count_errors(truth: dict[str, list[str]], read: dict[tuple[str, int], str], 
 
 
 def measure_errors(args: argparse.Namespace, folder: Path, truth: dict[str, list[str]]) -> dict:
-    print("| language | pages | characters | error rate, auto | worst page | error rate, language given | worst page |")
-    print("|---|---|---|---|---|---|---|")
-    run_ocr(folder / "scans", folder / "out_auto", "auto", args.workers)
+    print(
+        "| language | pages | characters | error rate, auto | worst page | error rate, language given | worst page "
+        "| CPU s per page |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    run_ocr(args, folder / "scans", folder / "out_auto", "auto")
     auto, results = pages_read(folder / "out_auto"), {}
     for language in args.languages:
-        run_ocr(folder / "scans" / language, folder / f"out_{language}", language, args.workers)
+        cpu_s = run_ocr(args, folder / "scans" / language, folder / f"out_{language}", language)
         mine = {name: texts for name, texts in truth.items() if name.startswith(f"{language}/")}
         given = {
             (f"{language}/{name}", page): text for (name, page), text in pages_read(folder / f"out_{language}").items()
         }
         row = {"auto": count_errors(mine, auto, language), "given": count_errors(mine, given, language)}
-        results[language] = row
+        results[language] = {**row, "cpu_s": round(cpu_s, 2)}
         rates = [f"{row[how][key]:.4f}" for how in row for key in ("character_error_rate", "worst_page")]
-        facts = [language, row["auto"]["pages"], row["auto"]["characters"], *rates]
+        pages = row["auto"]["pages"]
+        facts = [language, pages, row["auto"]["characters"], *rates, f"{cpu_s / pages:.2f}"]
         print(f"| {' | '.join(map(str, facts))} |", flush=True)
     return results
 
@@ -242,7 +249,7 @@ def measure_speed(args: argparse.Namespace, folder: Path, pages: int) -> dict:
     runs: dict[str, list[Run]] = {SIDES[side]: [] for side in SIDES if side == "ocr.py" or side in args.against}
     scans, plain = folder / "scans", [sys.executable, __file__, folder / "scans", "--measure", "plain", "--workers"]
     for i in range(args.rounds):
-        ocr = [sys.executable, HERE / "ocr.py", scans, "--out", folder / f"out_speed_{i}", "--workers", args.workers]
+        ocr = [sys.executable, HERE / "ocr.py", scans, "--out", folder / f"out_speed_{i}", *ocr_flags(args)]
         commands = {
             "ocr.py": (ocr, {}),
             "pytesseract": ([*plain, 1], {}),
@@ -363,7 +370,7 @@ def measure_scan(args: argparse.Namespace, folder: Path) -> dict:
     results = {}
     for language in ("auto", "de"):
         out = folder / f"out_scan_{language}"
-        run_ocr(args.scan, out, language, args.workers)
+        run_ocr(args, args.scan, out, language)
         with open(out / "documents.jsonl", encoding="utf-8") as file:
             text = "\n".join(json.loads(line)["text"] for line in file)
         results[language] = count_errors({"scan": [truth]}, {("scan", 1): text}, "de")

@@ -1,16 +1,18 @@
 """Extract the text of PDFs page by page: the text layer if it is good, else recognition (Tesseract).
 
-Reads a PDF, or every *.pdf below a folder. Writes (FORMAT.md has every field)
+Reads a PDF, or every PDF below a folder and the folders that it links to: files ending in .pdf and those that begin
+with %PDF-. Writes (FORMAT.md has every field)
 
     OUT/pages.jsonl      a line per page as it was read: method (text_layer, ocr, empty), language, text, seconds, ...
     OUT/documents.jsonl  a line per PDF with text, for build_corpus.py: {id, text, language, source, origin, pages, ...}
     OUT/failures.jsonl   {document, page (null: the whole PDF), reason}
     OUT/manifest.json    counts and checksums; written last
+    OUT/journals/        what was read of each PDF, for later runs
 
 Pages are shared out to --workers processes that last as long as the run; a page that crashes or hangs one is listed and
-only that page is lost. Rerun the same command to resume an interrupted run at its page; but for the seconds, the output
-depends neither on that nor on --workers and --shard. Exit codes: 0 done, 2 bad input, 3 done but some PDFs or pages
-failed. Example:
+only that page is lost. Rerun the same command to resume an interrupted run at its page, or, if PDFs were added, changed
+or removed, to read only the new and changed ones; but for the seconds, the output depends neither on that nor on
+--workers and --shard. Exit codes: 0 done, 2 bad input, 3 done but some PDFs or pages failed. Example:
 
     python data_collection/ocr.py data/pdfs --out data/ocr --language auto --workers 2
 """
@@ -27,24 +29,37 @@ from executor.sharded_run import (
     require_at_least,
     run_sharded,
 )
-from pdf.ocr_files import AUTO, FILES, Passwords, assemble, choose_languages, describe_pdfs, find_pdfs
+from pdf.ocr_files import (
+    AUTO,
+    FILES,
+    FoundPdfs,
+    Passwords,
+    assemble,
+    choose_languages,
+    describe_other_files,
+    describe_pdfs,
+    find_pdfs,
+    some_of,
+)
 from pdf.ocr_processes import Book, read_all
 from pdf.ocr_report import PAGES as REPORT_PAGES
 from pdf.ocr_report import check_report_flags, write_report
 from pdf.page_ocr import RESOLUTION
-from pdf.pdf_journal import Journal, read_journal
+from pdf.pdf_journal import FOLDER, VERSION, Journal, journal_path, read_journal, remove_other_journals
 from pdf.recognition_engines import (
     CHINESE_ENGINES,
     ENGINES,
+    chinese_engine_name,
     engine_name,
     installed_models,
-    require_chinese_engine,
     require_tesseract,
 )
 from run_record import (
+    InputError,
     describe_files,
     parse_arguments,
     provenance,
+    read_json,
     run_command,
     write_json,
 )
@@ -54,7 +69,7 @@ FORMAT_VERSION = 2
 # Handwriting and maps came out at 45 to 59 and unreadable, printed pages of eight languages at 75 to 97.
 MIN_CONFIDENCE = 60.0
 
-MEMORY_GIB = {"tesseract": 1.25, "rapidocr": 3.0}  # by the engine for Chinese
+MEMORY_GIB = {"tesseract": 1.25, "rapidocr": 1.75}  # by the engine for Chinese and Japanese; measured: 0.4 and 0.9
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -97,11 +112,13 @@ def build_parser() -> argparse.ArgumentParser:
         "can be imported)",
     )
     add(
+        "--cjk-engine",
         "--chinese-engine",
+        dest="chinese_engine",
         choices=CHINESE_ENGINES,
-        default=CHINESE_ENGINES[0],
-        help="engine for Chinese; rapidocr, if installed, is slower than tesseract with fewer errors (default:"
-        " %(default)s)",
+        default=None,
+        help="engine for Chinese and Japanese: tesseract takes about 0.7 times as long as rapidocr and makes several "
+        "times as many errors (default: rapidocr, if it is installed)",
     )
     add(
         "--min-confidence",
@@ -115,7 +132,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--drop-front-matter",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="omit the first 1.8 %% + 3 and the last 5 pages of PDFs with 100 or more pages from documents.jsonl",
+        help="omit titles, imprints, contents and indexes among the first 1.8 %% + 3 and the last 5 pages of PDFs with "
+        "100 or more pages from documents.jsonl",
     )
     add(
         "--memory",
@@ -137,11 +155,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(build_parser(), argv)
+    args.chinese_engine = chinese_engine_name(args.chinese_engine)
     args.memory = MEMORY_GIB[args.chinese_engine] if args.memory is None else args.memory
     exit_on_sigterm()
     args.language = choose_languages(args.language)
     passwords = Passwords(args.passwords)
-    pdfs = check_input(args)
+    found = check_input(args)
+    pdfs = found.pdfs
     arguments = {
         "language": ",".join(args.language),
         "limit": args.limit,
@@ -155,22 +175,17 @@ def main(argv: list[str] | None = None) -> int:
         "passwords_for": passwords.named,
     }
     names = list(pdfs) if args.shard is None else list(pdfs)[args.shard[0] :: args.shard[1]]
-    print_plan(args, arguments, pdfs, names)
+    print_plan(args, arguments, found, names)
     if args.dry_run:
         return 0
     inputs = {"files": describe_pdfs(pdfs)}
-    numbers = {name: i for i, name in enumerate(pdfs)}
+    journals = {name: journal_path(args.out, name, facts) for name, facts in inputs["files"].items()}
 
-    def part(folder: Path, name: str) -> Path:
-        return folder / f"{numbers[name]:06d}.jsonl"
-
-    def work(folder: Path) -> Unfinished | None:
-        parts = {name: part(folder, name) for name in pdfs}
-        read_pdfs(args, {name: pdfs[name] for name in names}, parts, passwords)
-        if (args.out / "manifest.json").exists():  # of another shard, which found all PDFs done
-            return None
-        failed = any(read_journal(parts[name], name).failed for name in names)
-        return others_missing(sum(path.exists() for path in parts.values()), len(pdfs), "PDFs", 3 * failed)
+    def work(_: Path) -> Unfinished | None:
+        (args.out / FOLDER).mkdir(exist_ok=True)
+        read_pdfs(args, {name: pdfs[name] for name in names}, journals, passwords)
+        failed = any(read_journal(journals[name], name).failed for name in names)
+        return others_missing(sum(path.exists() for path in journals.values()), len(pdfs), "PDFs", 3 * failed)
 
     code = run_sharded(
         args.out,
@@ -178,31 +193,37 @@ def main(argv: list[str] | None = None) -> int:
         arguments,
         inputs,
         work,
-        lambda folder: finish(args, arguments, inputs, {name: part(folder, name) for name in pdfs}, argv),
+        lambda folder: finish(args, folder, arguments, inputs, found.not_read, journals, argv),
         report,
+        resume_only=({"journal_version": VERSION}, {}),
+        renew=lambda record: say_changes(args.out, record, inputs["files"]),
     )
     if args.report:
         write_report(args.report, args.out, pdfs, passwords, args.report_pages)
     return code
 
 
-def check_input(args: argparse.Namespace) -> dict[str, Path]:
-    """{name: PDF} to read, after everything that can be checked before the work."""
+def check_input(args: argparse.Namespace) -> FoundPdfs:
+    """The PDFs to read, after everything that can be checked before the work."""
     check_report_flags(args)
     require_at_least(args, workers=1, timeout=1, dpi=50, memory=0.25, **({} if args.limit is None else {"limit": 1}))
-    root, pdfs = find_pdfs(args.pdfs)
     if args.pdfs.is_dir():
-        refuse_nesting(root, args.out)
-    require_chinese_engine(args.chinese_engine)
+        refuse_nesting(args.pdfs, args.out)
+    found = find_pdfs(args.pdfs)
     require_tesseract(() if args.language == (AUTO,) else args.language)
-    return dict(list(pdfs.items())[: args.limit])
+    return found._replace(pdfs=dict(list(found.pdfs.items())[: args.limit]))
 
 
-def print_plan(args: argparse.Namespace, arguments: dict, pdfs: dict[str, Path], names: list[str]) -> None:
+def print_plan(args: argparse.Namespace, arguments: dict, found: FoundPdfs, names: list[str]) -> None:
+    pdfs = found.pdfs
     for name, value in {"pdfs": args.pdfs, "out": args.out, **arguments, "workers": args.workers}.items():
         print(f"{name}: {value}")
     size = sum(path.stat().st_size for path in pdfs.values() if path.exists())
     print(f"PDFs: {len(pdfs)}, {size / 1e6:.1f} MB; tesseract data: {', '.join(sorted(installed_models()))}")
+    if found.unnamed:
+        print(f"read as PDFs by their content, without the ending .pdf: {some_of(found.unnamed)}")
+    if found.not_read:
+        print(describe_other_files(found.not_read))
     if args.shard:
         print(f"shard {args.shard[0]}/{args.shard[1]}: {len(names)} PDFs")
     if args.dry_run:
@@ -210,14 +231,32 @@ def print_plan(args: argparse.Namespace, arguments: dict, pdfs: dict[str, Path],
             print(f"would read {name}")
 
 
-def read_pdfs(args: argparse.Namespace, pdfs: dict[str, Path], parts: dict[str, Path], passwords: Passwords) -> None:
+def say_changes(out: Path, record: dict, files: dict[str, dict]) -> None:
+    """Print how the PDFs differ from those of an earlier manifest or plan. files: {PDF: fingerprint} of now.
+
+    Errors: InputError if that run left no journals to reuse.
+    """
+    before = record.get("inputs", {}).get("files", {})
+    if not (out / FOLDER).is_dir():
+        raise InputError(
+            f"{out} contains a run with other PDFs and has no {FOLDER}/ to reuse (deleted, or written by an earlier "
+            "version); use another --out, or delete that folder to read every PDF again"
+        )
+    removed = [name for name in before if name not in files]
+    unchanged = sum(facts == before.get(name) for name, facts in files.items())
+    print(f"{unchanged} PDFs unchanged, {len(files) - unchanged} new or changed, {len(removed)} removed")
+    if removed:
+        print(f"removed from the output: {some_of(removed)}")
+
+
+def read_pdfs(args: argparse.Namespace, pdfs: dict[str, Path], journals: dict[str, Path], passwords: Passwords) -> None:
     """Read this run's (or shard's) PDFs that are not done yet."""
-    waiting = {name: path for name, path in pdfs.items() if not parts[name].exists()}
+    waiting = {name: path for name, path in pdfs.items() if not journals[name].exists()}
     if len(waiting) < len(pdfs):
         print(f"{len(pdfs) - len(waiting)} of {len(pdfs)} PDFs were done before")
     if not waiting:
         return
-    books = [Book(path, Journal(name, parts[name]), passwords.for_pdf(name)) for name, path in waiting.items()]
+    books = [Book(path, Journal(name, journals[name]), passwords.for_pdf(name)) for name, path in waiting.items()]
     if pages := sum(len(book.journal.settled) + len(book.journal.failed) for book in books):
         print(f"{pages} pages of the others were done before")
     settings = {
@@ -232,22 +271,46 @@ def read_pdfs(args: argparse.Namespace, pdfs: dict[str, Path], parts: dict[str, 
 
 
 def finish(
-    args: argparse.Namespace, arguments: dict, inputs: dict, parts: dict[str, Path], argv: list[str] | None
+    args: argparse.Namespace,
+    folder: Path,
+    arguments: dict,
+    inputs: dict,
+    not_read: dict[str, int],
+    journals: dict[str, Path],
+    argv: list[str] | None,
 ) -> dict:
-    """Write the output files and, last, the manifest; returns that."""
-    counts = assemble(args.out, parts, args.min_confidence, args.drop_front_matter)
+    """Write the output files and, last, the manifest; returns that. folder: for files before they are published."""
+    manifest_path, replaced = args.out / "manifest.json", folder / "replaced_manifest.json"
+    counts = assemble(folder, journals, args.min_confidence, args.drop_front_matter)
+    files = describe_files(folder, [folder / name for name in FILES])
+    # A manifest means that the files beside it are complete and its own, so an earlier one is removed first.
+    if manifest_path.exists():
+        manifest_path.replace(replaced)
     manifest = {
         "format_version": FORMAT_VERSION,
         "stage": STAGE,
         "arguments": arguments,
         "inputs": inputs,
         **counts,
-        "files": describe_files(args.out, [args.out / name for name in FILES]),
+        "not_read": not_read,
+        "files": files,
         "parent": None,
         "provenance": provenance(argv),
+        "earlier_runs": earlier_runs(replaced),
     }
-    write_json(args.out / "manifest.json", manifest)
+    for name in FILES:
+        (folder / name).replace(args.out / name)
+    write_json(manifest_path, manifest)
+    remove_other_journals(args.out, journals.values())
     return manifest
+
+
+def earlier_runs(replaced: Path) -> list[dict]:
+    """[{commit, finished_at}] of the runs whose journals this one may have reused, from the manifest it replaces."""
+    if not replaced.exists():
+        return []
+    record = read_json(replaced)
+    return [*record.get("earlier_runs", []), {key: record["provenance"][key] for key in ("commit", "finished_at")}]
 
 
 def report(manifest: dict) -> int:
@@ -258,6 +321,9 @@ def report(manifest: dict) -> int:
         f"{manifest['documents']} of {manifest['pdfs']} PDFs gave text; pages: "
         + ", ".join(f"{count} {method}" for method, count in manifest["pages"].items())
     )
+    if kinds := manifest.get("front_and_back_kinds"):
+        shown = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        print(f"omitted from the documents: {shown} pages of front and back matter (field matter in pages.jsonl)")
     if manifest["failures"]:
         print(f"{manifest['failures']} failures; see failures.jsonl")
         return 3

@@ -81,6 +81,7 @@ def run_ddp(args: argparse.Namespace, model, data: Blocks) -> None:
         if rank == 0:
             print(f"step {step + 1}/{args.steps}", flush=True)
     dist.barrier()
+    del wrapped, optimizer  # DDP's destructor may wait forever for a group that is gone
     dist.destroy_process_group()
 
 

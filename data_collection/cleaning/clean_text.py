@@ -3,7 +3,7 @@
 Steps, in this order; each may be skipped by name. The first six change the text, the others check the result:
 
     mojibake                UTF-8 that was read as Latin-1, Windows-1252 or -1251 repaired; rejected if still broken
-    control_characters      control and invisible characters removed, all line ends "\\n"
+    control_characters      control, invisible and private-use characters removed, all line ends "\\n"
     mask_emails             <EMAIL> for e-mail addresses
     mask_phones             <PHONE> for telephone numbers
     boilerplate_lines       lines about cookies, log-in, menus, sharing removed
@@ -42,11 +42,11 @@ MAX_SYMBOLS_PER_WORD = 0.1  # of "#", and of "...": Rae et al. 2021, table A1
 MAX_ROUNDS = 4  # of repair; text that was encoded wrongly more often is rejected as mojibake
 
 LINE_END = re.compile("[\r\x0b\x0c\x85\u2028\u2029](?:(?<=\r)\n)?")
-# Control characters, soft hyphens, zero-width spaces, direction marks, language tags, noncharacters. The joiners U+200C
-# and U+200D stay: Persian, Indian scripts and emoji need them.
+# Control characters, soft hyphens, zero-width spaces, direction marks, language tags, noncharacters, private-use
+# characters (icon fonts). The joiners U+200C and U+200D stay: Persian, Indian scripts and emoji need them.
 UNWANTED = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff"
-    "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+    "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f\ue000-\uf8ff\U000f0000-\U0010ffff]"
 )
 CHANGED = re.compile(f"{LINE_END.pattern[: LINE_END.pattern.index(']')]}{UNWANTED.pattern[1:]}")  # either of the two
 UNWANTED_ASCII = bytes([*range(9), *range(0x0B, 0x20), 0x7F])  # includes the line ends to change

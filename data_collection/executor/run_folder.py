@@ -13,29 +13,36 @@ from pathlib import Path
 
 from run_record import InputError, is_disk_full, read_json, write_json
 
+PLAN = "plan.json"
 RUN_LOCK = "run.lock"  # held while a run is working; shared by shards
 _held: list = []  # open files whose locks this process holds
 
 
-def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
+def open_run(out: Path, arguments: dict, inputs: dict, renewable: bool = False) -> Path:
     """Begin a run in `out`, or resume one with the same arguments and inputs; returns `out/parts`.
 
+    renewable: `out` may contain a finished output with other inputs, or an unfinished run, which gets these inputs.
     Errors: InputError if `out` contains an unfinished run with different arguments or inputs, or foreign files.
     """
     parts = out / "parts"
-    plan = parts / "plan.json"
-    wanted = json.loads(json.dumps({"arguments": arguments, "inputs": inputs}, default=str))
+    plan = parts / PLAN
+    wanted = plan_of(arguments, inputs)
     if plan.exists():
         had = read_json(plan)
-        if had != wanted:
-            differing = sorted(k for k in wanted if had.get(k) != wanted[k])
-            raise InputError(
-                f"{out} contains an unfinished run with different {' and '.join(differing)}; "
-                "use another --out, or delete that folder"
-            )
+        if differing := sorted(k for k in wanted if had.get(k) != wanted[k]):
+            if not renewable or differing != ["inputs"]:
+                raise InputError(
+                    f"{out} contains an unfinished run with different {' and '.join(differing)}; "
+                    "use another --out, or delete that folder"
+                )
+            with open(parts / RUN_LOCK, "a", encoding="utf-8") as file:
+                if not _lock(file, fcntl.LOCK_EX):
+                    raise InputError(f"another process is working in {out}; wait for it, or use another --out")
+                write_json(plan, wanted)
         print(f"resuming the unfinished run in {out}")
         return parts
-    if out.is_dir() and any(entry != parts for entry in out.iterdir()):
+    is_renewed = renewable and (out / "manifest.json").exists()
+    if out.is_dir() and not is_renewed and any(entry != parts for entry in out.iterdir()):
         raise InputError(
             f"{out} is not empty and has no manifest.json: neither a finished nor a resumable run; "
             "use another --out, or delete that folder"
@@ -49,6 +56,11 @@ def open_run(out: Path, arguments: dict, inputs: dict) -> Path:
             raise
         raise InputError(f"cannot write to {out} ({error.strerror}); use another --out") from None
     return parts
+
+
+def plan_of(arguments: dict, inputs: dict) -> dict:
+    """What `parts/plan.json` contains for these arguments and inputs."""
+    return json.loads(json.dumps({"arguments": arguments, "inputs": inputs}, default=str))
 
 
 def close_run(out: Path) -> None:

@@ -1,7 +1,8 @@
 """The steps of every command that runs sharded work, and its flags.
 
-A run is reused if it is finished, resumed if it is unfinished, and refused if it has other arguments or inputs. Shards
-share one output folder; the last to end publishes. `OUT/parts` contains what is done so far (run_folder.py);
+A run is reused if it is finished, resumed if it is unfinished, and refused if it has other arguments or inputs; a
+command that can reuse results for single inputs renews its output for other inputs. Shards share one output folder; the
+last to end publishes. `OUT/parts` contains what is done so far (run_folder.py);
 `OUT/manifest.json` is written last.
 """
 
@@ -14,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from executor.run_folder import close_run, one_at_a_time, only_run, open_run
-from run_record import InputError, finished_record
+from executor.run_folder import PLAN, close_run, one_at_a_time, only_run, open_run, plan_of
+from run_record import InputError, finished_record, read_json
 
 
 class Unfinished(NamedTuple):
@@ -106,6 +107,7 @@ def run_sharded(
     finish: Callable[[Path], dict],
     report: Callable[[dict], int],
     resume_only: tuple[dict, dict] = ({}, {}),
+    renew: Callable[[dict], None] | None = None,
 ) -> int:
     """Reuse, resume or do a run; returns the exit code.
 
@@ -114,34 +116,64 @@ def run_sharded(
     finish(parts): writes the output and, last, the manifest, which it returns; one process at a time.
     report(manifest): prints the result; returns the exit code.
     resume_only: further (arguments, inputs) that must not change while a run is unfinished, such as unit sizes.
+    renew(record): called before anything is written if `out` contains a manifest or plan with other inputs, which it
+        may refuse; the finished output stays until finish() replaces it. None: other inputs are refused.
     Errors: InputError if `out` contains another run, or another process is working on the same shard.
     """
-    manifest_path = out / "manifest.json"
-    if manifest := finished_record(manifest_path, arguments, inputs):
+    manifest_path, planned = out / "manifest.json", (arguments | resume_only[0], inputs | resume_only[1])
+
+    def finished() -> dict | None:
+        return _finished_record(manifest_path, arguments, inputs, renew is not None)
+
+    if manifest := finished():
         print(f"{out} is complete and was made from the same inputs: reused")
         close_run(out)
         return report(manifest)
+    if renew:
+        for path, own in ((manifest_path, inputs), (out / "parts" / PLAN, planned[1])):
+            if path.exists() and (record := read_json(path)).get("inputs") != plan_of({}, own)["inputs"]:
+                renew(record)
+                break
     manifest = None
     with contextlib.ExitStack() as held:
         try:
-            parts = open_run(out, arguments | resume_only[0], inputs | resume_only[1])
+            parts = open_run(out, *planned, renew is not None)
             held.enter_context(only_run(out, shard))
+            if read_json(parts / PLAN) != plan_of(*planned):
+                raise InputError(f"another process has begun in {out} with other inputs; run the same command again")
         except (InputError, FileNotFoundError):
-            if not manifest_path.exists():  # else another shard has just finished the run
+            if not finished():  # else another shard has just finished the run
                 raise
         else:
-            unfinished = None if manifest_path.exists() else work(parts)
-            if unfinished and not manifest_path.exists():
+            unfinished = None if finished() else work(parts)
+            if unfinished and not finished():
                 print(unfinished.message)
                 return unfinished.exit_code
             with one_at_a_time(out):
-                if not manifest_path.exists():
+                if not finished():
                     manifest = finish(parts)
     close_run(out)
     if manifest is None:
-        manifest = finished_record(manifest_path, arguments, inputs)
+        manifest = finished()
         print(f"{out} was completed by another shard: reused")
     return report(manifest)
+
+
+def _finished_record(path: Path, arguments: dict, inputs: dict, renewable: bool) -> dict | None:
+    """The record of the finished run; None without one, and for one with other inputs if the output is renewable."""
+    try:
+        return finished_record(path, arguments, inputs)
+    except InputError:
+        if not renewable:
+            raise
+    try:
+        record = read_json(path)
+    except InputError:
+        if path.exists():
+            raise
+        return None  # another process is replacing it
+    finished_record(path, arguments, record.get("inputs"))  # other arguments are refused all the same
+    return None
 
 
 def exit_on_sigterm() -> None:

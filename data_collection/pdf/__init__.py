@@ -1,4 +1,4 @@
-"""Text from PDFs: text layer, page layout, recognition (OCR), paragraphs.
+"""Text from PDFs: files, processes, recognition (OCR), running heads, report.
 
 In: PDF files. Out: one text per page and per document. Imported by ocr.py and the benchmarks.
 """

@@ -8,25 +8,52 @@ from functools import lru_cache
 from pathlib import Path
 
 from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language, main_script
-from pdf.page_ocr import PageReader
+from pdf.page_ocr import PageReader, Recognised
 from pdf.pdf_journal import Unit
 from pdf.recognition_engines import OcrError
-from pdf.text_layer import (
-    MIN_ALPHANUMERIC_CHARACTERS,
+from run_record import sha256_of_file
+from text_layers.layer_quality import (
+    LANGUAGES_OF_SCRIPT,
+    MAX_UNCOVERED,
+    MAX_UNCOVERED_SHARE,
+    MIN_FOUND_AGAIN,
+    MIN_MORE,
+    SURE,
+    alphanumeric,
+    decoded,
+    found_again,
+    has_ciphered_words,
+    has_function_words,
+    is_mostly_alphanumeric,
+    is_private,
+    is_readable,
+)
+from text_layers.text_layer import (
+    PICTURE,
+    PICTURE_SHARE,
+    SCAN_SHARE,
     EncryptedPdf,
+    Layer,
     Page,
     PdfError,
-    alphanumeric,
     is_blank,
-    is_readable,
     open_pdf,
 )
-from pdf.text_repair import repair_page
-from run_record import sha256_of_file
+from text_layers.text_repair import repair_page
 
 # Fewer letters at a lower confidence are specks of dust on an empty page.
 NOISE_CHARACTERS = 10
 NOISE_CONFIDENCE = 60.0
+# A page counts as scanned below this: published for whole documents (Qiu et al. 2024), applied here to each page.
+MIN_ALPHANUMERIC_CHARACTERS = 200
+MIN_PROOF_WORDS = 12  # of a layer in another script than expected: more must contain a language's short words
+# Why a page with a text layer is recognised (field "layer" of its record).
+UNREADABLE = "unreadable characters"
+PRIVATE = "private-use characters read from the picture"
+UNMAPPED = "fonts without Unicode values"
+SCRIPT = "unexpected script"
+WORDS = "no function words of any language"
+UNCOVERED = "print that the layer lacks"
 XFA_FORMS = (2, 3)  # pdfium's FORMTYPE_XFA_FULL and FORMTYPE_XFA_FOREGROUND
 
 
@@ -106,34 +133,87 @@ def read_page(document, number: int, name: str, reader: PageReader, languages: t
 
 def _read_loaded_page(page: Page, reader: PageReader, languages: tuple[str, ...]) -> dict:
     layer = page.text_layer()
-    readable = is_readable(layer) and is_expected_script(layer, languages)
-    if readable and (alphanumeric(layer) >= MIN_ALPHANUMERIC_CHARACTERS or not page.has_pictures_or_drawings()):
-        return page_record("text_layer", layer, languages)
+    doubt = doubts(page, layer, languages)
+    if layer.text and not doubt:
+        return layer_record(layer, languages)
     draw = lru_cache(page.picture)  # drawing takes a tenth of the time of recognition
     if is_blank(draw(reader.resolution)):
         return page_record("empty", "", languages) | {"reason": "blank"}
     found = reader.read(draw)
-    if readable and alphanumeric(layer) >= alphanumeric(found.text):  # the picture contains no more text than the layer
-        return page_record("text_layer", layer, languages)
+    if doubt == UNREADABLE and any(map(is_private, layer.text)):
+        text = decoded(layer.text, found.text)
+        if is_readable(text):
+            return layer_record(layer._replace(text=text), languages) | {"layer": PRIVATE}
+    if layer.text and layer_is_better(layer, found, doubt):
+        return layer_record(layer, languages)
     characters = alphanumeric(found.text)
     if characters < (NOISE_CHARACTERS if found.confidence < NOISE_CONFIDENCE else 1):
         reason = f"{characters} letters or digits recognised" + f" at confidence {found.confidence}" * (characters > 0)
         return page_record("empty", "", languages) | {"reason": reason}
     how = {key: value for key, value in found._asdict().items() if key not in ("text", "seconds")}
+    if layer.text:
+        how["layer"] = doubt
     return page_record("ocr", found.text, languages) | how
 
 
-def is_expected_script(text: str, languages: tuple[str, ...]) -> bool:
-    """Whether the text is in a script of the languages (auto: of any of the eight), or too short to detect one.
+def doubts(page: Page, layer: Layer, languages: tuple[str, ...]) -> str:
+    """Why the page is recognised although it has a text layer; "" if the layer is right as far as it shows."""
+    if not layer.text or not is_readable(layer.text):
+        return UNREADABLE
+    if layer.unmapped and has_ciphered_words(layer.unmapped):
+        return UNMAPPED
+    script = main_script(layer.text)[0]
+    if not is_expected(script, languages) and not is_another_language(layer.text, script):
+        return SCRIPT
+    if script in LANGUAGES_OF_SCRIPT and not has_function_words(layer.text):
+        return WORDS
+    if not page.has_drawings():
+        return ""
+    letters = alphanumeric(layer.text)
+    is_short = letters < MIN_ALPHANUMERIC_CHARACTERS or not is_mostly_alphanumeric(layer.text)
+    if (is_short and page.picture_share() >= PICTURE_SHARE) or page.picture_share((PICTURE,)) >= SCAN_SHARE:
+        uncovered, everything = page.uncovered_letters(layer)
+        if uncovered > MAX_UNCOVERED and (is_short or uncovered > MAX_UNCOVERED_SHARE * everything):
+            return UNCOVERED
+    return ""
+
+
+def layer_is_better(layer: Layer, found: Recognised, doubt: str) -> bool:
+    """Whether the layer is used although there was a doubt, because recognition does not read better."""
+    if doubt in (UNREADABLE, UNMAPPED):
+        return False
+    if found.confidence < SURE or not alphanumeric(found.text) or not has_function_words(found.text):
+        return True
+    if doubt == UNCOVERED:  # recognition must read what the layer has, and much more
+        more = alphanumeric(found.text) >= MIN_MORE * alphanumeric(layer.text)
+        return not more or found_again(layer.text, found.text) < MIN_FOUND_AGAIN
+    return found_again(layer.text, found.text) >= MIN_FOUND_AGAIN
+
+
+def layer_record(layer: Layer, languages: tuple[str, ...]) -> dict:
+    record = page_record("text_layer", layer.text, languages)
+    return record | {"order": layer.order} if layer.order != "layout" else record
+
+
+def is_expected(script: str, languages: tuple[str, ...]) -> bool:
+    """Whether a text's main script is one of the languages' (auto: of any of the eight); True for "", a short text.
 
     A layer in another script usually comes from a font with a wrong character table: the page only looks right.
     """
-    script, code, _ = main_script(text)
-    if code == UNDETERMINED and not script:
-        return True
     if script == "Han":
         return bool({"auto", "zh", "ja"} & set(languages))
-    return script in SCRIPTS_OF and ("auto" in languages or not set(languages).isdisjoint(SCRIPTS_OF[script]))
+    return not script or (
+        script in SCRIPTS_OF and ("auto" in languages or not set(languages).isdisjoint(SCRIPTS_OF[script]))
+    )
+
+
+def is_another_language(text: str, script: str) -> bool:
+    """Whether a text in an unexpected script is right all the same: long enough, with the short words of a language."""
+    return (
+        script in LANGUAGES_OF_SCRIPT
+        and len(text.split()) >= MIN_PROOF_WORDS
+        and has_function_words(text, MIN_PROOF_WORDS)
+    )
 
 
 def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:

@@ -10,23 +10,33 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from language_codes import LANGUAGES
 from pdf.ocr_document import document_language
-from pdf.page_furniture import remove_furniture
+from pdf.page_furniture import find_matter, remove_furniture
 from pdf.pdf_journal import ReadPdf, read_journal
-from pdf.text_repair import join_pages, repair_page
 from readers.corpus_format import document_id
-from readers.document_files import InputFile, fingerprint
+from readers.document_files import InputFile, files_below, fingerprint
 from run_record import InputError
+from text_layers.text_repair import join_pages, repair_page
 
 AUTO = "auto"
+SHOWN = 5  # names in a message
+NO_ENDING = "without an ending"
+CONVERTERS = {  # endings of files in which books are kept: how to make PDFs of them
+    ".jpg .jpeg .png .tif .tiff .gif .bmp .webp .jp2 .jpx": "make a PDF of images with img2pdf *.jpg -o book.pdf",
+    ".djvu .djv": "make a PDF of DjVu with ddjvu -format=pdf book.djvu book.pdf",
+    ".epub .mobi .azw .azw3 .fb2 .chm": "make a PDF of e-books with a converter such as Calibre's ebook-convert",
+    ".doc .docx .odt .rtf .ppt .pptx .ps .eps": "make a PDF of documents with LibreOffice or Ghostscript",
+    ".zip .rar .7z .tar .gz .tgz .bz2 .xz": "unpack archives",
+}
 FILES = ("pages.jsonl", "documents.jsonl", "failures.jsonl")
 METHODS = ("text_layer", "ocr", "empty")
 INTERNAL = ("text", "lines", "settled")  # fields of a journal's page that are not published, or come last
 PLACEHOLDER = "please wait"  # shown by Adobe's dynamic forms in readers that do not run their program
-# Qiu et al. 2024 (MMedLM, data collection): of books of at least 100 pages the first 1.8 % + 3 and the last 5 are
-# title, contents, index and the like.
+# Qiu et al. 2024 (MMedLM, data collection) omit the first 1.8 % + 3 and the last 5 pages of books of at least 100 pages
+# as title, contents, index and the like. Here those of them are omitted that look like it.
 LONG_BOOK, FRONT_SHARE, FRONT_PAGES, BACK_PAGES = 100, 0.018, 3, 5
 
 
@@ -40,30 +50,60 @@ def choose_languages(given: list[str]) -> tuple[str, ...]:
     return (AUTO,) if AUTO in codes or not codes else tuple(code for code in LANGUAGES if code in codes)
 
 
-def find_pdfs(source: Path) -> tuple[Path, dict[str, Path]]:
-    """(folder that names are relative to, {name: path} in order of the paths) of a folder or a single PDF.
+class FoundPdfs(NamedTuple):
+    """The PDFs of a folder, and what else is in it."""
 
-    Errors: InputError if there is no PDF.
+    pdfs: dict[str, Path]  # {path below the folder: path}, in order of the paths
+    unnamed: list[str]  # names of those that do not end in .pdf
+    not_read: dict[str, int]  # {ending: number of files that are not PDFs}
+
+
+def find_pdfs(source: Path) -> FoundPdfs:
+    """The PDFs of a folder and of the folders that it links to, or a single one.
+
+    Errors: InputError if there is none, or for a folder that cannot be read or links to one that contains it.
     """
     if source.is_file():
-        return source.parent, {printable(source.name): source}
+        return FoundPdfs({printable(source.name): source}, [], {})
     if not source.is_dir():
         raise InputError(f"{source} does not exist; give a PDF or a folder of PDFs")
-    # A broken symlink is a PDF that cannot be read, so that it appears in failures.jsonl.
-    paths = sorted(
-        path
-        for path in source.rglob("*")
-        if path.suffix.lower() == ".pdf" and (path.is_file() or (path.is_symlink() and not path.exists()))
-    )
-    if not paths:
-        raise InputError(f"{source} contains no file ending in .pdf")
-    found: dict[str, Path] = {}
-    for path in paths:
+    found, not_read = FoundPdfs({}, [], {}), Counter()
+    for path in sorted(files_below(source)):
+        # A broken link called .pdf is a PDF that cannot be read, so that it appears in failures.jsonl.
+        has_ending = path.suffix.lower() == ".pdf"
+        if not (path.is_file() or (has_ending and path.is_symlink())) or not (has_ending or begins_as_pdf(path)):
+            not_read[printable(path.suffix.lower()) or NO_ENDING] += 1
+            continue
         name = printable(path.relative_to(source).as_posix())
-        while name in found:  # two names that are not UTF-8 may become equal
+        while name in found.pdfs:  # two names that are not UTF-8 may become equal
             name += "'"
-        found[name] = path
-    return source, found
+        found.pdfs[name] = path
+        if not has_ending:
+            found.unnamed.append(name)
+    if not found.pdfs:
+        others = f"; {describe_other_files(not_read)}" if not_read else ""
+        raise InputError(f"{source} contains no file ending in .pdf and no other PDF{others}")
+    return found._replace(not_read=dict(sorted(not_read.items())))
+
+
+def begins_as_pdf(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(5) == b"%PDF-"
+    except OSError:
+        return False
+
+
+def describe_other_files(not_read: dict[str, int]) -> str:
+    """For example `not read: 12 .jpg, 1 .epub; make PDFs ...`: files that are not PDFs, and how to convert them."""
+    counts = sorted(not_read.items(), key=lambda item: (-item[1], item[0]))
+    advice = [how for endings, how in CONVERTERS.items() if not_read.keys() & set(endings.split())]
+    return "; ".join([f"not read: {', '.join(f'{count} {ending}' for ending, count in counts)}", *advice])
+
+
+def some_of(names: list[str]) -> str:
+    """The first names of a list, for a message."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def printable(name: str) -> str:
@@ -105,16 +145,16 @@ class Passwords:
 
 
 def front_and_back(pages: int) -> tuple[int, int]:
-    """(pages before the text, pages after it) of a book; (0, 0) for a short one."""
+    """(first, last pages among which a book has front and back matter); (0, 0) for a short one."""
     return (int(FRONT_SHARE * pages) + FRONT_PAGES, BACK_PAGES) if pages >= LONG_BOOK else (0, 0)
 
 
-def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matter: bool) -> dict:
-    """Write FILES from {PDF's name: its journal}; returns the manifest's counts."""
-    asides = {name: out / f".{name}.tmp" for name in FILES}
-    files = {name: open(path, "w", encoding="utf-8", newline="\n") for name, path in asides.items()}  # noqa: SIM115
+def assemble(out: Path, journals: dict[str, Path], min_confidence: float, drop_matter: bool) -> dict:
+    """Write FILES into `out` from {PDF's name: its journal}; returns the manifest's counts."""
+    files = {name: open(out / name, "w", encoding="utf-8", newline="\n") for name in FILES}  # noqa: SIM115
     counts: Counter = Counter()
     removed: Counter = Counter(heads=0, feet=0, page_numbers=0)
+    kinds: Counter = Counter()
     languages: dict[str, Counter] = {}
     checksums = {}
 
@@ -122,44 +162,60 @@ def assemble(out: Path, parts: dict[str, Path], min_confidence: float, drop_matt
         files[f"{name}.jsonl"].write(json.dumps(record, ensure_ascii=False) + "\n")
         counts[name] += 1
 
-    for name, part in parts.items():
-        pdf = read_journal(part, name)
+    for name, journal in journals.items():
+        pdf = read_journal(journal, name)
         checksums[name] = pdf.facts.get("sha256")
+        matter = matter_of(pdf) if drop_matter else {}
         for page in pdf.pages:
-            write("pages", {key: value for key, value in page.items() if key not in INTERNAL} | {"text": page["text"]})
+            kind = {"matter": matter[page["page"]]} if page["page"] in matter else {}
+            shown = {key: value for key, value in page.items() if key not in INTERNAL}
+            write("pages", shown | kind | {"text": page["text"]})
             counts[page["method"]] += 1
-        document, failed = as_document(name, pdf, min_confidence, drop_matter)
+        document, failed = as_document(name, pdf, min_confidence, matter)
         if document["text"]:
             write("documents", document)
             row = languages.setdefault(document["language"], Counter())
             row.update(documents=1, pages=document["pages"], characters=len(document["text"]))
             counts["matter"] += document["pages_front_and_back"]
+            kinds.update(document["front_and_back_kinds"])
             removed.update(document["lines_removed"])
         for failure in failed:
             write("failures", failure)
-    for name, file in files.items():
+    for file in files.values():
         file.flush()
         os.fsync(file.fileno())
         file.close()
-        asides[name].replace(out / name)
     return {
         "counts": {language: dict(row) for language, row in sorted(languages.items())},
         "pages": {method: counts[method] for method in METHODS},
         "front_and_back_pages_dropped": counts["matter"],
+        "front_and_back_kinds": dict(sorted(kinds.items())),
         "lines_removed": dict(removed),
-        "pdfs": len(parts),
+        "pdfs": len(journals),
         "documents": counts["documents"],
         "failures": counts["failures"],
         "input_sha256": checksums,
     }
 
 
-def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: bool) -> tuple[dict, list[dict]]:
-    """(the record of one PDF in documents.jsonl, its failures)."""
-    total = len(pdf.pages) + sum(failure["page"] is not None for failure in pdf.failed)
-    front, back = front_and_back(total) if drop_matter else (0, 0)
+def matter_of(pdf: ReadPdf) -> dict[int, str]:
+    """{page: kind} of the pages of front and back matter among the first and last pages of a book."""
+    total = pages_of(pdf)
+    front, back = front_and_back(total)
+    outer = {page["page"]: page["lines"] for page in pdf.pages if page["page"] <= front or page["page"] > total - back}
+    return find_matter(outer, front, total - back + 1) if outer else {}
+
+
+def pages_of(pdf: ReadPdf) -> int:
+    """Pages read or failed."""
+    return len(pdf.pages) + sum(failure["page"] is not None for failure in pdf.failed)
+
+
+def as_document(name: str, pdf: ReadPdf, min_confidence: float, matter: dict[int, str]) -> tuple[dict, list[dict]]:
+    """(the record of one PDF in documents.jsonl, its failures). matter: pages to omit."""
+    total = pages_of(pdf)
     sure = [page for page in pdf.pages if page.get("confidence", 100) >= min_confidence]
-    body = [page for page in sure if front < page["page"] <= total - back]
+    body = [page for page in sure if page["page"] not in matter]
     failed = list(pdf.failed)
     for page in pdf.pages:
         if (confidence := page.get("confidence", 100)) < min_confidence:
@@ -189,6 +245,7 @@ def as_document(name: str, pdf: ReadPdf, min_confidence: float, drop_matter: boo
         "pages_failed": total - len(pdf.pages),
         "pages_unsure": len(pdf.pages) - len(sure),
         "pages_front_and_back": len(sure) - len(body),
+        "front_and_back_kinds": dict(sorted(Counter(matter[p["page"]] for p in sure if p["page"] in matter).items())),
         "lines_removed": removed,
         "confidence": mean_confidence(body),
     }, failed

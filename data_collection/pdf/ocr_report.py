@@ -25,8 +25,8 @@ from pathlib import Path
 from executor.run_folder import die_with_parent
 from pdf.ocr_files import Passwords
 from pdf.ocr_processes import address_space
-from pdf.text_layer import EncryptedPdf, PdfError, open_pdf
 from run_record import InputError, is_disk_full, read_json, write_text
+from text_layers.text_layer import EncryptedPdf, PdfError, open_pdf
 
 PAGES = 40
 SHARE = 4  # at most a quarter of the pages for failures, and a quarter for low confidences

@@ -1,4 +1,4 @@
-"""Layout of a scanned page from its picture: skew, one or several columns, ink that no recognised word covers.
+"""Layout of a scanned page from its picture: skew, one or several columns, pictures, ink that no word covers.
 
 Skew: the lines of a level page leave white rows between them, skewed lines smear these. So the picture is tried at
 many angles, and the one with the largest differences between row sums wins (projection profile; Postl 1986, Baird 1987,
@@ -22,8 +22,10 @@ INK_SHARE = 0.4  # a pixel darker than this share of the way from the paper's gr
 GUTTER_INCHES = 0.14  # a gap this wide is not a space between words (11 points: 0.04)
 GUTTER_ROWS = 0.3  # share of the printed rows with a gap at one place from which the page has columns
 EDGE = 0.12  # of the page's width on either side: shadows of scanners, margins of books
-# Ink this high without a white row, over this share of the width, is a picture.
-SOLID_INCHES, SOLID_SHARE = 0.8, 0.6
+# Ink without a white row over this height and width is a picture; print has a white row between any two lines. Strokes
+# of a drawing closer than twice PICTURE_REACH are taken together.
+PICTURE_INCHES, PICTURE_REACH = 0.55, 0.055
+BAND_INK = 0.5  # of the ink in the page's fullest band; a band with less print does not show the language
 SMEAR_ROWS = 4  # added above and below each row: the tips of tall letters alone would show gaps
 FULL_ROW = 0.5  # only rows with this share of a full row's ink are used
 LINE_ROWS = 22  # rows that contain a printed line and the white beside it, at DOTS_PER_INCH
@@ -88,7 +90,7 @@ def _dark_edges(picture):
 
 def is_one_column(ink) -> bool:
     """Whether a page has one column of print and no picture. ink: from `ink_of`."""
-    return not ink.any() or (_gutter_share(ink) < GUTTER_ROWS and not _has_picture(ink))
+    return not ink.any() or (_gutter_share(ink) < GUTTER_ROWS and not pictures_of(ink).any())
 
 
 def ink_of(picture, dots_per_inch: int):
@@ -119,12 +121,53 @@ def missed_ink(ink, boxes, dots_per_inch: int) -> float:
     return int(left_over.sum()) / all_ink if all_ink else 0.0
 
 
+def print_band(ink, first: float, last: float) -> tuple[float, float]:
+    """Two rows between lines, as shares of the page's height: near `first` and `last`, or at the fullest band as high.
+
+    The fullest is taken if the other has less than BAND_INK of its ink; pictures do not count.
+    """
+    import numpy
+
+    height = ink.shape[0]
+    rows = (ink & ~pictures_of(ink)).sum(1)
+    sums = numpy.concatenate(([0], numpy.cumsum(rows)))
+    top, high = int(first * height), max(1, int((last - first) * height))
+    bands = sums[high:] - sums[:-high]
+    if len(bands) > top and bands[top] < BAND_INK * bands.max():
+        top = int(bands.argmax())
+    return whitest_row(ink, top / height), whitest_row(ink, (top + high) / height)
+
+
 def whitest_row(ink, share: float) -> float:
     """The row with least ink near `share` of the page's height, as a share of the height: between two lines."""
     height = ink.shape[0]
-    first = max(0, int(share * height) - LINE_ROWS // 2)
-    row = first + int(ink[first : first + LINE_ROWS].sum(1).argmin()) if height else 0
-    return row / max(1, height)
+    first = min(height - 1, max(0, int(share * height) - LINE_ROWS // 2))
+    return (first + int(ink[first : first + LINE_ROWS].sum(1).argmin())) / height
+
+
+def pictures_of(ink):
+    """Where the page has pictures: bool array of the shape of `ink` (from `ink_of`). False on drawings of few lines."""
+    long, reach = round(PICTURE_INCHES * DOTS_PER_INCH), round(PICTURE_REACH * DOTS_PER_INCH)
+    joined = ink.copy()
+    for shift in range(1, reach + 1):
+        joined[:, shift:] |= ink[:, :-shift]
+        joined[:, :-shift] |= ink[:, shift:]
+    return _long_runs(_long_runs(joined, long).T, long).T
+
+
+def _long_runs(marks, length: int):
+    """The marks that are in vertical runs of at least `length`."""
+    import numpy
+
+    height, width = marks.shape
+    if height < length:
+        return numpy.zeros_like(marks)
+    sums = numpy.concatenate((numpy.zeros((1, width), numpy.int32), marks.cumsum(0, numpy.int32)))
+    begins = sums[length:] - sums[:-length] == length
+    covered = numpy.zeros((height + 1, width), numpy.int32)
+    covered[: len(begins)] += begins
+    covered[length:] -= begins
+    return covered.cumsum(0)[:-1] > 0
 
 
 def _gutter_share(ink) -> float:
@@ -148,13 +191,3 @@ def _gutter_share(ink) -> float:
             votes[places[i] + 1 : places[i + 1]] += 1
     middle = votes[int(EDGE * width) : width - int(EDGE * width)]
     return float(middle.max()) / len(rows) if len(middle) else 0.0
-
-
-def _has_picture(ink) -> bool:
-    """Whether there is a high and wide area without a white row; print has one between any two lines."""
-    import numpy
-
-    wide = ink.mean(1) > SOLID_SHARE
-    edges = numpy.flatnonzero(numpy.diff(numpy.concatenate(([0], wide.astype(numpy.int8), [0]))))
-    heights = edges[1::2] - edges[::2]
-    return bool(len(heights)) and int(heights.max()) > SOLID_INCHES * DOTS_PER_INCH

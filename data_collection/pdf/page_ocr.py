@@ -9,13 +9,14 @@ import contextlib
 import os
 import re
 import time
+from collections import Counter
 from typing import NamedTuple
 
-from filtering.language import SCRIPTS_OF, count_scripts, detect_language
-from pdf.page_layout import ink_of, is_one_column, missed_ink, set_upright, whitest_row
+from filtering.language import SCRIPTS_OF, count_scripts, detect_language, main_script
+from pdf.page_layout import DOTS_PER_INCH, ink_of, is_one_column, missed_ink, pictures_of, print_band, set_upright
 from pdf.recognition_engines import (
     AUTOMATIC,
-    CHINESE_ENGINES,
+    CHINESE_MODELS,
     LANGUAGE_OF,
     ONE_BLOCK,
     TRAINED_DATA,
@@ -23,13 +24,14 @@ from pdf.recognition_engines import (
     OutOfTime,
     Script,
     Words,
+    chinese_engine_name,
     engine_name,
     installed_models,
-    read_chinese,
+    read_lines,
     read_script,
     read_words,
 )
-from pdf.text_repair import CJK
+from text_layers.text_repair import CJK
 
 RESOLUTION = 200  # dots per inch: 25 to 41 % cheaper than 300 at equal character errors on 11 point print
 # Pixels to either side over which a picture is averaged before it is read: tesseract takes a scanner's grain for
@@ -45,13 +47,21 @@ LOST_LINE_RESOLUTIONS = (150, 300)
 MAX_MISSED = 0.02  # a larger share of ink without a word means a lost line or more: the page is read again as well
 LAYOUT_DOUBT = 75.0  # below this confidence the other layout is tried as well
 PROBE_BAND = (0.2, 0.32)  # the part of the page's height that is read to detect the language: 5 to 8 lines of a book
-WORTHLESS = 30.0  # confidence of words that are not there; only words above it count for a reading
+# Confidence of words that are not there. Such words lower a reading's score; otherwise the reading wins that finds more
+# words in a drawing. Print beside drawings has 90 to 96, words found in them 0 to 65.
+WORTHLESS = 50.0
+OVER_PICTURE = 70.0  # words on a picture at a lower confidence are omitted; print on tinted boxes has 78 to 97
+MIN_BAND = 20  # pixels; a lower band is not cut out, the whole page is used
+# Smaller pages without print are often scans with a wrong resolution: they are drawn as if they were as high as a page.
+SMALLEST_PAGE_INCHES, PAGE_INCHES = 1.0, 8
 # Russian medical texts contain abbreviations in Latin letters; the Russian model alone reads FGFR as ЕСЕК.
 READ_TOGETHER = {"rus": "rus+eng"}
 
 WRONG_MODEL = 70.0  # a page read with another script's model, or rotated, has a confidence of 30 to 59
 LATIN_PROBE = 75.0  # French, Spanish and German read with the English model have 81 to 95, other scripts under 55
 PROBE_LETTERS = 80  # fewer letters do not show the language
+CLEARLY = 10.0  # more confident than the document's language must a page be in another script
+MIN_SHARE = 0.2  # of the document's expected characters, below which its language overrules the settled model
 ENOUGH_LETTERS = 200  # a page with this many letters settles the language model for the document's later pages
 MIN_KANA_SHARE = 0.1  # of the characters read with the Japanese model; below it the page is Chinese
 MODELS_OF_SCRIPT = {"Cyrillic": ("rus",), "Arabic": ("ara",), "Han": ("chi_sim", "jpn"), "Japanese": ("jpn", "chi_sim")}
@@ -68,7 +78,7 @@ class Settings(NamedTuple):
     resolution: int  # dots per inch
     timeout: float  # seconds per page
     engine: str  # tesserocr or pytesseract
-    chinese_engine: str  # tesseract or rapidocr
+    chinese_engine: str  # for Chinese and Japanese: rapidocr or tesseract
 
 
 class Reading(NamedTuple):
@@ -84,14 +94,14 @@ class Reading(NamedTuple):
     @property
     def score(self) -> float:
         """Amount of text weighted by confidence, for choosing between readings of the same page."""
-        return sum(length * max(0.0, confidence - WORTHLESS) for length, confidence in self.words.weights)
+        return sum(length * (confidence - WORTHLESS) for length, confidence in self.words.weights)
 
 
 class Recognised(NamedTuple):
     text: str  # the page's lines, with an empty line between blocks
     confidence: float  # mean over words, 0 to 100
     model: str  # trained data used, such as rus+eng
-    engine: str = ""  # tesserocr, pytesseract or rapidocr
+    engine: str = ""  # tesserocr, pytesseract or rapidocr (its model for lines that tesseract finds)
     resolution: int = 0  # dots per inch
     layout: int = 0  # tesseract's page segmentation mode: 6 one block, 3 automatic
     turned: float = 0.0  # degrees clockwise by which the picture was rotated to be upright
@@ -112,6 +122,7 @@ class PageReadings:
         self._pictures: dict[tuple[int, int], object] = {}  # by (dots per inch, rotation)
         self._skew: dict[tuple[int, int], float] = {}  # degrees counterclockwise, in addition to the rotation
         self._ink: dict[int, object] = {}  # by rotation
+        self._seen: dict[int, object] = {}  # pictures on the page, by rotation
         self._readings: dict[tuple, Reading] = {}
 
     def words(self, model: str, resolution: int = 0, layout: int | None = None) -> Reading:
@@ -124,10 +135,18 @@ class PageReadings:
         picture = self._picture(resolution)
         if layout is None:
             layout = ONE_BLOCK if self._is_one_column() else AUTOMATIC
-        key = (model, resolution, layout, self.rotation, self.settings.engine)
+        in_lines = self._in_lines(model)
+        key = (model, resolution, layout, self.rotation, "rapidocr" if in_lines else self.settings.engine)
+        if in_lines:  # one model reads both languages
+            for other in CHINESE_MODELS:
+                if (other, *key[1:]) in self._readings:
+                    return self._readings[other, *key[1:]]._replace(model=model)
         if key not in self._readings:
+            read = read_lines if in_lines else read_words
             joined = read_together(model)
-            words = read_words(self.settings.engine, picture, joined, layout, resolution, self._time_left())
+            words = read(
+                self.settings.engine, picture, joined, layout, resolution, self._time_left(), self._is_noise(resolution)
+            )
             self._readings[key] = Reading(words, *key)
         return self._readings[key]
 
@@ -135,32 +154,23 @@ class PageReadings:
         """A band of the page, to detect the language; cut between lines, because halved lines give nonsense."""
         resolution = self.settings.resolution
         picture = self._picture(resolution)
-        top, bottom = (int(whitest_row(self._page_ink(), share) * picture.height) for share in PROBE_BAND)
-        band = picture.crop((0, top, picture.width, bottom))
-        return read_words(self.settings.engine, band, model, ONE_BLOCK, resolution, self._time_left())
+        top, bottom = (int(share * picture.height) for share in print_band(self._page_ink(), *PROBE_BAND))
+        if bottom - top >= MIN_BAND:
+            picture = picture.crop((0, top, picture.width, bottom))
+        read = read_lines if self._in_lines(model) else read_words
+        return read(self.settings.engine, picture, model, ONE_BLOCK, resolution, self._time_left())
+
+    def _in_lines(self, model: str) -> bool:
+        return model in CHINESE_MODELS and self.settings.chinese_engine == "rapidocr"
 
     def script(self) -> Script:
         """The page's script and orientation, detected by tesseract."""
         resolution = self.settings.resolution
         return read_script(self.settings.engine, self._picture(resolution), resolution, self._time_left())
 
-    def in_chinese(self) -> Reading:
-        """The page in Chinese by `settings.chinese_engine`; by tesseract if it has columns, which RapidOCR ignores."""
-        picture = self._picture(self.settings.resolution)
-        if self.settings.chinese_engine != "rapidocr" or not self._is_one_column():
-            return self.words("chi_sim")
-        key = ("chi_sim", self.settings.resolution, ONE_BLOCK, self.rotation, "rapidocr")
-        if key not in self._readings:
-            self._readings[key] = Reading(read_chinese(picture), *key)
-        return self._readings[key]
-
     def best(self, first: Reading) -> Reading:
         """The best of `first` and readings by the same model at other resolutions and in the other layout."""
         self.rotation = first.rotation
-        if first.model == "chi_sim":
-            first = self.in_chinese()
-        if first.engine == "rapidocr":
-            return first
         readings = [first]
         with contextlib.suppress(OutOfTime):  # then the best so far is used
             self._read_again(readings)
@@ -183,8 +193,8 @@ class PageReadings:
             readings.append(self.words(first.model, resolution, layout))
 
     def missed(self, reading: Reading) -> float:
-        """The share of the page's ink for which a reading has no word."""
-        return missed_ink(self._page_ink(), reading.words.boxes, reading.resolution)
+        """The share of the page's ink for which a reading has no word; pictures do not count."""
+        return missed_ink(self._page_ink() & ~self._pictures_seen(), reading.words.boxes, reading.resolution)
 
     def degrees(self, reading: Reading) -> float:
         """Degrees clockwise, 0 to 360, by which the reading's picture was rotated, skew included."""
@@ -211,6 +221,26 @@ class PageReadings:
             self._ink[self.rotation] = ink_of(self._pictures[resolution, self.rotation], resolution)
         return self._ink[self.rotation]
 
+    def _pictures_seen(self):
+        """Where the page has pictures (`page_layout.pictures_of`)."""
+        if self.rotation not in self._seen:
+            self._seen[self.rotation] = pictures_of(self._page_ink())
+        return self._seen[self.rotation]
+
+    def _is_noise(self, resolution: int):
+        """Function of a word's box and confidence: whether it was found in a picture rather than in print; or None."""
+        pictures = self._pictures_seen()
+        scale = DOTS_PER_INCH / resolution
+
+        def is_noise(box: tuple[int, ...], confidence: float) -> bool:
+            left, top, width, height = box
+            here = pictures[
+                int(top * scale) : int((top + height) * scale) + 1, int(left * scale) : int((left + width) * scale) + 1
+            ]
+            return confidence < OVER_PICTURE and here.size > 0 and float(here.mean()) > 0.5
+
+        return is_noise if pictures.any() else None
+
     def _time_left(self) -> float:
         left = self.deadline - time.monotonic()
         if left <= 0:
@@ -221,14 +251,20 @@ class PageReadings:
 class PageReader:
     """Reads the pages of one document; `settled` is the model that served so far, so that later pages are cheaper.
 
+    `expected`, to be set by the caller before each page: {ISO code: characters} of the document's pages whose language
+    is known, such as those with a text layer (empty: nothing is known). A page is read first with the model of the
+    language with most characters, or the settled one if its language has MIN_SHARE of them. A reading by another
+    script's model replaces that only if it is more confident by CLEARLY, at least WRONG_MODEL, and in its language.
+    With one language given, `expected` has no effect; a page in Latin letters is then read in English too, unless it
+    reads well.
+
     languages: an ISO code, several of them, or "auto" for all eight. resolution: dots per inch. timeout: seconds for
-    one page. engine: one of ENGINES ("": the faster available one). chinese_engine: one of CHINESE_ENGINES.
-    The result depends on the page and `settled` only.
+    one page. engine: one of ENGINES ("": the faster available one). chinese_engine: one of CHINESE_ENGINES ("": the
+    better available one).
+    The result depends on the page, `settled` and `expected` only.
     """
 
-    def __init__(
-        self, languages, resolution: int, timeout: float, engine: str = "", chinese_engine: str = CHINESE_ENGINES[0]
-    ):
+    def __init__(self, languages, resolution: int, timeout: float, engine: str = "", chinese_engine: str = ""):
         # One thread per process: tesseract's own threads cost 2.8 times the CPU time of one (measured), and pages run
         # in parallel anyway.
         os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -237,11 +273,22 @@ class PageReader:
         self.latin = [model for model in self.models if LANGUAGE_OF[model] in SCRIPTS_OF["Latin"]]
         self.latin_probe = "eng" if "eng" in self.latin else next(iter(self.latin), "")
         self.resolution = resolution
-        self.settings = Settings(resolution, timeout, engine_name(engine), chinese_engine)
+        self.settings = Settings(resolution, timeout, engine_name(engine), chinese_engine_name(chinese_engine))
         self.settled = self.models[0] if len(self.models) == 1 else ""
+        self.expected: Counter[str] = Counter()
 
     def read(self, draw) -> Recognised:
         """draw(dots per inch) returns the page's grey picture. Errors: OcrError."""
+        found = self._read(draw)
+        inches = max(draw(self.resolution).size) / self.resolution
+        if inches < SMALLEST_PAGE_INCHES and letters(found.text) < PROBE_LETTERS:
+            larger = round(PAGE_INCHES / inches)
+            whole = self._read(lambda resolution: draw(resolution * larger))
+            if letters(whole.text) >= PROBE_LETTERS:
+                return whole._replace(resolution=whole.resolution * larger)
+        return found
+
+    def _read(self, draw) -> Recognised:
         begun = time.monotonic()
         page = PageReadings(draw, self.settings)
         try:
@@ -250,7 +297,7 @@ class PageReader:
             raise OcrError(f"tesseract took longer than {self.settings.timeout:g} s") from None
         words, model, text = reading.words, reading.model, reading.words.text
         if len(self.models) > 1 and words.confidence >= WRONG_MODEL and letters(text) >= ENOUGH_LETTERS:
-            self.settled = model if model in self.models else ""
+            self.settled = model if model in self.models and self._is_language_of(reading) else ""
         if model == "rus":
             text = LOOKALIKE_WORD.sub(_in_cyrillic, text)
         elif model == "jpn":
@@ -267,19 +314,55 @@ class PageReader:
         )
 
     def _in_its_language(self, page: PageReadings) -> Reading:
-        if not self.settled:
+        likely = self._likely_model()
+        if not likely:
             return self._detect_and_read(page)
-        first = page.in_chinese() if self.settled == "chi_sim" else page.words(self.settled)
+        first = page.words(likely)
         if first.words.confidence >= WRONG_MODEL and self._is_language_of(first):
             return first
-        return max(first, self._detect_and_read(page), key=lambda reading: reading.score)
+        best = first
+        for read in (self._detect_and_read, self._read_english):
+            second = read(page)
+            if second is not None and self._is_better(second, best):
+                best = second
+        return best
+
+    def _likely_model(self) -> str:
+        """The model of the document's language so far; "" if that is not known.
+
+        `expected` overrules a `settled` model whose language has little of the document.
+        """
+        expected = {m: self.expected[LANGUAGE_OF[m]] for m in self.models if self.expected[LANGUAGE_OF[m]] > 0}
+        if not expected or (self.settled and expected.get(self.settled, 0) >= MIN_SHARE * sum(expected.values())):
+            return self.settled
+        return max(sorted(expected), key=expected.__getitem__)
+
+    def _read_english(self, page: PageReadings) -> Reading | None:
+        """In English where that was not asked for: a page in Latin letters of a document in another script."""
+        wanted = len(self.models) == 1 and not self.latin and "eng" in installed_models()
+        return page.words("eng") if wanted else None
+
+    def _is_better(self, second: Reading, first: Reading) -> bool:
+        """Whether a reading beats the one in the document's language.
+
+        In the same script the score decides. Another script's model makes words of anything, so it must be clearly
+        more confident, and its text must be in its language.
+        """
+        if _script(second) == _script(first):
+            return self._is_language_of(second) >= self._is_language_of(first) and second.score >= first.score
+        if second.words.confidence < max(WRONG_MODEL, first.words.confidence * self._is_language_of(first) + CLEARLY):
+            return False
+        return detect_language(second.words.text).code == LANGUAGE_OF.get(second.model)
 
     def _is_language_of(self, reading: Reading) -> bool:
         """Whether the text is in the language of the model that read it, or too short to show another one."""
-        if len(self.models) == 1 or letters(reading.words.text) < PROBE_LETTERS:
+        text = reading.words.text
+        if letters(text) < PROBE_LETTERS:
             return True
-        code = detect_language(reading.words.text).code
-        return code == LANGUAGE_OF[reading.model] or TRAINED_DATA.get(code) not in self.models
+        if len(self.models) == 1:
+            return bool(self.latin) or main_script(text)[0] != "Latin"
+        code = detect_language(text).code
+        return code == LANGUAGE_OF.get(reading.model) or TRAINED_DATA.get(code) not in self.models
 
     def _detect_and_read(self, page: PageReadings) -> Reading:
         """Read with the model of the script and language that the page shows."""
@@ -296,9 +379,21 @@ class PageReader:
             reading = self._read_latin(page)
         else:
             reading = page.words(self.models[0])
-        if reading.words.confidence >= WRONG_MODEL or len(self.models) == 1:
+        if len(self.models) == 1:
             return reading
-        return max(reading, self._by_trial(page), key=lambda r: r.words.confidence)
+        if reading.words.confidence < WRONG_MODEL:
+            reading = max(reading, self._by_trial(page), key=lambda r: r.words.confidence)
+        return self._or_latin(page, reading)
+
+    def _or_latin(self, page: PageReadings, reading: Reading) -> Reading:
+        """The reading, or one with a Latin model if it is in Latin letters or uncertain: its script was misdetected."""
+        in_latin = main_script(reading.words.text)[0] == "Latin"
+        sure = reading.words.confidence >= WRONG_MODEL
+        if not self.latin or _script(reading) == "Latin" or (sure and not in_latin):
+            return reading
+        latin = self._read_latin(page, reading.words.text if sure else "")
+        enough = min(WRONG_MODEL, reading.words.confidence - CLEARLY)
+        return latin if latin.words.confidence >= enough else reading
 
     def _read_latin(self, page: PageReadings, seen: str = "") -> Reading:
         """seen: text of the page known so far. A page too short to show its language is read with all models."""
@@ -311,21 +406,22 @@ class PageReader:
         return page.words(model)
 
     def _first_plausible(self, page: PageReadings, models: list[str]) -> Reading:
-        """With a script's models. Japanese read with the Chinese model has a confidence of 50 to 60, and vice versa."""
+        """With a script's models: Japanese if there are kana. By tesseract, the wrong one has 50 to 60 confidence."""
         readings = []
         for model in models:
             readings.append(page.words(model))
-            scripts = count_scripts(readings[-1].words.text)
-            kana_missing = scripts["Kana"] < MIN_KANA_SHARE * (scripts["Kana"] + scripts["Han"])
-            if readings[-1].words.confidence >= WRONG_MODEL and not (model == "jpn" and kana_missing):
+            if readings[-1].words.confidence >= WRONG_MODEL and _kana_fit(readings[-1]):
                 break
-        return max(readings, key=lambda reading: reading.words.confidence)
+        return max(readings, key=lambda reading: (reading.words.confidence, _kana_fit(reading)))
 
     def _by_trial(self, page: PageReadings) -> Reading:
         """By the model with the highest confidence on a band of the page; for pages whose script is misdetected."""
         trials = [model for model in self.models if model not in self.latin] + [self.latin_probe] * bool(self.latin)
         best = max(trials, key=lambda model: page.probe(model).confidence)
-        return self._read_latin(page) if best in self.latin else page.words(best)
+        if best in self.latin:
+            return self._read_latin(page)
+        tried = CHINESE_MODELS if best in CHINESE_MODELS else (best,)
+        return self._first_plausible(page, [model for model in tried if model in self.models])
 
 
 def read_together(model: str) -> str:
@@ -336,6 +432,20 @@ def read_together(model: str) -> str:
 
 def letters(text: str) -> int:
     return sum(map(str.isalpha, text))
+
+
+def _script(reading: Reading) -> str:
+    """A name for the script of the model."""
+    code = LANGUAGE_OF.get(reading.model, "")
+    found = next((script for script, codes in SCRIPTS_OF.items() if code in codes), "Latin")
+    return "Han" if reading.model in CHINESE_MODELS else found
+
+
+def _kana_fit(reading: Reading) -> bool:
+    """Whether the text has kana if and only if the model is the Japanese one; True for models of other languages."""
+    scripts = count_scripts(reading.words.text)
+    has_kana = 0 < scripts["Kana"] >= MIN_KANA_SHARE * (scripts["Kana"] + scripts["Han"])
+    return reading.model not in CHINESE_MODELS or has_kana == (reading.model == "jpn")
 
 
 def _in_cyrillic(word: re.Match) -> str:

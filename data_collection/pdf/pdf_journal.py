@@ -1,6 +1,7 @@
-"""The state of one PDF while several processes read its pages in any order: `OUT/parts/000000.jsonl`.
+"""The state of one PDF while several processes read its pages in any order: `OUT/journals/NAME.journal`.
 
-While pages are missing the file is called `000000.jsonl.aside`. A record is appended as soon as a page is done, so that
+NAME depends on the PDF's name, size and content, so that a later run with more PDFs reuses the journals of the others.
+While pages are missing the file is called `NAME.journal.aside`. A record is appended as soon as a page is done, so that
 an interrupted run resumes at the page. The lines, in order of arrival:
 
     {"opened": pages, "sha256": the file's, "attachments": files attached, "xfa": a dynamic form}
@@ -8,15 +9,31 @@ an interrupted run resumes at the page. The lines, in order of arrival:
     {"document", "page", "reason"}        a page that could not be read (null: the PDF); "lost": its process died
 """
 
+import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+FOLDER = "journals"
+VERSION = 1  # of the records; a run does not resume with journals of another version
 MAX_UNIT_PAGES = 16  # consecutive pages that one process reads
 UNITS_PER_PDF = 8  # shorter PDFs are split into this many units, so that no process waits for another's last pages
 MAX_LOST = 20  # pages of one PDF that crash or hang their process; then its remaining pages are given up
 MAX_FAILED_IN_A_ROW = 50  # consecutive failed pages: some PDFs claim 100,000 pages and have one
+
+
+def journal_path(out: Path, name: str, facts: dict) -> Path:
+    """The journal of the PDF with this name and fingerprint (or reason why it is unreadable) in an output folder."""
+    key = hashlib.sha256(json.dumps([name, facts], sort_keys=True).encode()).hexdigest()
+    return out / FOLDER / f"{key[:32]}.journal"
+
+
+def remove_other_journals(out: Path, kept: Iterable[Path]) -> None:
+    """Delete the journals of PDFs that are not in the output any more."""
+    for path in {*(out / FOLDER).iterdir()} - {*kept}:
+        path.unlink(missing_ok=True)
 
 
 class Unit(NamedTuple):

@@ -1,18 +1,22 @@
-"""The recognition engines: tesseract for words, script and orientation; optionally RapidOCR for Chinese.
+"""The recognition engines: tesseract, and PP-OCRv6 for lines in Chinese and Japanese.
 
 Tesseract is called in two ways with the same results: `tesserocr` (MIT; its wheel contains tesseract 5.5) keeps each
 model loaded in this process; `pytesseract` starts the `tesseract` program for each call and is used where tesserocr
 cannot be imported. Both need trained data (Debian: tesseract-ocr-<code>, tesseract-ocr-osd), found through
 TESSDATA_PREFIX or the program.
 
-RapidOCR makes an eighth of tesseract's errors on Chinese and is five times slower. It is not among the requirements:
-`pip install rapidocr-onnxruntime==1.4.4` (Apache-2.0; the wheel contains the PP-OCRv4 models, so it works offline).
+In Chinese and Japanese tesseract only finds the lines, and each is read by PP-OCRv6 (small), whose weights are in the
+wheel of `rapidocr` (Apache-2.0, code and weights), so it works offline. The model runs in onnxruntime without
+RapidOCR's own code: its detector of lines took as long as reading them and ignored columns.
 """
 
+import math
 import os
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,11 +29,21 @@ TRAINED_DATA |= {"ru": "rus", "es": "spa", "de": "deu", "ar": "ara"}
 LANGUAGE_OF = {model: language for language, model in TRAINED_DATA.items()}
 DEBIAN_PACKAGES = {model: f"tesseract-ocr-{model.replace('_', '-')}" for model in (*TRAINED_DATA.values(), "osd")}
 ENGINES = ("tesserocr", "pytesseract")
-CHINESE_ENGINES = ("tesseract", "rapidocr")
-SAME_LINE = 0.5  # RapidOCR's pieces are on one line if their middles are closer than this share of their height
+CHINESE_ENGINES = ("rapidocr", "tesseract")  # for Chinese and Japanese; the first is the default
+CHINESE_MODELS = ("chi_sim", "jpn")
+LINE_MODEL = "PP-OCRv6_rec_small.onnx"  # reads Chinese, Japanese and Latin letters
+LINE_HEIGHT = 48  # pixels: the model's input
+LINE_MARGINS = (0.5, 0.25)  # of a line's height, added at its sides, and above and below
+MAX_LINE_LENGTH = 100  # heights; a longer one is a rule, not print
+CELL_GAP = 2.0  # heights of white between two cells of a table, which are read apart
+MIN_LINE_SCORE = 50.0  # of 100; specks and drawings score less, print 90 to 99
+MIN_CHARACTERS_A_HEIGHT = 0.4  # Chinese has 0.8 to 1 on the length of a line's height, Russian taken for it under 0.1
 ONE_BLOCK, AUTOMATIC, SCRIPT_ONLY = 6, 3, 0  # tesseract's page segmentation modes (--psm)
 # tesseract puts these around right-to-left words; they are not part of the text.
 DIRECTION_MARKS = str.maketrans("", "", "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2069")
+
+
+IsNoise = Callable[[tuple[int, ...], float], bool] | None  # (box, confidence) of a word: whether it is no print
 
 
 class OcrError(Exception):
@@ -97,10 +111,24 @@ def require_tesseract(languages: tuple[str, ...]) -> None:
         )
 
 
-def require_chinese_engine(name: str) -> None:
-    """Errors: InputError, naming the package to install, if the engine is missing."""
-    if name == "rapidocr" and find_spec("rapidocr_onnxruntime") is None:
-        raise InputError("RapidOCR is not installed: pip install rapidocr-onnxruntime, or --chinese-engine tesseract")
+def line_model() -> Path | None:
+    """The file of the model that reads lines, if it and onnxruntime are installed."""
+    package = find_spec("rapidocr")
+    if package is None or find_spec("onnxruntime") is None:
+        return None
+    found = (Path(folder) / "models" / LINE_MODEL for folder in package.submodule_search_locations or ())
+    return next((path for path in found if path.is_file()), None)
+
+
+def chinese_engine_name(wanted: str | None = None) -> str:
+    """`wanted`, or rapidocr if it is installed, else tesseract. Errors: InputError if it is wanted and missing."""
+    installed = line_model() is not None
+    if wanted == "rapidocr" and not installed:
+        raise InputError(
+            f"rapidocr with {LINE_MODEL}, or onnxruntime, is not installed: pip install rapidocr==3.10.0 onnxruntime,"
+            " or use --cjk-engine tesseract (several times the errors)"
+        )
+    return wanted or CHINESE_ENGINES[not installed]
 
 
 @lru_cache(maxsize=1)
@@ -120,13 +148,18 @@ def engine_name(wanted: str = "") -> str:
     return wanted or ENGINES[not has_tesserocr()]
 
 
-def read_words(engine: str, picture, model: str, layout: int, resolution: int, seconds: float) -> Words:
-    """The words of a grey PIL picture. resolution: dots per inch. Errors: OcrError, OutOfTime after `seconds`."""
+def read_words(
+    engine: str, picture, model: str, layout: int, resolution: int, seconds: float, is_noise: IsNoise = None
+) -> Words:
+    """The words of a grey PIL picture. resolution: dots per inch. Errors: OcrError, OutOfTime after `seconds`.
+
+    Words for which is_noise(box, confidence) is true are omitted.
+    """
     for part in model.split("+"):
         if part not in installed_models():
             raise OcrError(f"tesseract lacks the trained data {part}: install {DEBIAN_PACKAGES.get(part, part)}")
     read = _words_in_process if engine == "tesserocr" else _words_by_program
-    return parse_words(read(picture, model, layout, resolution, seconds))
+    return parse_words(read(picture, model, layout, resolution, seconds), is_noise)
 
 
 def read_script(engine: str, picture, resolution: int, seconds: float) -> Script:
@@ -207,7 +240,7 @@ def _script_by_program(picture, resolution: int, seconds: float) -> tuple[str, f
     return found["script"], found["script_conf"], found["rotate"], found["orientation_conf"]
 
 
-def parse_words(table: str) -> Words:
+def parse_words(table: str, is_noise: IsNoise = None) -> Words:
     """Words of tesseract's table: tab-separated rows of level, page, block, paragraph, line, word, left, top, width,
     height, confidence, text; level 5 is a word (tesseract's manual, "TSV").
     """
@@ -219,8 +252,12 @@ def parse_words(table: str) -> Words:
         cells = row.split("\t", 11)
         if len(cells) < 12 or cells[0] != "5":
             continue
-        word = cells[11].translate(DIRECTION_MARKS).strip()
-        if not word:
+        word, box, confidence = (
+            cells[11].translate(DIRECTION_MARKS).strip(),
+            tuple(map(int, cells[6:10])),
+            float(cells[10]),
+        )
+        if not word or (is_noise and is_noise(box, confidence)):
             continue
         block, line = tuple(cells[2:4]), tuple(cells[2:5])
         if last_block is not None and block != last_block:
@@ -230,52 +267,130 @@ def parse_words(table: str) -> Words:
         else:
             lines.append(word)
         last_block, last_line = block, line
-        if float(cells[10]) >= 0:
-            weights.append((len(word), float(cells[10])))
-            boxes.append(tuple(map(int, cells[6:10])))
+        if confidence >= 0:
+            weights.append((len(word), confidence))
+            boxes.append(box)
     return Words("\n".join(lines), tuple(weights), tuple(boxes))
 
 
-@lru_cache(maxsize=1)
-def _rapidocr_engine():
-    from rapidocr_onnxruntime import RapidOCR
+def find_lines(engine: str, picture, model: str, layout: int, resolution: int, seconds: float) -> list[tuple[int, ...]]:
+    """(block, left, top, width, height) of each line of a grey PIL picture, in pixels and reading order."""
+    find = _lines_in_process if engine == "tesserocr" else _lines_by_program
+    return find(picture, model, layout, resolution, seconds)
 
-    return RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1, max_side_len=4000)
 
+def _lines_in_process(picture, model: str, layout: int, resolution: int, seconds: float) -> list[tuple[int, ...]]:
+    from tesserocr import RIL
 
-def read_chinese(picture) -> Words:
-    """The words of a grey PIL picture of one column of print, by RapidOCR. Errors: OcrError, MemoryError."""
-    import numpy
-    from rapidocr_onnxruntime.utils.infer_engine import ONNXRuntimeError
-
+    lines: list[tuple[int, ...]] = []
     try:
-        found, _ = _rapidocr_engine()(numpy.asarray(picture.convert("RGB")), use_cls=False)
-    except ONNXRuntimeError as error:
+        engine = _tesserocr_engine(model)
+        engine.SetPageSegMode(layout)
+        engine.SetImage(picture)
+        engine.SetSourceResolution(resolution)
+        found, block = engine.AnalyseLayout(), 0
+        while found is not None:
+            block += found.IsAtBeginningOf(RIL.BLOCK)
+            if box := found.BoundingBox(RIL.TEXTLINE):
+                left, top, right, bottom = box
+                lines.append((block, left, top, right - left, bottom - top))
+            if not found.Next(RIL.TEXTLINE):
+                break
+    except RuntimeError as error:
+        raise OcrError(f"tesseract: {' '.join(str(error).split())[:200]}") from None
+    return lines
+
+
+def _lines_by_program(picture, model: str, layout: int, resolution: int, seconds: float) -> list[tuple[int, ...]]:
+    """The program has no way to find lines without reading them."""
+    rows = [row.split("\t") for row in _words_by_program(picture, model, layout, resolution, seconds).split("\n")]
+    return [tuple(int(row[i]) for i in (2, 6, 7, 8, 9)) for row in rows if len(row) > 9 and row[0] == "4"]
+
+
+@lru_cache(maxsize=1)
+def _line_session():
+    """(onnxruntime's session of LINE_MODEL, its characters by number; 0 is the gap between characters)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # it keeps the memory of the widest line
+    session = onnxruntime.InferenceSession(str(line_model()), options, providers=["CPUExecutionProvider"])
+    return session, ["", *session.get_modelmeta().custom_metadata_map["character"].splitlines(), " "]
+
+
+def read_lines(
+    engine: str, picture, model: str, layout: int, resolution: int, seconds: float, is_noise: IsNoise = None
+) -> Words:
+    """As `read_words`: lines found by tesseract, read by PP-OCRv6; a "word" is a line, or a cell of a table's row.
+
+    Errors: also MemoryError.
+    """
+    deadline = time.monotonic() + seconds
+    lines: list[str] = []
+    weights: list[tuple[int, float]] = []
+    boxes: list[tuple[int, ...]] = []
+    last_block = None
+    for block, *line in find_lines(engine, picture, model, layout, resolution, seconds):
+        cells = []
+        for box in cells_of(picture, *line):
+            if time.monotonic() > deadline:
+                raise OutOfTime("reading the lines took too long")
+            text, score = read_line(picture, *box)
+            if text and score >= MIN_LINE_SCORE and not (is_noise and is_noise(box, score)):
+                cells.append(text)
+                weights.append((len(text), score))
+                boxes.append(box)
+        if cells:
+            lines += [""] * (last_block not in (None, block)) + [" ".join(cells)]
+            last_block = block
+    return Words("\n".join(lines), tuple(weights), tuple(boxes))
+
+
+def cells_of(picture, left: int, top: int, width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """A line's box, divided at gaps wider than CELL_GAP heights; [] if it is too long or too small for print."""
+    import numpy
+
+    if min(width, height) < 2 or width > MAX_LINE_LENGTH * height:
+        return []
+    grey = numpy.asarray(picture.crop((left, top, left + width, top + height)))
+    darkest, paper = numpy.percentile(grey, (1, 80))
+    inked = numpy.flatnonzero((grey < paper - 0.4 * max(40.0, paper - darkest)).any(0))
+    if not len(inked):
+        return []
+    breaks = numpy.flatnonzero(numpy.diff(inked) > CELL_GAP * height)
+    starts, ends = [inked[0], *inked[breaks + 1]], [*inked[breaks], inked[-1]]
+    return [(left + int(a), top, int(b - a) + 1, height) for a, b in zip(starts, ends, strict=True)]
+
+
+def read_line(picture, left: int, top: int, width: int, height: int) -> tuple[str, float]:
+    """(text, score 0 to 100) of the line in this box of a grey PIL picture. Errors: OcrError, MemoryError."""
+    import numpy
+    from PIL import Image
+
+    beside, above = (math.ceil(share * height) for share in LINE_MARGINS)
+    line = picture.crop(
+        (
+            max(0, left - beside),
+            max(0, top - above),
+            min(picture.width, left + width + beside),
+            min(picture.height, top + height + above),
+        )
+    )
+    line = line.resize((max(8, round(line.width * LINE_HEIGHT / line.height)), LINE_HEIGHT), Image.Resampling.BILINEAR)
+    grey = numpy.asarray(line, numpy.float32) / 127.5 - 1
+    session, characters = _line_session()
+    try:
+        (chances,) = session.run(None, {session.get_inputs()[0].name: numpy.stack([grey] * 3)[None]})
+    except Exception as error:  # onnxruntime's classes of errors have no common base of their own
         if "bad_alloc" in str(error):
             raise MemoryError from None
-        raise OcrError(f"rapidocr: {' '.join(str(error).split())[-200:]}") from None
-    corners = [(numpy.asarray(box), text, float(score)) for box, text, score in found or ()]
-    return in_lines([(tuple(map(float, b.min(0))), tuple(map(float, b.max(0))), *rest) for b, *rest in corners])
-
-
-def in_lines(pieces: list[tuple[tuple[float, float], tuple[float, float], str, float]]) -> Words:
-    """Pieces of text ((left, top), (right, bottom), text, score 0 to 1) as lines from the top down."""
-    lines: list[list] = []
-    for piece in sorted(pieces, key=lambda p: p[0][1] + p[1][1]):
-        (_, top), (_, bottom) = piece[:2]
-        if lines:
-            (_, above_top), (_, above_bottom) = lines[-1][-1][:2]
-            lower = min(bottom - top, above_bottom - above_top)
-            if abs(top + bottom - above_top - above_bottom) / 2 < SAME_LINE * lower:
-                lines[-1].append(piece)
-                continue
-        lines.append([piece])
-    ordered = [sorted(line, key=lambda p: p[0][0]) for line in lines]
-    flat = [piece for line in ordered for piece in line]
-    return Words(
-        "\n".join(" ".join(piece[2] for piece in line) for line in ordered),
-        tuple((len(text), round(100 * score, 1)) for _, _, text, score in flat),
-        tuple(
-            (int(left), int(top), int(right - left), int(bottom - top)) for (left, top), (right, bottom), _, _ in flat
-        ),
-    )
+        raise OcrError(f"onnxruntime: {' '.join(str(error).split())[-200:]}") from None
+    # The usual reading of such models: the best character at each place, without repetitions and gaps.
+    best, sure = chances[0].argmax(1), chances[0].max(1)
+    kept = (best > 0) & numpy.concatenate(([True], best[1:] != best[:-1]))
+    text = "".join(characters[i] for i in best[kept]).strip()
+    if not text:
+        return "", 0.0
+    enough = min(1.0, len("".join(text.split())) / (MIN_CHARACTERS_A_HEIGHT * width / height))
+    return text, round(100 * float(sure[kept].mean()) * enough, 1)

@@ -48,6 +48,9 @@ def keep_first_of_each(documents: list[dict]) -> tuple[list[dict], list[dict]]:
     return kept, removed
 
 
+# Characters that mean something in one font only, such as ≥ in the font Symbol.
+PRIVATE_USE = re.compile("[\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]")
+
 FORMAT_VERSION = 1
 SOURCES = SOURCE_ORDER
 COLUMNS = {  # name -> Arrow type, in the order of the file
@@ -105,6 +108,11 @@ def problems_of(record: dict) -> list[tuple[str, str]]:
         problems.append(("text", "is blank"))
     elif record["id"] != (right := document_id(record["text"])):
         problems.append(("id", f"is {record['id']!r}; the text's id is {right!r}"))
+    if private := PRIVATE_USE.findall(record["text"]):
+        where = f"at character {record['text'].index(private[0])} of {record['origin']}"
+        found = f"holds the private-use character U+{ord(private[0]):04X} {where} ({len(private)} such characters)"
+        remedy = "in the input write the character that it shows, or remove the document, and run build_corpus.py again"
+        problems.append(("text", f"{found}; {remedy}"))
     if record["language"] not in LANGUAGES:
         problems.append(("language", f"is {record['language']!r}, none of {', '.join(LANGUAGES)}"))
     if record["source"] not in SOURCES:

@@ -155,11 +155,11 @@ def stream_of(content: str) -> str:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """{path: content} of a finished output but its manifest, which says when it was made."""
+    """{path: content} of a finished output but its manifest and journals, which say when and in which order."""
     return {
         p.relative_to(folder).as_posix(): p.read_bytes()
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != "manifest.json"
+        if p.is_file() and p.name != "manifest.json" and p.suffix != ".journal"
     }
 
 

@@ -101,6 +101,11 @@ def test_a_corpus_may_have_loss_spans_within_its_texts(run, corpus):
         ({"text": None}, "row 1 field text: is null"),
         ({"id": None}, "row 1 field id: is null"),
         ({"id": "xyz"}, "row 1 field id: is 'xyz'; the text's id is"),
+        (
+            {"text": "Dose \uf0b3 5 \uf06dg"},
+            "row 1 field text: holds the private-use character U+F0B3 at character 5 of",
+        ),
+        ({"text": "At \U0010fffd"}, "row 1 field text: holds the private-use character U+10FFFD at character 3 of"),
         ({"language": "fr"}, "row 1 field language: is 'fr' in the folder 'en'"),
         ({"source": "blog"}, "row 1 field source: is 'blog', none of textbook, website, existing, web"),
         ({"origin": ""}, "row 1 field origin: is blank"),

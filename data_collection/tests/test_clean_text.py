@@ -21,13 +21,13 @@ def test_a_good_document_is_unchanged(made, language):
 def test_every_change_is_made_and_counted(made, language):
     good = made.medical[language]
     menu = "Mail: a.b@example.org +49 30 1234567\nSign in"
-    dirty = f"\ufeff{good[:20]}\x00\u200b{good[20:]}\r\n{menu}\n{made.general['en']}â€™\n{good}"
+    dirty = f"\ufeff{good[:20]}\x00\u200b{good[20:]}\uf0b7\U00100003\r\n{menu}\n{made.general['en']}â€™\n{good}"
     cleaned = clean(dirty, language)
     assert cleaned.text == f"{good}\nMail: <EMAIL> <PHONE>\n{made.general['en']}’"
     assert cleaned.reason == ""
     assert cleaned.changes == {
         "mojibake": 1,
-        "control_characters": 4,
+        "control_characters": 6,
         "mask_emails": 1,
         "mask_phones": 1,
         "boilerplate_lines": 1,

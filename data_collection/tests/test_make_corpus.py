@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def contents(folder) -> dict[str, str]:
     return {
         str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name not in timed
+        if p.is_file() and p.name not in timed and p.suffix != ".journal"
     }
 
 
@@ -140,6 +141,24 @@ def test_a_finished_chain_is_reused_and_another_mode_refused(chain, made):
     other = run_alone(made, *flags, "--out", out, "--mode", "drop")
     assert other.returncode == 2
     assert "step contamination stopped (2)" in other.stderr
+
+
+@pytest.mark.usefixtures("tesseract")
+def test_a_book_that_is_added_is_read_alone_and_what_was_made_of_the_books_is_refused(chain, made, tmp_path):
+    raw, benchmark, _, whole, _ = chain
+    shutil.copytree(raw, tmp_path / "raw")
+    shutil.copytree(whole, tmp_path / "out")
+    made.text_pdf(tmp_path / "raw" / "books" / "new.pdf", [made.long.replace("antibiotics", "insulin")])
+    flags = [tmp_path / "raw", "--benchmark", benchmark, "--workers", 1, "--out", tmp_path / "out"]
+    done = run_alone(made, *flags)
+    assert (done.returncode, "1 new or changed, 0 removed" in done.stdout) == (2, True), done.stderr
+    assert f"{tmp_path / 'out' / 'duplicates'} contains a run with different" in done.stderr
+    assert not (tmp_path / "out" / "run.json").exists()
+    for name in ("duplicates", "contamination", "MMedC"):
+        shutil.rmtree(tmp_path / "out" / name)
+    assert run_alone(made, *flags).returncode == 3
+    texts = [row["text"] for path in (tmp_path / "out" / "MMedC").glob("*/*/*.parquet") for row in made.table(path)]
+    assert [text for text in texts if "insulin" in text]
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 """ocr.py: text layer or recognition, languages, pages omitted from the documents, bad settings."""
 
+import shutil
+
 import pytest
 
 from benchmark_helpers.synthetic_scans import edit_distance
-from pdf import recognition_engines
+from pdf import ocr_document, recognition_engines
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 
@@ -167,13 +169,106 @@ def test_the_page_decides_among_several_languages(run, made, tmp_path):
 
 
 def test_front_and_back_matter_of_long_books_is_omitted_and_counted(run, made, tmp_path):
-    made.text_pdf(tmp_path / "pdfs" / "book.pdf", [f"This is page {i} of the book." for i in range(1, 101)])
-    made.text_pdf(tmp_path / "pdfs" / "short.pdf", [f"This is page {i} of it." for i in range(1, 100)])
-    run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
+    text = [f"This is page {i} of the book: the patient had fever {i} times." for i in range(100)]
+    front = [
+        "INTERNAL MEDICINE by John Smith",
+        "ISBN 978-3-16-148410-0 (C) 2019 All rights reserved",
+        "Contents " + " ".join(f"Diseases of the organ number {i} {'.' * 75} {i * 8}" for i in range(1, 12)),
+    ]
+    made.text_pdf(tmp_path / "pdfs" / "book.pdf", front + text[3:])
+    made.text_pdf(tmp_path / "pdfs" / "content.pdf", text)
+    made.text_pdf(tmp_path / "pdfs" / "short.pdf", front + text[4:])
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
+    assert "omitted from the documents: 1 contents, 1 imprint, 1 title pages of front and back matter" in done.stdout
     documents, pages, _ = made.books(tmp_path / "out")
-    book = documents["book.pdf"]
-    assert (book["pages"], book["pages_front_and_back"], len(pages)) == (100, 9, 199)
-    assert book["text"].startswith("This is page 5 of") and book["text"].endswith("This is page 95 of the book.")
-    assert documents["short.pdf"]["pages_front_and_back"] == 0
+    book, kinds = documents["book.pdf"], {"contents": 1, "imprint": 1, "title": 1}
+    assert (book["pages"], book["pages_front_and_back"], book["front_and_back_kinds"]) == (100, 3, kinds)
+    assert book["text"].startswith("This is page 3 of") and book["text"].endswith("the patient had fever 99 times.")
+    assert [page.get("matter") for page in pages.values()][:5] == ["title", "imprint", "contents", None, None]
+    for name in ("content.pdf", "short.pdf"):
+        assert (documents[name]["pages_front_and_back"], documents[name]["front_and_back_kinds"]) == (0, {})
+    assert "INTERNAL MEDICINE" in documents["short.pdf"]["text"]
+    manifest = made.manifest(tmp_path / "out")
+    assert (manifest["front_and_back_pages_dropped"], manifest["front_and_back_kinds"]) == (3, kinds)
     run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "all", "--no-drop-front-matter")
-    assert "page 100 of" in made.books(tmp_path / "all")[0]["book.pdf"]["text"]
+    documents, pages, _ = made.books(tmp_path / "all")
+    assert "INTERNAL MEDICINE" in documents["book.pdf"]["text"]
+    assert not any("matter" in page for page in pages.values())
+
+
+def test_only_new_and_changed_pdfs_are_read_when_the_folder_has_changed(run, made, tmp_path, monkeypatch):
+    pdfs, out = tmp_path / "pdfs", tmp_path / "out"
+    for name in ("b", "c", "d"):
+        made.text_pdf(pdfs / f"{name}.pdf", [f"{made.long} {name}"])
+    broken = (pdfs / "c.pdf").read_bytes()
+    (pdfs / "c.pdf").write_bytes(broken[:300])
+    assert run("ocr.py", pdfs, "--out", out).returncode == 3
+    (pdfs / "c.pdf").write_bytes(broken)
+    made.text_pdf(pdfs / "a.pdf", [f"{made.long} a"])
+    (pdfs / "d.pdf").unlink()
+    opened = tmp_path / "opened"
+    open_pdf = ocr_document.open_pdf
+
+    def noted(path, password):
+        with open(opened, "a", encoding="utf-8") as file:
+            file.write(f"{path.name}\n")
+        return open_pdf(path, password)
+
+    monkeypatch.setattr(ocr_document, "open_pdf", noted)
+    done = run("ocr.py", pdfs, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "1 PDFs unchanged, 2 new or changed, 1 removed\nremoved from the output: d.pdf\n" in done.stdout
+    assert set(opened.read_text(encoding="utf-8").split()) == {"a.pdf", "c.pdf"}
+    assert run("ocr.py", pdfs, "--out", tmp_path / "whole").returncode == 0
+    assert made.all_but_seconds(out) == made.all_but_seconds(tmp_path / "whole")
+    assert len(list((out / "journals").iterdir())) == 3
+    assert "reused" in run("ocr.py", pdfs, "--out", out).stdout
+
+
+def test_other_arguments_and_outputs_without_journals_are_refused(run, made, tmp_path):
+    pdfs, out = tmp_path / "pdfs", tmp_path / "out"
+    made.text_pdf(pdfs / "a.pdf", [made.long])
+    assert run("ocr.py", pdfs, "--out", out).returncode == 0
+    made.text_pdf(pdfs / "b.pdf", [made.long])
+    before = made.files(out)
+    done = run("ocr.py", pdfs, "--out", out, "--dpi", 300)
+    assert (done.returncode, "different arguments (dpi)" in done.stderr) == (2, True), done.stderr
+    shutil.rmtree(out / "journals")
+    done = run("ocr.py", pdfs, "--out", out)
+    assert (done.returncode, "has no journals/ to reuse" in done.stderr) == (2, True), done.stderr
+    assert made.files(out) == before
+    assert not (out / "parts").exists()
+
+
+def test_linked_folders_are_followed_and_a_cycle_is_an_error(run, made, tmp_path):
+    made.text_pdf(tmp_path / "elsewhere" / "a.pdf", [made.long])
+    (tmp_path / "pdfs").mkdir()
+    (tmp_path / "pdfs" / "link").symlink_to(tmp_path / "elsewhere")
+    assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out").returncode == 0
+    assert list(made.books(tmp_path / "out")[0]) == ["link/a.pdf"]
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "elsewhere")
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out")
+    assert (done.returncode, "links to a folder that it lies in" in done.stderr) == (2, True), done.stderr
+
+
+def test_files_that_are_not_pdfs_are_counted_by_kind_and_pdfs_with_other_names_are_read(run, made, tmp_path):
+    pdfs = tmp_path / "pdfs"
+    made.text_pdf(pdfs / "a.pdf", [made.long])
+    made.text_pdf(pdfs / "download", [made.long])
+    for name in ("1.jpg", "2.JPG", "book.djvu", "sub/book.epub", "README", "page.html"):
+        (pdfs / name).parent.mkdir(exist_ok=True)
+        (pdfs / name).write_bytes(b"%!PS not a PDF")
+    done = run("ocr.py", pdfs, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "not read: 2 .jpg, 1 .djvu, 1 .epub, 1 .html, 1 without an ending; make a PDF of images with img2pdf" in (
+        done.stdout
+    )
+    assert all(how in done.stdout for how in ("ddjvu -format=pdf", "ebook-convert", "by their content"))
+    assert "Ghostscript" not in done.stdout
+    manifest = made.manifest(tmp_path / "out")
+    assert manifest["not_read"] == {".djvu": 1, ".epub": 1, ".html": 1, ".jpg": 2, "without an ending": 1}
+    assert list(made.books(tmp_path / "out")[0]) == ["a.pdf", "download"]
+    (pdfs / "a.pdf").unlink()
+    (pdfs / "download").unlink()
+    done = run("ocr.py", pdfs, "--out", tmp_path / "none")
+    assert (done.returncode, "no other PDF; not read: 2 .jpg" in done.stderr) == (2, True), done.stderr

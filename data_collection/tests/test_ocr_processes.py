@@ -158,10 +158,13 @@ def test_a_killed_run_resumes_at_the_page_and_ends_with_the_same_files(run, made
         made.text_pdf(tmp_path / "pdfs" / f"{i}.pdf", [f"Here is page {j} of {i}." for j in range(pages)])
     out = tmp_path / "out"
     arguments = [tmp_path / "pdfs", "--out", out, "--workers", 1]
-    begun = out / "parts" / "000001.jsonl.aside"
-    assert made.start_and_kill("ocr.py", arguments, lambda: begun.exists() and begun.read_bytes().count(b"\n") > 20)
+
+    def begun() -> list[Path]:
+        return [path for path in out.glob("journals/*.aside") if path.read_bytes().count(b"\n") > 20]
+
+    assert made.start_and_kill("ocr.py", arguments, begun)
     assert not (out / "manifest.json").exists()
-    with open(begun, "a", encoding="utf-8") as file:
+    with open(begun()[0], "a", encoding="utf-8") as file:
         file.write('{"document": "1.pdf", "pa')  # as a kill in the middle of writing leaves it
     done = run("ocr.py", *arguments)
     assert done.returncode == 0, (done.stdout, done.stderr)
@@ -215,6 +218,86 @@ def test_each_shard_reads_a_share_and_the_last_writes_the_output(run, made, tmp_
     assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "whole").returncode == 0
     assert made.all_but_seconds(out) == made.all_but_seconds(tmp_path / "whole")
     assert list(made.books(out)[0]) == ["0.pdf", "1.pdf", "2.pdf"]
+
+
+def test_an_interrupted_addition_leaves_the_finished_output_and_is_resumed_or_taken_back(run, made, tmp_path):
+    pdfs, out = tmp_path / "pdfs", tmp_path / "out"
+    made.text_pdf(pdfs / "a.pdf", [made.long])
+    made.text_pdf(pdfs / "gone.pdf", [made.long])
+    assert run("ocr.py", pdfs, "--out", out).returncode == 0
+    whole, manifest = made.all_but_seconds(out), made.manifest(out)
+    made.text_pdf(tmp_path / "more.pdf", [f"Here is page {j}." for j in range(600)])
+    (tmp_path / "more.pdf").rename(pdfs / "b.pdf")
+    (pdfs / "gone.pdf").rename(tmp_path / "gone.pdf")
+
+    def begun() -> bool:
+        return any(path.read_bytes().count(b"\n") > 20 for path in out.glob("journals/*.aside"))
+
+    for _ in range(2):  # the second one takes up the first
+        assert made.start_and_kill("ocr.py", [pdfs, "--out", out, "--workers", 1], begun)
+        assert {name: made.files(out)[name] for name in whole[1]} == whole[1]
+        assert made.manifest(out) == manifest
+    with only_run(out):
+        done = run("ocr.py", pdfs, "--out", out)
+        assert (done.returncode, "another process is working" in done.stderr) == (2, True)
+        (tmp_path / "gone.pdf").rename(pdfs / "gone.pdf")
+        done = run("ocr.py", pdfs, "--out", out)
+        assert (done.returncode, "another process is working" in done.stderr) == (2, True)
+    (pdfs / "b.pdf").rename(tmp_path / "b.pdf")
+    done = run("ocr.py", pdfs, "--out", out)
+    assert (done.returncode, "reused" in done.stdout) == (0, True)
+    (tmp_path / "b.pdf").rename(pdfs / "b.pdf")
+    done = run("ocr.py", pdfs, "--out", out, "--workers", 2)
+    assert (done.returncode, "2 PDFs unchanged, 1 new or changed, 0 removed" in done.stdout) == (0, True), done.stderr
+    assert int(re.search(r"(\d+) pages of the others were done before", done.stdout)[1]) >= 20
+    assert run("ocr.py", pdfs, "--out", tmp_path / "whole").returncode == 0
+    assert made.all_but_seconds(out) == made.all_but_seconds(tmp_path / "whole")
+
+
+def test_a_run_killed_while_it_replaces_an_output_leaves_no_manifest_and_is_resumed(run, made, tmp_path, monkeypatch):
+    pdfs, out = tmp_path / "pdfs", tmp_path / "out"
+    for name in ("a.pdf", "b.pdf"):
+        made.text_pdf(pdfs / name, [f"{made.long} {name}"])
+        if name == "a.pdf":
+            assert run("ocr.py", pdfs, "--out", out).returncode == 0
+    commit = made.manifest(out)["provenance"]["commit"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_until("documents.jsonl"))
+        assert run("ocr.py", pdfs, "--out", out).returncode == 130
+    assert not (out / "manifest.json").exists()
+    done = run("ocr.py", pdfs, "--out", out)
+    assert (done.returncode, "2 of 2 PDFs were done before" in done.stdout) == (0, True), done.stderr
+    assert list(made.books(out)[0]) == ["a.pdf", "b.pdf"]
+    assert [row["commit"] for row in made.manifest(out)["earlier_runs"]] == [commit]
+
+
+def replace_until(name: str):
+    """Path.replace that is interrupted at a file with this name."""
+    replace = Path.replace
+
+    def replace_or_stop(path, target):
+        if path.name == name:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    return replace_or_stop
+
+
+def test_shards_add_to_an_output(run, made, tmp_path):
+    pdfs, out = tmp_path / "pdfs", tmp_path / "out"
+    for i in range(3):
+        made.text_pdf(pdfs / f"{i}.pdf", [f"{made.long} {i}"])
+    assert run("ocr.py", pdfs, "--out", out).returncode == 0
+    for i in range(3, 6):
+        made.text_pdf(pdfs / f"{i}.pdf", [f"{made.long} {i}"])
+    before = made.files(out)
+    first = run("ocr.py", pdfs, "--out", out, "--shard", "0/2")
+    assert (first.returncode, "4 of 6 PDFs are done" in first.stdout) == (0, True), first.stdout
+    assert {name: made.files(out)[name] for name in before} == before
+    second = run("ocr.py", pdfs, "--out", out, "--shard", "1/2")
+    assert (second.returncode, "3 PDFs unchanged, 3 new or changed" in second.stdout) == (0, True), second.stderr
+    assert run("ocr.py", pdfs, "--out", tmp_path / "whole").returncode == 0
+    assert made.all_but_seconds(out) == made.all_but_seconds(tmp_path / "whole")
 
 
 def test_a_second_run_on_the_same_output_is_an_error(run, made, tmp_path):

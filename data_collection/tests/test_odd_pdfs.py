@@ -58,6 +58,19 @@ def test_passwords_open_their_pdfs_and_are_never_printed(run, made, tmp_path):
     assert made.manifest(tmp_path / "out")["arguments"]["passwords_for"] == ["*", "locked/own.pdf"]
 
 
+def test_failures_do_not_depend_on_the_pdf_read_before(run, made, tmp_path):
+    """pdfium fails at a PDF without pages without an error code of its own."""
+    made.text_pdf(tmp_path / "pdfs" / "a.pdf", [made.long], password="secret")
+    made.raw_pdf(tmp_path / "pdfs" / "b.pdf", ["<< /Type /Catalog >>"])
+    reasons = []
+    for workers in (1, 2):
+        out = tmp_path / f"out{workers}"
+        assert run("ocr.py", tmp_path / "pdfs", "--out", out, "--workers", workers).returncode == 3
+        reasons.append([failure["reason"] for failure in made.books(out)[2]])
+    assert reasons[0] == reasons[1]
+    assert reasons[0] == ["encrypted: it needs a password", "truncated or damaged PDF: pdfium cannot load it"]
+
+
 def test_a_file_name_that_is_not_utf8_is_read(run, made, tmp_path):
     made.text_pdf(tmp_path / "pdfs" / "a.pdf", [made.long])
     (tmp_path / "pdfs" / "a.pdf").rename(tmp_path / "pdfs" / os.fsdecode(b"caf\xe9.pdf"))

@@ -19,8 +19,8 @@ from filtering.language import SCRIPTS_OF
 from pdf import page_ocr, recognition_engines
 from pdf.page_ocr import LOOKALIKE_WORD, OcrError, PageReader, _in_cyrillic
 from pdf.recognition_engines import TRAINED_DATA, Script, Words
-from pdf.text_repair import repair_page
 from run_record import InputError
+from text_layers.text_repair import repair_page
 
 pytestmark = pytest.mark.usefixtures("tesseract")
 
@@ -130,7 +130,7 @@ class Fake:
         monkeypatch.setattr(page_ocr, "read_words", self.words)
         monkeypatch.setattr(page_ocr, "read_script", lambda *rest: Script(script, 0))
 
-    def words(self, engine, picture, model, layout, resolution, seconds):
+    def words(self, engine, picture, model, layout, resolution, *rest):
         self.calls.append((model, resolution, layout))
         text, confidence = self.answers.get((model, resolution, layout), self.answers.get(model, ("x", 30.0)))
         weights = tuple((len(word), confidence) for word in text.split())
@@ -175,29 +175,24 @@ def test_a_page_that_takes_too_long_fails_and_one_retry_too_long_does_not(monkey
         PageReader("auto", 200, 0.2, "pytesseract").read(blank)
 
 
-def test_pieces_of_chinese_are_put_in_lines(monkeypatch):
-    pieces = [
-        ((60.0, 10.0), (90.0, 30.0), "咳嗽", 0.9),
-        ((10.0, 12.0), (50.0, 32.0), "发热", 0.99),
-        ((10.0, 40.0), (50.0, 60.0), "胸痛", 1.0),
-    ]
-    words = recognition_engines.in_lines(pieces)
-    assert (words.text, words.confidence) == ("发热 咳嗽\n胸痛", 96.3)
-    assert words.boxes[0] == (10, 12, 40, 20)
-    monkeypatch.setattr(recognition_engines, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install rapidocr-onnxruntime"):
-        recognition_engines.require_chinese_engine("rapidocr")
-
-
-@pytest.mark.slow
-def test_rapidocr_reads_chinese_with_fewer_errors(made, font):
-    pytest.importorskip("rapidocr_onnxruntime", reason="the optional engine for Chinese is not installed")
-    picture, truth = draw_page(paragraphs(made.medical["zh"], 9), "zh", font("zh"), 200, 1)
-    found = PageReader("zh", 200, 60, chinese_engine="rapidocr").read(drawer(picture))
-    assert (found.engine, errors(found.text, truth, "zh") <= 0.01) == ("rapidocr", True)
+@pytest.mark.skipif(recognition_engines.line_model() is None, reason="rapidocr or onnxruntime is not installed")
+@pytest.mark.parametrize(("language", "other"), [("zh", "ja"), ("ja", "zh")])
+def test_chinese_and_japanese_are_read_by_one_model_and_told_apart(language, other, made, font):
+    picture, truth = draw_page(paragraphs(made.medical[language], 9), language, font(language), 200, 1)
+    page = page_ocr.PageReadings(drawer(picture), PageReader("auto", 200, 60).settings)
+    assert page.words("jpn").words is page.words("chi_sim").words  # read once
+    for languages in (("zh", "ja"), ("ja", "zh"), "auto"):
+        reader = PageReader(languages, 200, 60)
+        for settled in ("", TRAINED_DATA[language], TRAINED_DATA[other]):
+            reader.settled = settled
+            found = reader.read(drawer(picture))
+            assert (found.engine, found.model) == ("rapidocr", TRAINED_DATA[language]), (languages, settled)
+            assert errors(found.text, truth, language) <= 0.01
 
 
 LIMITS = {"en": 0.005, "fr": 0.01, "es": 0.01, "ru": 0.01, "de": 0.01, "zh": 0.03, "ja": 0.06, "ar": 0.06}
+if recognition_engines.line_model():
+    LIMITS |= {"zh": 0.01, "ja": 0.01}
 
 
 @pytest.mark.slow

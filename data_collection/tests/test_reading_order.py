@@ -1,8 +1,13 @@
-"""Columns are read one after the other; tables, vertical writing and what is in order already stay as they are."""
+"""Columns are read one after the other, tables row by row; vertical writing and what is in order stay as they are."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pdf.text_layer import Page, open_pdf
+from text_layers.page_characters import Piece
+from text_layers.reading_order import page_text
+from text_layers.text_layer import Page, open_pdf
+from text_layers.text_repair import repair_page
 
 LEFT = [f"left line {i} of the first column ends {i}" for i in range(10)]
 RIGHT = [f"right line {i} of the other column ends {i}" for i in range(10)]
@@ -31,7 +36,7 @@ def layer(tmp_path):
         canvas.save()
         page = Page(open_pdf(tmp_path / "page.pdf"), 0)
         try:
-            return page.text_layer()
+            return page.text_layer().text
         finally:
             page.close()
 
@@ -95,7 +100,7 @@ def test_a_stamp_along_the_edge_stands_behind_the_text(tmp_path):
     for x, y, text in column(50, LEFT)[5:]:
         canvas.drawString(x, y, text)
     canvas.save()
-    lines = Page(open_pdf(tmp_path / "stamp.pdf"), 0).text_layer().split("\n")
+    lines = Page(open_pdf(tmp_path / "stamp.pdf"), 0).text_layer().text.split("\n")
     assert [line for line in lines if line][:10] == LEFT
 
 
@@ -108,7 +113,7 @@ def test_a_table_is_read_row_by_row(layer):
     names = ["Fever", "Cough", "Chest pain", "Rash", "Nausea", "Headache"]
     figures = ["12 (4 %)", "30 (10 %)", "7 (2 %)", "2 (1 %)", "18 (6 %)", "44 (15 %)"]
     text = layer(rows(column(50, names), column(250, figures), column(400, figures)))
-    assert text.split("\n") == [f"{a} {b} {b}" for a, b in zip(names, figures, strict=True)]
+    assert text.split("\n") == [f"{a}\t{b}\t{b}" for a, b in zip(names, figures, strict=True)]
 
 
 def test_lines_of_one_column_drawn_in_another_order_are_read_from_the_top(layer):
@@ -137,3 +142,131 @@ def test_a_word_parted_by_a_hyphen_does_not_hide_where_its_line_ends(layer):
 def test_what_nobody_sees_is_no_text(layer):
     assert layer([(50, 700, "Seen words"), (50, 650, "Hidden words")], invisible={"Hidden words"}) == "Seen words"
     assert layer([(50, 700, "Seen words"), (-300, 650, "Beside"), (50, 2000, "Above")]) == "Seen words"
+
+
+def test_regions_of_one_page_have_their_own_columns(layer):
+    top = [
+        column(x, [f"{name} of the line {i} is" for i in range(6)], 780)
+        for name, x in zip("abc", (30, 215, 400), strict=True)
+    ]
+    bottom = [
+        column(30, [f"below {line}" for line in LEFT], 600),
+        column(310, [f"below {line}" for line in RIGHT], 600),
+    ]
+    lines = [line for line in layer(rows(*top) + rows(*bottom)).split("\n") if line]
+    assert lines == [text for part in top + bottom for _, _, text in part]
+
+
+def test_a_column_beside_a_box_of_another_width(layer):
+    abstract = [
+        (250, 700 - 12 * i, f"the abstract is wider than its neighbour and has line {i} here") for i in range(10)
+    ]
+    facts = [(40, 700 - 12 * i, f"received on day {i}") for i in range(8)]
+    body = rows(column(40, LEFT, 540), column(320, RIGHT, 540))
+    lines = [line for line in layer([*rows(facts, abstract[:8]), *abstract[8:], *body]).split("\n") if line]
+    assert lines == [text for _, _, text in facts + abstract] + LEFT + RIGHT
+
+
+CELLS = [
+    ["Fever", "is given paracetamol", "until it is"],
+    ["Cough", "needs no treatment", "if it is dry"],
+    ["Chest pain", "an ECG is taken first", "at once"],
+    ["Rash", "the drug is stopped", "and not given"],
+]
+SECOND = [
+    ["", "every six hours,", "below 38"],
+    ["", "in most patients", "and short"],
+    ["", "and troponin", "in all"],
+    ["", "and noted", "again"],
+]
+
+
+@pytest.mark.parametrize("has_rules", [True, False])
+@pytest.mark.parametrize("by_cell", [True, False])
+def test_the_lines_of_a_wrapped_cell_stay_together(tmp_path, has_rules, by_cell):
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "table.pdf"), pagesize=(595, 842))
+    for i, (first, second) in enumerate(zip(CELLS, SECOND, strict=True)):
+        y = 700 - 40 * i
+        drawn = [(x, y - 12 * k, (first, second)[k][n]) for n, x in enumerate((50, 160, 330)) for k in range(2)]
+        for x, height, text in drawn if by_cell else sorted(drawn, key=lambda item: -item[1]):
+            canvas.drawString(x, height, text)
+        if has_rules:
+            canvas.line(45, y + 15, 450, y + 15)
+            canvas.line(45, y - 25, 450, y - 25)
+    canvas.save()
+    text = repair_page(Page(open_pdf(tmp_path / "table.pdf"), 0).text_layer().text)
+    assert text.split("\n") == [
+        "\t".join(" ".join(filter(None, pair)) for pair in zip(first, second, strict=True))
+        for first, second in zip(CELLS, SECOND, strict=True)
+    ]
+
+
+def test_cells_of_chinese_tables_are_kept_apart(tmp_path):
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+    from reportlab.pdfgen.canvas import Canvas
+
+    table = [
+        ["项目", "结果", "单位"],
+        ["白细胞计数", "3.9", "10/L"],
+        ["血红蛋白", "159", "g/L"],
+        ["血小板", "149", "10/L"],
+    ]
+    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+    canvas = Canvas(str(tmp_path / "zh.pdf"), pagesize=(595, 842))
+    canvas.setFont("STSong-Light", 11)
+    for i, row in enumerate(table):
+        for x, cell in zip((50, 200, 300), row, strict=True):
+            canvas.drawString(x, 700 - 16 * i, cell)
+    canvas.save()
+    text = repair_page(Page(open_pdf(tmp_path / "zh.pdf"), 0).text_layer().text)
+    assert text.split("\n") == ["\t".join(row) for row in table]
+
+
+def test_wide_spaces_of_justified_lines_are_no_cells(layer):
+    words = ["this", "enzyme", "is", "used", "in", "the", "food", "industry", "to", "prevent", "the", "loss"]
+    drawn = [(50 + 40 * k, 700 - 12 * i, word) for i in range(5) for k, word in enumerate(words[i : i + 7])]
+    assert "\t" not in layer([(x + 3 * (i % 5), y, text) for i, (x, y, text) in enumerate(drawn)])
+
+
+def test_a_side_column_at_other_heights_is_no_table(layer):
+    side = [(40, 703 - 17 * i, f"Dr Adams {i}") for i in range(12)]
+    letter = [(200, 700 - 12 * i, f"we thank you for the letter of day {i} and its report") for i in range(16)]
+    text = layer(side + letter)
+    assert "\t" not in text
+    assert [line for line in text.split("\n") if line] == [line for _, _, line in side + letter]
+
+
+def test_a_heading_in_other_print_does_not_join_the_paragraph_below(tmp_path):
+    from reportlab.pdfgen.canvas import Canvas
+
+    canvas = Canvas(str(tmp_path / "heading.pdf"), pagesize=(595, 842))
+    canvas.setFont("Helvetica-Bold", 10)
+    canvas.drawString(50, 700, "Treatment of the acute attack of gout in older patients")
+    canvas.setFont("Helvetica", 10)
+    for i in range(3):
+        canvas.drawString(50, 688 - 12 * i, f"Colchicine is given in a low dose, or a steroid, on day {i} and later")
+    canvas.save()
+    text = repair_page(Page(open_pdf(tmp_path / "heading.pdf"), 0).text_layer().text)
+    assert text.split("\n")[0] == "Treatment of the acute attack of gout in older patients"
+
+
+BOXES = st.tuples(
+    st.sampled_from(["alpha", "beta gamma", "the line goes", "患者发热三天", "12", "المريض", "Word. Next"]),
+    st.integers(0, 560),
+    st.integers(0, 800),
+    st.integers(0, 120),
+    st.integers(0, 14),
+)
+
+
+@given(st.lists(BOXES, max_size=60), st.lists(st.tuples(*[st.integers(0, 600)] * 4), max_size=12))
+def test_no_layout_loses_text(drawn, rules):
+    import numpy
+
+    pieces = [Piece(text, x, y, x + w, y + h, i // 2, False) for i, (text, x, y, w, h) in enumerate(drawn)]
+    boxes = numpy.array([(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in rules], float).reshape(-1, 4)
+    text = page_text(pieces, boxes)
+    assert sorted("".join(text.split())) == sorted("".join("".join(piece.text for piece in pieces).split()))

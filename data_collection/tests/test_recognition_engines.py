@@ -6,7 +6,17 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from pdf import recognition_engines
-from pdf.recognition_engines import ENGINES, OcrError, OutOfTime, engine_name, parse_words, read_script, read_words
+from pdf.recognition_engines import (
+    ENGINES,
+    OcrError,
+    OutOfTime,
+    chinese_engine_name,
+    engine_name,
+    parse_words,
+    read_lines,
+    read_script,
+    read_words,
+)
 from run_record import InputError
 
 pytestmark = pytest.mark.usefixtures("tesseract")
@@ -76,3 +86,48 @@ def test_errors_name_the_missing_package(monkeypatch, picture):
     assert engine_name() == "pytesseract"
     with pytest.raises(InputError, match="tesserocr cannot be imported"):
         engine_name("tesserocr")
+
+
+needs_line_model = pytest.mark.skipif(
+    recognition_engines.line_model() is None, reason="rapidocr or onnxruntime is not installed"
+)
+
+
+@needs_line_model
+def test_lines_are_found_by_tesseract_and_read_by_the_line_model(engine, picture):
+    words = read_lines(engine, picture, "jpn", 6, 150, 60)
+    assert words.text.split("\n")[7] == "Sentence number 7 says that the patient was treated there."
+    assert len(words.boxes) == 12 and words.confidence > 90 and 16 <= words.height < 40
+    with pytest.raises(OutOfTime):
+        read_lines(engine, picture, "jpn", 6, 150, 0.01)
+
+
+@needs_line_model
+def test_cells_of_a_row_are_read_apart_and_rules_and_blank_boxes_are_not_read():
+    row = Image.new("L", (1240, 60), 245)
+    pen = ImageDraw.Draw(row)
+    for left, cell in ((100, "Sodium"), (600, "134 mEq/L")):
+        pen.text((left, 15), cell, fill=20, font=ImageFont.load_default(size=28))
+    cells = recognition_engines.cells_of(row, 90, 15, 700, 30)
+    assert [recognition_engines.read_line(row, *cell)[0] for cell in cells] == ["Sodium", "134 mEq/L"]
+    assert recognition_engines.cells_of(row, 0, 0, 1240, 5) == []  # longer than any print of its height
+    assert recognition_engines.cells_of(row, 0, 50, 300, 8) == []
+
+
+@needs_line_model
+def test_text_in_letters_that_the_line_model_lacks_is_not_a_confident_reading():
+    drawn = Image.new("L", (1240, 900), 245)
+    text = "\n".join(["Пациент получал антибиотики, температура нормализовалась."] * 9)
+    try:
+        font = ImageFont.truetype("DejaVuSans.ttf", 26)
+    except OSError:
+        pytest.skip("no font with Russian letters")
+    ImageDraw.Draw(drawn).multiline_text((100, 100), text, fill=20, spacing=14, font=font)
+    assert read_lines(engine_name(), drawn, "jpn", 6, 150, 60).confidence < 60
+
+
+def test_a_missing_line_model_is_replaced_by_tesseract_unless_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr(recognition_engines, "find_spec", lambda name: None)
+    assert chinese_engine_name() == chinese_engine_name("tesseract") == "tesseract"
+    with pytest.raises(InputError, match="pip install rapidocr"):
+        chinese_engine_name("rapidocr")

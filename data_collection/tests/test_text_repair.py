@@ -2,7 +2,7 @@
 
 import pytest
 
-from pdf.text_repair import (
+from text_layers.text_repair import (
     in_logical_order,
     is_backward,
     join_lines,
@@ -175,3 +175,29 @@ def test_vowel_marks_return_to_their_letters_and_latin_words_are_separated():
     assert repair_arabic_spaces("بنا ًء على") == "بناءً على"
     assert repair_arabic_spaces("لغة Pythonمن") == "لغة Python من"
     assert repair_arabic_spaces("R وPython") == "R وPython"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        ["51 最も頭側に位置するのはどれか。", "1．鼻腔", "2．篩骨洞", "3．PDI は百分率である。", "4．1.5"],
+        ["下列哪项正确", "（1）体温升高", "（2）体温下降", "①血压", "②脉搏", "一、诊断"],
+        ["Which is right?", "(a) fever", "(b) cough", "• a rash", "– no pain"],
+        ["Что верно?", "а) жар", "б) кашель", "1) сыпь"],
+        ["ما الصحيح؟", "١. الحمى", "٢. السعال"],
+        [
+            "6 PARTICULARS",
+            "6.2 Incompatibilities",
+            "In the absence of studies this product must not be mixed with others, so it is given alone.",
+            "6.3 Shelf life",
+            "Two years in a refrigerator at a temperature between two and eight degrees, in the carton.",
+        ],
+    ],
+)
+def test_each_item_of_a_list_has_its_line(items):
+    assert repair_page("\n".join(items)).split("\n") == items
+
+
+def test_numbers_inside_running_text_begin_no_item():
+    lines = ["The dose was raised from 2.5 mg to", "3.5 mg on day 4 and the patient was seen again after a", "week."]
+    assert repair_page("\n".join(lines)) == " ".join(lines)

@@ -10,10 +10,26 @@ from functools import lru_cache
 from itertools import pairwise
 
 from filtering.language import script_of
+from text_layers.symbol_fonts import RADICALS
 
 SHORT_LINE = 0.7  # of the page's usual width; a shorter line may end a paragraph
 SENTENCE_ENDS = tuple('.!?:;。！？：；؟…»”"')
-LIST_ITEM = re.compile(r"^\s*(?:[•●▪◦‣–*·-]\s|\(?\d{1,2}[.)]\s|[a-zA-Z][.)]\s)")
+# A list's item, or a numbered heading, in any of the scripts; "1." before Chinese or Japanese needs no space.
+LIST_ITEM = re.compile(
+    r"^\s*(?:"
+    r"[•●▪◦‣■□○◆◇▶►➢✓✗☐☑※][^•●▪◦‣■□○◆◇]|[–—*·-]\s"
+    r"|[0-9０-９]{1,2}[．、]|[(（]?[0-9０-９\u0660-\u0669]{1,3}[.)）](?=\s|[^\x00-\u2fff])|[(（](?:[0-9０-９]{1,2}|[a-zA-Zа-я]|[ivx]{1,4})[)）](?=\s|[^\x00-\u2fff])"
+    r"|[a-zA-Zа-яА-Я\u0621-\u064a][.)]\s|[ア-ンア-ンa-eA-E][．、]|[①-⑳㉑-㉟⑴-⒇]"
+    r"|[(（][一二三四五六七八九十ア-ン]{1,3}[)）]|[一二三四五六七八九十]{1,3}[、．]|第[0-9０-９一二三四五六七八九十百]{1,4}[章節节編编条]"
+    r"|[0-9]{1,2}(?:\.[0-9]{1,2}){1,3}\.?\s+[^\W\d_a-zа-яё])"
+)
+CELL = "\t"  # between the cells of a table's row, which is a line of its own
+RADICAL = re.compile("[\u2e80-\u2fd5]")
+PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
+PRIVATE_ALONE = re.compile(r"(?<!\S)[\ue000-\uf8ff\U000f0000-\U0010fffd]+(?:\s+|$)")
+HEADING = re.compile(
+    r"[0-9]{1,2}(?:\.[0-9]{1,2}){0,3}\.?\s+[^\W\d_a-zа-яё][^.;]*$|[A-ZÀ-ÞА-ЯЁ][A-ZÀ-ÞА-ЯЁ0-9 ,()/&:-]{3,}$"
+)  # numbered, or capitals
 LETTER_SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")  # ligatures, Arabic presentation forms
 # Control characters, soft hyphens, zero-width and direction marks, unpaired surrogates.
 UNWANTED = re.compile(
@@ -80,6 +96,8 @@ def repair_page(text: str) -> str:
         text = LINE_END_HYPHEN.sub("-\n", text)
     if not text.isascii():
         text = in_logical_order(DIRECTION_MARKS.sub("", text))
+        if RADICAL.search(text):
+            text = text.translate(RADICALS)
         text = LETTER_SHAPES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
         text = unicodedata.normalize("NFC", text)
     raw_lines = text.split("\n")
@@ -97,14 +115,21 @@ def repair_page(text: str) -> str:
             is_open = False
         if is_open and _is_drop_cap(paragraphs[-1], line):
             paragraphs[-1] += line
-        elif is_open and not LIST_ITEM.match(line):
+        elif is_open and not LIST_ITEM.match(line) and CELL not in line:
             paragraphs[-1] = join_lines(paragraphs[-1], line, text)
         else:
             paragraphs.append(line)
         following = next((after for after in lines[i + 1 :] if after), "")
-        is_open = _is_drop_cap(line, following) or not _ends_paragraph(line, following, usual)
-    joined = (UNWANTED.sub("", p) for p in paragraphs)
+        is_open = CELL not in line and (_is_drop_cap(line, following) or not _ends_paragraph(line, following, usual))
+    joined = (without_private(UNWANTED.sub("", p)) for p in paragraphs)
     return "\n".join(p for p in joined if p.strip())
+
+
+def without_private(text: str) -> str:
+    """The text without private-use characters: one by itself is a picture or bullet, one in a word becomes U+FFFD."""
+    if text.isascii() or not PRIVATE.search(text):
+        return text
+    return PRIVATE.sub("\ufffd", PRIVATE_ALONE.sub("", text)).strip()
 
 
 def join_pages(pages: list[str]) -> str:
@@ -130,6 +155,8 @@ def _continues(text: str, page: str) -> bool:
 
 
 def _clean_line(line: str, has_cjk: bool) -> str:
+    if CELL in line:
+        return CELL.join(filter(None, (_clean_line(cell, has_cjk) for cell in line.split(CELL))))
     line = " ".join(line.split())
     if has_cjk:
         line = SPACE_IN_CJK.sub("", line)
@@ -147,6 +174,8 @@ def _ends_paragraph(line: str, following: str, usual: int) -> bool:
     """Whether a line ends its paragraph: it is short, and ends a sentence or looks like a heading."""
     if line.endswith(HYPHENS) or len(line) >= SHORT_LINE * usual:
         return False
+    if HEADING.match(line) and not following[:1].islower():
+        return True
     if line.endswith(SENTENCE_ENDS):
         return True
     starts_anew = following[:1].isupper() or script_of(following[:1]) not in ("Latin", "Cyrillic")
