@@ -1,4 +1,4 @@
-"""Synthetic inputs for benchmarks and tests: scans, planted duplicates, planted questions.
+"""Inputs and measures of benchmarks and tests: scans, lost text of text layers, planted duplicates, planted questions.
 
 Imported by the bench_*.py scripts and the tests only.
 """

@@ -6,13 +6,14 @@ it in `pages.jsonl`, text was lost or put in another order. Each distinct sequen
 comparison
 
     all three   NFKC and case folding; hyphens inside words and at line ends, and Arabic vowel marks, are removed; only
-                words, numbers with their decimal point and signs such as % < ± count: no white space, no punctuation
-    ours        separators of cells (tab, |) do not count; a figure set high (10⁹) may be joined to its base or not
+                words, numbers with their decimal point and signs such as % < ± count, no white space or punctuation
+                (so a tab or | between cells is nothing); a space parts a Latin from an Arabic word
+    ours        a figure or letter set high (10⁹) may be joined to its base or not
 
 A sequence that contains a private-use character, U+FFFD or a CJK radical (U+2E80 to U+2EFF) is not counted: `ocr.py`
-replaces these. Compared are pages that `ocr.py` took from the text layer. Pages that it recognised or called empty are
-counted apart, and so are sequences that are in `pages.jsonl` but not in `documents.jsonl` (running heads, page numbers,
-front matter).
+replaces these. Compared are pages that `ocr.py` took from the text layer. Counted apart are pages that it recognised or
+called empty, missing sequences outside the page's visible box (`ocr.py` reads what is seen), and sequences that are in
+`pages.jsonl` but not in `documents.jsonl` (running heads, page numbers, front matter).
 """
 
 import json
@@ -33,14 +34,16 @@ PDFTOTEXT_SECONDS = 300  # per PDF
 LISTED = 10  # pages in the printed list; the JSON has all
 HYPHEN = re.compile(r"(?<=\w)[-\u2010\u2011\u00ac\u00ad\u0002\ufffe]+\s*(?=\w)")
 INVISIBLE = re.compile("[\u00ad\u0640\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-RAISED = re.compile("(?<=\\w)(?=[\u00b2\u00b3\u00b9\u2070-\u207f])|(?<=[\u00b2\u00b3\u00b9\u2070-\u207f])(?=\\w)")
+RAISED_ONES = "\u00aa\u00b2\u00b3\u00b9\u00ba\u02b0-\u02b8\u1d2c-\u1d6a\u2070-\u207f"
+RAISED = re.compile(rf"(?<=\w)(?=[{RAISED_ONES}])|(?<=[{RAISED_ONES}])(?=\w)")
+LATIN_ARABIC = re.compile("(?<=[a-z])(?=[\u0621-\u064a])|(?<=[\u0621-\u064a])(?=[a-z])")
 # pdfium and poppler write the two letters of the shape lam-alef in either order, so these letters are sorted.
 LAM_ALEF = re.compile("[\u0622\u0623\u0625\u0627\u0644]{2,}")
 PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
 REPLACED = "\u2e80-\u2eff\ue000-\uf8ff\ufffd\U000f0000-\U0010fffd"
 TO_REPLACE = re.compile(f"[{REPLACED}]")
-UNIT = re.compile(rf"[{REPLACED}]|\d+(?:[.,]\d+)*|[^\W\d_{REPLACED}]+|[%‰°<>≤≥±×÷=+≈≠√∞]")
-COUNTED = ("pages", "pdftotext", "pypdfium2", "agreed", "missing", "private")
+UNIT = re.compile(rf"\d+(?:[.,]\d+)*|(?:[^\W\d_]|[{REPLACED}])+|[%‰°<>≤≥±×÷=+≈≠√∞]")
+COUNTED = ("pages", "pdftotext", "pypdfium2", "agreed", "missing", "outside", "private")
 
 
 class Units(NamedTuple):
@@ -62,6 +65,8 @@ class PageCount(NamedTuple):
     agreed: int  # sequences that both programs have
     missing: list[str]  # agreed ones that pages.jsonl lacks, joined to passages where they overlap
     missing_sequences: int
+    outside: list[str]  # passages of agreed sequences that it lacks and that lie outside the page; not among `missing`
+    outside_sequences: int
     removed: list[str]  # agreed ones that pages.jsonl has and documents.jsonl lacks, joined to passages
     removed_sequences: int
 
@@ -87,6 +92,7 @@ def units_of(text: str, characters: bool) -> Units:
     """The words and signs of a text after the changes that this module's docstring names."""
     text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")  # the minus sign
     text = INVISIBLE.sub("", HYPHEN.sub("", text)).casefold()
+    text = LATIN_ARABIC.sub(" ", text)
     text = LAM_ALEF.sub(lambda run: "".join(sorted(run[0])), text)
     units = UNIT.findall(text)
     return Units(list("".join(units)), CHARACTERS, "") if characters else Units(units, WORDS, " ")
@@ -111,10 +117,13 @@ def passages(shown: Units, wanted: set[str]) -> list[str]:
     return [shown.joint.join(shown.units[first:last]) for first, last in found]
 
 
-def compare(text: str, document: str | set[str], pdftotext: str, pypdfium2: str) -> PageCount:
+def compare(
+    text: str, document: str | set[str], pdftotext: str, pypdfium2: str, visible: str | None = None
+) -> PageCount:
     """Compare a page's text with the two programs'.
 
-    document: the text of its PDF in documents.jsonl, or own_sequences of it.
+    document: the text of its PDF in documents.jsonl, or own_sequences of it. visible: pypdfium2's text inside the
+    page's box; None: all of it.
     """
     characters = by_characters(pdftotext)
     shown = units_of(pdftotext, characters)
@@ -122,25 +131,36 @@ def compare(text: str, document: str | set[str], pdftotext: str, pypdfium2: str)
     agreed, ours = first & second, own_sequences(text, characters)
     kept = document if isinstance(document, set) else own_sequences(document, characters)
     missing, removed = agreed - ours, (agreed & ours) - kept
-    return PageCount(
-        len(first),
-        len(second),
-        len(agreed),
-        passages(shown, missing),
-        len(missing),
-        passages(shown, removed),
-        len(removed),
-    )
+    outside = set() if visible is None else missing - set(units_of(visible, characters).sequences())
+    missing -= outside
+    counts = (part for found in (missing, outside, removed) for part in (passages(shown, found), len(found)))
+    return PageCount(len(first), len(second), len(agreed), *counts)
 
 
 def private_characters(text: str) -> int:
     return len(PRIVATE.findall(text))
 
 
-def other_texts(path: Path, numbers: list[int]) -> Iterator[tuple[int, str, str]]:
-    """(number, pdftotext's text, pypdfium2's) of these pages of a PDF that opens without a password; numbers: from 1.
+def visible_text(page, text_page) -> str | None:
+    """pypdfium2's text of the characters inside the page's box; None if all are."""
+    import pypdfium2.raw as raw
 
-    Errors: OSError if pdftotext gives no text or takes over PDFTOTEXT_SECONDS.
+    left, bottom, right, top = page.get_bbox()
+    inside, count = [], text_page.count_chars()
+    for i in range(count):
+        x0, y0, x1, y1 = text_page.get_charbox(i)
+        is_drawn = x1 > x0 and y1 > y0  # else it is a space or line end that pdfium made up
+        if not is_drawn or (left <= (x0 + x1) / 2 <= right and bottom <= (y0 + y1) / 2 <= top):
+            inside.append(chr(raw.FPDFText_GetUnicode(text_page, i)))
+    if len(inside) == count:
+        return None
+    return "".join(inside).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def other_texts(path: Path, numbers: list[int]) -> Iterator[tuple[int, str, str, str | None]]:
+    """(number, pdftotext's text, pypdfium2's, its visible_text) of these pages of a PDF that opens without a password.
+
+    numbers: from 1. Errors: OSError if pdftotext gives no text or takes over PDFTOTEXT_SECONDS.
     """
     import pypdfium2
 
@@ -156,12 +176,13 @@ def other_texts(path: Path, numbers: list[int]) -> Iterator[tuple[int, str, str]
     with pypdfium2.PdfDocument(path) as document:
         for number in numbers:
             try:
-                text_page = document[number - 1].get_textpage()
-                text = text_page.get_text_range(errors="replace")
+                page = document[number - 1]
+                text_page = page.get_textpage()
+                text, visible = text_page.get_text_range(errors="replace"), visible_text(page, text_page)
                 text_page.close()
             except pypdfium2.PdfiumError:
-                text = ""
-            yield number, (poppler[number - 1] if number <= len(poppler) else ""), text
+                text, visible = "", None
+            yield number, (poppler[number - 1] if number <= len(poppler) else ""), text, visible
 
 
 def check_output(pdfs: Path, out: Path) -> dict[str, Path]:
@@ -187,8 +208,8 @@ def measure_agreement(pdfs: Path, out: Path) -> dict:
     """Compare a finished output of ocr.py with the two programs on its PDFs; prints tables.
 
     Returns {"languages", "folders", "apart" (by method): {group: {one of COUNTED: n}}, "not_compared": {reason: names},
-    "private_in_documents", "removed": numbers, "missing_pages", "removed_pages", "apart_pages": [a page's counts and
-    passages]}.
+    "private_in_documents", "removed": numbers, "missing_pages", "outside_pages", "removed_pages", "apart_pages": [a
+    page's counts and passages]}.
     """
     paths = check_output(pdfs, out)
     documents = {line["origin"]: line["text"] for line in lines_of(out / "documents.jsonl")}
@@ -196,7 +217,7 @@ def measure_agreement(pdfs: Path, out: Path) -> dict:
     for page in lines_of(out / "pages.jsonl"):
         pages[page["document"]].append(page)
     tables: dict[str, dict[str, Counter]] = {name: defaultdict(Counter) for name in ("languages", "folders", "apart")}
-    lists: dict[str, list[dict]] = {"missing_pages": [], "removed_pages": [], "apart_pages": []}
+    lists: dict[str, list[dict]] = {f"{kind}_pages": [] for kind in ("missing", "outside", "removed", "apart")}
     not_compared: dict[str, list[str]] = defaultdict(list)
     for name, read in pages.items():
         by_number = {page["page"]: page for page in read}
@@ -206,37 +227,27 @@ def measure_agreement(pdfs: Path, out: Path) -> dict:
         except Exception as error:  # whatever is wrong with the PDF: ocr.py read it, and its pages are listed
             not_compared[f"{type(error).__name__}: {error}"].append(name)
             continue
-        for number, pdftotext, pypdfium2 in others:
+        for number, *texts in others:
             page = by_number[number]
-            counted = compare(page["text"], kept[by_characters(pdftotext)], pdftotext, pypdfium2)
             is_layer = page["method"] == "text_layer"
-            row = {
-                "pages": 1,
-                "pdftotext": counted.pdftotext,
-                "pypdfium2": counted.pypdfium2,
-                "agreed": counted.agreed,
-                "missing": counted.missing_sequences,
-                "private": private_characters(page["text"]),
+            counted = compare(page["text"], kept[by_characters(texts[0])], *texts)
+            row = {"pages": 1, "private": private_characters(page["text"])} | {
+                key: getattr(counted, key) for key in ("pdftotext", "pypdfium2", "agreed")
             }
-            folder = name.split("/")[0] if "/" in name else "."
-            for table, group in (
-                [("languages", page["language"]), ("folders", folder)] if is_layer else [("apart", page["method"])]
-            ):
-                tables[table][group].update(row)
+            row |= {"missing": counted.missing_sequences, "outside": counted.outside_sequences}
+            if is_layer:
+                tables["languages"][page["language"]].update(row)
+                tables["folders"][name.split("/")[0] if "/" in name else "."].update(row)
+            else:
+                tables["apart"][page["method"]].update(row)
             about = {"document": name, "page": number, "language": page["language"], "agreed": counted.agreed}
-            if counted.missing and is_layer:
-                lists["missing_pages"].append(
-                    about | {"missing": counted.missing_sequences, "passages": counted.missing}
-                )
-            elif counted.missing:
-                how = {key: page[key] for key in ("method", "reason", "confidence", "layer") if key in page}
-                lists["apart_pages"].append(
-                    about | how | {"missing": counted.missing_sequences, "passages": counted.missing}
-                )
-            if counted.removed and is_layer:
-                lists["removed_pages"].append(
-                    about | {"removed": counted.removed_sequences, "passages": counted.removed}
-                )
+            if not is_layer:
+                about |= {key: page[key] for key in ("method", "reason", "confidence", "layer") if key in page}
+            for kind in ("missing", "outside", "removed"):
+                if n := getattr(counted, f"{kind}_sequences"):
+                    where = f"{kind}_pages" if is_layer else "apart_pages" if kind == "missing" else None
+                    if where:
+                        lists[where].append(about | {kind: n, "passages": getattr(counted, kind)})
     for failure in lines_of(out / "failures.jsonl"):
         what = failure["document"] + (f", page {failure['page']}" if failure["page"] else "")
         not_compared[f"ocr.py: {failure['reason']}"].append(what)
@@ -255,14 +266,25 @@ def print_agreement(results: dict) -> None:
     """Print the tables and the pages that lack most."""
 
     def table(title: str, rows: dict[str, dict]) -> None:
-        print(f"| {title} | pages | pdftotext | pypdfium2 | agreed | of pdftotext's | missing | share | private-use |")
-        print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+        heads = (
+            "pages",
+            "pdftotext",
+            "pypdfium2",
+            "agreed",
+            "of pdftotext's",
+            "missing",
+            "share",
+            "outside",
+            "private-use",
+        )
+        print(f"| {title} | {' | '.join(heads)} |")
+        print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
         for group, row in rows.items():
             n = {key: row.get(key, 0) for key in COUNTED}
             agreement, share = percent(n["agreed"], n["pdftotext"]), percent(n["missing"], n["agreed"], 2)
             print(
                 f"| {group} | {n['pages']} | {n['pdftotext']} | {n['pypdfium2']} | {n['agreed']} | {agreement} | "
-                f"{n['missing']} | {share} | {n['private']} |"
+                f"{n['missing']} | {share} | {n['outside']} | {n['private']} |"
             )
 
     total: Counter = Counter()

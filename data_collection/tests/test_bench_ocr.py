@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import bench_ocr
-from benchmark_helpers.layer_yardstick import compare
+from benchmark_helpers.layer_yardstick import compare, other_texts
 from benchmark_helpers.synthetic_scans import comparable, edit_distance, fonts_of
 from run_record import InputError
 
@@ -124,6 +124,9 @@ CHINESE = "患者因发热、咳嗽和胸痛来医院就诊。医生怀疑是肺
         (CHINESE.replace("咳", ""), CHINESE, CHINESE, ["患者因发热咳嗽和胸痛来医院就诊"]),
         ("", "one two three four five", "five four three two one", []),  # the two do not agree
         ("• one two three four five", *["\uf0b7 one two three four five"] * 2, []),
+        ("5 μg/ml for all patients", *["5 \uf06dg/ml for all patients"] * 2, []),
+        ("من أقوى لغات البرمجة Python وهو", *["من أقوى لغات البرمجة Pythonوهو"] * 2, []),
+        ("rank ᵈJoint space narrowing is rare", *["rank d Joint space narrowing is rare"] * 2, []),
         ("≥ one two three four five", *["one two three \uf0b3 four five six seven"] * 2, []),
         ("وصل المريض إلى المستشفى وهو", *["وصل المَريض إلى المستشفى وهو"] * 2, []),
         ("وصل المريض إلى المستشفى وهو", "\u202bوصل المريض إلى المستشفى وهو\u202c", "وصل المريض إلى المستشفى وهو", []),
@@ -182,6 +185,28 @@ def test_lost_and_removed_text_of_a_folder_of_pdfs_is_counted_and_listed(run, ma
     assert (
         "books/two.pdf, page 1: 5 of " in printed[-1] and "not compared: broken.pdf: ocr.py: truncated" in printed[-1]
     )
+
+
+def test_text_outside_the_visible_page_is_counted_apart(made, tmp_path, pdftotext):
+    words = "one two three four five six seven"
+    boxes = "/MediaBox [0 0 600 800] /CropBox [0 100 600 800]"
+    font = "<< /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    made.raw_pdf(
+        tmp_path / "cropped.pdf",
+        [
+            "<< /Type /Catalog /Pages 2 0 R >>",
+            "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            f"<< /Type /Page /Parent 2 0 R {boxes} /Contents 4 0 R /Resources {font} >>",
+            made.stream(f"BT /F 11 Tf 50 700 Td (The page says {words}) Tj 0 -650 Td (The printer says {words}) Tj ET"),
+        ],
+    )
+    ((number, *texts),) = other_texts(tmp_path / "cropped.pdf", [1])
+    counted = compare(f"The page says {words}", "", *texts)
+    crossing = "four five six seven the printer says one two three"  # sequences that begin inside end outside
+    assert (number, counted.missing, counted.outside) == (1, [], [crossing])
+    assert counted.removed[0] == f"the page says {words}"
+    counted = compare(f"The printer says {words}", "", *texts)
+    assert counted.missing == ["the page says one two three"]
 
 
 def test_an_output_made_from_other_pdfs_is_refused(run, made, tmp_path, pdftotext):
