@@ -29,6 +29,7 @@ from executor.sharded_run import (
     require_at_least,
     run_sharded,
 )
+from filtering.language import UNDETERMINED
 from pdf.ocr_files import (
     AUTO,
     FILES,
@@ -317,6 +318,11 @@ def report(manifest: dict) -> int:
     """Print documents, pages and failures; returns the exit code."""
     for language, row in manifest["counts"].items():
         print(f"{language}: {row['documents']} documents, {row['pages']} pages, {row['characters']} characters")
+    given = manifest["arguments"]["language"].split(",")
+    others = {code: row for code, row in manifest["counts"].items() if code not in (*given, UNDETERMINED)}
+    if others and given != [AUTO]:
+        shown = ", ".join(f"{row['documents']} in {code}" for code, row in others.items())
+        print(f"documents in another language than --language {','.join(given)}: {shown}")
     print(
         f"{manifest['documents']} of {manifest['pdfs']} PDFs gave text; pages: "
         + ", ".join(f"{count} {method}" for method, count in manifest["pages"].items())

@@ -28,6 +28,7 @@ from text_layers.layer_quality import (
     is_private,
     is_readable,
     reads_as_language,
+    shows_another_language,
 )
 from text_layers.text_layer import (
     PICTURE,
@@ -243,9 +244,9 @@ def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
 
 
 def page_language(text: str, languages: tuple[str, ...]) -> str:
-    """The given language; if several are given the detected one, or "und" if it is not one of them."""
+    """The given language unless the text shows another one; of several the detected one, or "und"."""
     if len(languages) == 1 and languages != ("auto",):
-        return languages[0]
+        return languages[0] if not shows_another_language(text, languages[0]) else detect_language(text).code
     code = detect_language(text).code
     return code if languages == ("auto",) or code in languages else UNDETERMINED
 

@@ -285,8 +285,8 @@ QUESTIONS = "\n".join(f"{i}. Which of these is a sign of pneumonia at the age of
         f"Laboratory values\n{VALUES}",
         f"References\n{REFERENCES}",
         QUESTIONS,
-        "Contents\nHeart ..... 5\nLung ..... 9\nLiver ..... 12\nKidney ..... 15\nThis guide is for doctors and nurses.\n"
-        "It does not replace the advice of a specialist.",
+        "Contents\nHeart ..... 5\nLung ..... 9\nLiver ..... 12\nKidney ..... 15\n"
+        "This guide is for doctors and nurses.\nIt does not replace the advice of a specialist.",
         "Key points\n• Rest\n• Fluids\n• Paracetamol",
         "Answers\n1 C 2 B 3 A 4 D 5 E 6 A\n7 C 8 B 9 A 10 D 11 E 12 A",
         "Preface\nThis book is for students of medicine and for those who teach them.",

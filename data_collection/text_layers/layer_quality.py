@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy
 
-from filtering.language import script_of
+from filtering.language import main_script, script_of
 from text_layers.page_characters import compiled
 
 # A page counts as scanned below this: published for whole documents (Qiu et al. 2024), applied here to each page.
@@ -63,7 +63,9 @@ FUNCTION_WORDS = {
     "وفي ومن وهو وهي أي إذا حيث غير حتى ثم لكن إن كانت فإن خلال دون وقد وعلى بها به لها له",
 }
 FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in FUNCTION_WORDS.items()}
-LANGUAGES_OF_SCRIPT = {"Latin": ("en", "fr", "es", "de"), "Cyrillic": ("ru",), "Arabic": ("ar",)}
+LATIN = ("en", "fr", "es", "de")
+MIN_TIMES = 2.0  # as many short words of another language: French has .6 of its number also in Spanish
+LANGUAGES_OF_SCRIPT = {"Latin": LATIN, "Cyrillic": ("ru",), "Arabic": ("ar",)}
 LETTER_RUN = re.compile(r"[^\W\d_]+")
 MIN_WORDS = 50  # of a page; fewer show nothing
 MIN_PROVEN_WORDS = 20  # of a text, to show its language
@@ -191,6 +193,25 @@ def reads_as_language(text: str) -> bool:
         return len(words) >= MIN_PROVEN_WORDS and share >= MIN_FUNCTION_SHARE[script]
     cjk = sum("\u3040" <= c <= "\u9fff" for c in text)
     return cjk >= MIN_PROVEN_WORDS and cjk >= 0.5 * sum(map(len, text.split())) and has_usual_letters(Counter(text))
+
+
+def shows_another_language(text: str, language: str) -> bool:
+    """Whether a text shows that it is in another language than the given one: by its script, or its short words."""
+    script, code, share = main_script(text)
+    if language == "zh" and code == "ja":
+        return True  # kana; a Japanese page without them may be a list
+    scripts = {"zh": "Han", "ja": "Han", "ru": "Cyrillic", "ar": "Arabic"}
+    if script != scripts.get(language, "Latin"):
+        return bool(script) and share == 1.0 and reads_as_language(text)
+    words = LETTER_RUN.findall(text.lower()) if script == "Latin" else ()
+    if len(words) < MIN_WORDS:
+        return False
+    counts = Counter(words)
+    found = {code: sum(counts[word] for word in counts.keys() & FUNCTION_WORDS[code]) for code in LATIN}
+    return (
+        max(found.values()) >= MIN_FUNCTION_SHARE["Latin"] * len(words)
+        and max(found.values()) > MIN_TIMES * (found[language])
+    )
 
 
 def decoded(layer: str, recognised: str) -> str:
