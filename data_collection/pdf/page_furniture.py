@@ -79,17 +79,29 @@ LISTS = {"contents": CONTENTS, "figures": FIGURES, "index": INDEX}
 IMPRINT = (
     (2, r"\bIS[BS]N\b"),
     (1, r"©|\(c\)\s*\d{4}|copyright|版权|版權|著作権|حقوق (?:الطبع|النشر)"),
-    (2, r"rights reserved|permission|rechte vorbehalten|droits (?:de .{0,60})?réservés|derechos.{0,20}reservados"
-        r"|права (?:защищены|сохранены)|воспроизведени|翻印必究|侵权|無断|複写|الحقوق محفوظة"),
-    (1, r"\d\. ?auflage|\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:edition|printing)|\d ?[eè][rm]?e? édition"
-        r"|\d.{0,3} edición|-е изд|издание|第.{1,3}版|الطبعة"),
-    (1, r"print(?:ed|ing) (?:in|by|and)|publish(?:ed|er|ing)|verlag|druck(?:erei)?\b|imprim|éditeur|éditions|impreso"
-        r"|editorial|издательств|типографи|印刷|印次|出版|発行|发行|دار النشر|الناشر|مطبعة|مطابع"),
-    (1, r"library of congress|catalog(?:u?ing|o)|\bCIP\b|nationalbibliothe[kc]|dépôt légal|depósito legal|УДК|ББК|тираж"
-        r"|字数|开本|定\s?价|定価|رقم الإيداع"),
+    (
+        2,
+        r"rights reserved|permission|rechte vorbehalten|droits (?:de .{0,60})?réservés|derechos.{0,20}reservados"
+        r"|права (?:защищены|сохранены)|воспроизведени|翻印必究|侵权|無断|複写|الحقوق محفوظة",
+    ),
+    (
+        1,
+        r"\d\. ?auflage|\b(?:first|second|third|\d+(?:st|nd|rd|th)) (?:edition|printing)|\d ?[eè][rm]?e? édition"
+        r"|\d.{0,3} edición|-е изд|издание|第.{1,3}版|الطبعة",
+    ),
+    (
+        1,
+        r"print(?:ed|ing) (?:in|by|and)|publish(?:ed|er|ing)|verlag|druck(?:erei)?\b|imprim|éditeur|éditions|impreso"
+        r"|editorial|издательств|типографи|印刷|印次|出版|発行|发行|دار النشر|الناشر|مطبعة|مطابع",
+    ),
+    (
+        1,
+        r"library of congress|catalog(?:u?ing|o)|\bCIP\b|nationalbibliothe[kc]|dépôt légal|depósito legal|УДК|ББК|тираж"
+        r"|字数|开本|定\s?价|定価|رقم الإيداع",
+    ),
     (1, r"\blicen[cs]ed?\b|licence|licencia|lizenz|лицензи|creative commons|许可|ライセンス|ترخيص"),
     (1, r"(?:[€$£¥￥]\s?\d|\d\s?(?:€|元|円|руб))"),
-)  # fmt: skip
+)
 IMPRINT_GROUPS = tuple((weight, re.compile(pattern, re.IGNORECASE)) for weight, pattern in IMPRINT)
 MIN_IMPRINT = 3
 MIN_COPYRIGHTS = 3  # as many lines of copyright count as another group
