@@ -13,6 +13,7 @@ page with running text is none, wherever it is.
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -26,8 +27,8 @@ MAX_CHARACTERS = 150  # a longer line is a paragraph
 MIN_SIMILARITY = 0.85  # difflib ratio of running heads that recognition read differently
 MIN_SIMILAR_LENGTH = 8  # characters; shorter lines are similar by chance
 MAX_NUMBERS = 4  # in a line, of which any may count with the pages; of more numbers only one
-# Of the pages that have lines alike but for numbers, these must count: printed page numbers do on all but misread pages
-# (.9 and more), questions 1, 2, 3, 5, 6, 8, 10 on seven pages on .43.
+# Of the pages with lines alike but for numbers, among and around those that count, so many must count: printed page
+# numbers do on all but misread pages (.9 and more), questions 1, 2, 3, 5, 6, 8 on three of six.
 MIN_COUNTING = 0.6
 NUMBER = re.compile(r"\d+")
 ROMAN_NUMBER = re.compile(r"\b[ivxlc]+\b")
@@ -126,6 +127,15 @@ WEAK = ("blank", "title", "cover")  # what a short document may have without bei
 Key = tuple[str, tuple[int, ...]]  # of lines that are the same; see _keys
 
 
+class OuterLine(NamedTuple):
+    """One of the first or last lines of a page."""
+
+    place: int  # its index
+    text: str
+    template: str  # with # for every number
+    keys: list[Key]
+
+
 class Cleaned(NamedTuple):
     pages: list[str]  # the pages' texts without furniture
     removed: dict[str, int]  # {"heads", "feet", "page_numbers": lines removed}
@@ -134,7 +144,7 @@ class Cleaned(NamedTuple):
 def remove_furniture(pages: list[str]) -> Cleaned:
     """pages: the document's pages in order, with lines as read (best before they are joined to paragraphs)."""
     split = [page.split("\n") for page in pages]
-    sides = {step: [_outer_lines(lines, step) for lines in split] for step in (1, -1)}
+    sides = {step: [_outer_lines(lines, step, number) for number, lines in enumerate(split)] for step in (1, -1)}
     # A page number may be at the top of some pages and at the bottom of others.
     counting = {key for key in _repeated([top + bottom for top, bottom in zip(*sides.values(), strict=True)]) if key[1]}
     found = [_furniture_at(sides[step], counting, name, step) for name, step in (("heads", 1), ("feet", -1))]
@@ -153,46 +163,46 @@ def remove_furniture(pages: list[str]) -> Cleaned:
     return Cleaned(texts, dict(removed))
 
 
-def _furniture_at(sides: list[list[tuple[int, str]]], counting: set[Key], name: str, step: int) -> list[dict[int, str]]:
+def _furniture_at(sides: list[list[OuterLine]], counting: set[Key], name: str, step: int) -> list[dict[int, str]]:
     """For each page {index of a line: name or "page_numbers"}, from the top (step 1) or bottom (step -1)."""
     repeated = counting | {key for key in _repeated(sides) if not key[1]}
     kinds = sorted({kind for kind, _ in repeated if len(kind) >= MIN_SIMILAR_LENGTH})
     pages = []
-    for number, side in enumerate(sides):
+    for side in sides:
         taken = {}
-        for place, line in side:
-            kind = next((key[0] for key in _keys(line, number) if key in repeated), "") or _similar(line, kinds)
+        for line in side:
+            kind = next((key[0] for key in line.keys if key in repeated), "") or _similar(line.template, kinds)
             if not kind or (step > 0 and LIST_NUMBER.fullmatch(kind)):
                 break
-            taken[place] = name if _has_letters(kind) else "page_numbers"
+            taken[line.place] = name if _has_letters(kind) else "page_numbers"
         if len(taken) > MAX_LINES:
             taken = dict(takewhile(lambda item: item[1] == "page_numbers", taken.items()))
         pages.append(taken)
     return pages
 
 
-def _outer_lines(lines: list[str], step: int) -> list[tuple[int, str]]:
-    """(index, line) of the first (step 1) or last (step -1) lines that are not blank, from the edge inwards."""
+def _outer_lines(lines: list[str], step: int, number: int) -> list[OuterLine]:
+    """The first (step 1) or last (step -1) lines of page `number` that are not blank, from the edge inwards."""
     places = range(len(lines)) if step > 0 else range(len(lines) - 1, -1, -1)
     shown = []
     for place in places:
         if lines[place].strip():
-            shown.append((place, lines[place]))
+            text = " ".join(lines[place].casefold().split())
+            shown.append(OuterLine(place, text, _template(text), _keys(text, number)))
             if len(shown) > MAX_LINES:  # one more, to see whether the pages agree further
                 break
     return shown
 
 
-def _repeated(sides: list[list[tuple[int, str]]]) -> set[Key]:
-    """Keys of lines at the ends of enough pages. sides: of each page its outermost lines, (index, line)."""
+def _repeated(sides: list[list[OuterLine]]) -> set[Key]:
+    """Keys of lines at the ends of enough pages. sides: of each page its outermost lines."""
     pages_of: defaultdict[Key, list[int]] = defaultdict(list)
-    pages_like: defaultdict[str, set[int]] = defaultdict(set)
+    pages_like: defaultdict[str, list[int]] = defaultdict(list)
     for number, side in enumerate(sides):
-        for key in {key for _, line in side for key in _keys(line, number)}:
+        for key in {key for line in side for key in line.keys}:
             pages_of[key].append(number)
-        for _, line in side:
-            if len(line) <= MAX_CHARACTERS:
-                pages_like[_template(line)].add(number)
+        for template in {line.template for line in side}:
+            pages_like[template].append(number)
     repeated = {
         key
         for key, pages in pages_of.items()
@@ -202,25 +212,34 @@ def _repeated(sides: list[list[tuple[int, str]]]) -> set[Key]:
     for kind, counters in repeated:
         if counters:
             counting[_template(kind)].update(pages_of[kind, counters])
+    counted = {template: sorted(pages) for template, pages in counting.items()}
+
+    def is_kept_up(kind: str, pages: list[int]) -> bool:
+        margin, template = max(MIN_PAGES, len(pages) // 2), _template(kind)
+        around = pages[0] - margin, pages[-1] + margin
+        return _within(counted[template], *around) >= MIN_COUNTING * _within(pages_like[template], *around)
+
     return {
-        (kind, counters)
-        for kind, counters in repeated
-        if not counters or len(counting[like := _template(kind)]) >= MIN_COUNTING * len(pages_like[like])
+        (kind, counters) for kind, counters in repeated if not counters or is_kept_up(kind, pages_of[kind, counters])
     }
 
 
-def _keys(line: str, number: int) -> list[Key]:
+def _within(values: list[int], first: int, last: int) -> int:
+    """How many of sorted values are from first to last."""
+    return bisect_right(values, last) - bisect_left(values, first)
+
+
+def _keys(text: str, number: int) -> list[Key]:
     """Lines with a common key are the same: the line itself, or the line without its counting numbers.
 
     A key is (text, numbers minus the page's index). A line without letters has no key without such numbers.
     """
-    text = _folded(line)
     if not 0 < len(text) <= MAX_CHARACTERS:
         return []
     keys: list[Key] = [(text, ())] if _has_letters(text) else []
-    if f" {''.join(filter(str.isalpha, NUMBER_SIGN.sub('', text)))} " in ITEMS:
-        return keys
     found = [*NUMBER.finditer(text)] or [*ROMAN_NUMBER.finditer(text)]
+    if not found or f" {''.join(filter(str.isalpha, NUMBER_SIGN.sub('', text)))} " in ITEMS:
+        return keys
     for size in range(1, len(found) + 1 if len(found) <= MAX_NUMBERS else 2):
         for some in combinations(found, size):
             kind, end = "", 0
@@ -231,19 +250,12 @@ def _keys(line: str, number: int) -> list[Key]:
     return keys
 
 
-def _folded(line: str) -> str:
-    return " ".join(line.casefold().split())
-
-
-def _template(line: str) -> str:
-    """The line with # for every number."""
-    text = _folded(line)
+def _template(text: str) -> str:
     return NUMBER.sub("#", text) if "#" in text or NUMBER.search(text) else ROMAN_NUMBER.sub("#", text)
 
 
-def _similar(line: str, kinds: list[str]) -> str:
-    """The running head that equals a line except for a misrecognised letter or two; "" for none."""
-    text = _template(line)
+def _similar(text: str, kinds: list[str]) -> str:
+    """The running head that equals a line's template except for a misrecognised letter or two; "" for none."""
     for kind in kinds:
         if abs(len(kind) - len(text)) <= (1 - MIN_SIMILARITY) * len(kind) + 2:
             compared = SequenceMatcher(None, _template(kind), text, autojunk=False)

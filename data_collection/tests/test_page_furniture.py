@@ -109,6 +109,9 @@ def test_numbers_that_count_with_the_pages_by_chance_stay():
     questions = [1, 2, 3, 5, 6, 8, 10, 11]
     pages, plain = pages_with(lambda n: str(questions[n]), lambda n: "")
     assert remove_furniture(pages).pages == pages
+    figures = [n + 3 if n < 12 else 7 * n % 90 + 100 for n in range(60)]  # page numbers, then pages that end in figures
+    pages, plain = pages_with(lambda n: "", lambda n: str(figures[n]), count=60)
+    assert remove_furniture(pages).pages == plain[:12] + pages[12:]
     rows = [f"{n + 1} {7 * n % 5} {n * n}" for n in range(8)]  # the first number of a table's row counts
     pages, plain = pages_with(lambda n: rows[n], lambda n: f"{n + 1} / 8")
     assert remove_furniture(pages).pages == [f"{rows[n]}\n{page}" for n, page in enumerate(plain)]
@@ -285,8 +288,8 @@ QUESTIONS = "\n".join(f"{i}. Which of these is a sign of pneumonia at the age of
         f"Laboratory values\n{VALUES}",
         f"References\n{REFERENCES}",
         QUESTIONS,
-        "Contents\nHeart ..... 5\nLung ..... 9\nLiver ..... 12\nKidney ..... 15\n"
-        "This guide is for doctors and nurses.\nIt does not replace the advice of a specialist.",
+        "Contents\nHeart ..... 5\nLung ..... 9\nLiver ..... 12\nKidney ..... 15\nThis guide is for doctors here.\n"
+        "It does not replace the advice of a specialist.",
         "Key points\n• Rest\n• Fluids\n• Paracetamol",
         "Answers\n1 C 2 B 3 A 4 D 5 E 6 A\n7 C 8 B 9 A 10 D 11 E 12 A",
         "Preface\nThis book is for students of medicine and for those who teach them.",
