@@ -190,7 +190,7 @@ def check_output(pdfs: Path, out: Path) -> dict[str, Path]:
     made_from = read_json(out / "manifest.json").get("inputs", {}).get("files")
     if not isinstance(made_from, dict) or not (out / "pages.jsonl").is_file():
         raise InputError(f"{out} is not an output of ocr.py (no pages.jsonl, or no inputs in manifest.json)")
-    found = find_pdfs(pdfs)[1]
+    found = find_pdfs(pdfs).pdfs
     here = {name: path for name, path in found.items() if name in made_from}
     described = describe_pdfs(here)
     for name, facts in made_from.items():
