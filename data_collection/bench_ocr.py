@@ -338,7 +338,7 @@ def measure_lost_text(args: argparse.Namespace, folder: Path) -> dict:
     """What ocr.py loses of the text layers of --pdfs; reads them first if --out is not a finished output."""
     out = args.out or folder / "out_pdfs"
     if not (out / "manifest.json").exists():
-        run_ocr(args.pdfs, out, "auto", args.workers)
+        run_ocr(args, args.pdfs, out, "auto")
     return {"pdftotext": require_pdftotext(), **measure_agreement(args.pdfs, out)}
 
 
