@@ -293,7 +293,10 @@ def find_breaks(codes, boxes, base, generated, skipped):
     breaks = numpy.zeros(count, numpy.int8)
     raised = numpy.zeros(count, numpy.bool_)
     gaps = numpy.zeros(count, numpy.float64)  # to the character before, as a share of the height
-    spaced = numpy.zeros(count, numpy.int8)  # 0: no space between, 1: one that pdfium added, 2: one of the file
+    spaced = numpy.zeros(
+        count, numpy.int8
+    )  # 0: no space between, 1: one that pdfium added, 2: one of the file, 3: a line end
+    shifted = numpy.zeros(count, numpy.bool_)  # small letters above or below the line
     printed = 0
     before, line_end, space = -1, False, 0
     base_height = base_line = base_bottom = base_top = 0.0
@@ -337,21 +340,22 @@ def find_breaks(codes, boxes, base, generated, skipped):
                     new_line = True
         if new_line:
             breaks[printed] = NEW_LINE
-        spaced[printed] = space
+        spaced[printed] = space if space or not line_end else 3
         small = height < MAX_RAISED_HEIGHT * base_height
         if not new_line and _raisable(code) and space < 2 and gaps[printed] < MAX_RAISED_GAP and base_height > 0:
             lift = (base[i] - base_line) / base_height
             raised[printed] = lift > (MIN_RAISE if small else MIN_RAISE_SAME_SIZE) and lift < 1.0
-        if new_line or not (raised[printed] or (small and abs(base[i] - base_line) > 0.05 * base_height)):
+        shifted[printed] = small and not new_line and abs(base[i] - base_line) > 0.05 * base_height
+        if new_line or not (raised[printed] or shifted[printed]):
             base_height, base_line, base_bottom, base_top = height, base[i], boxes[i, 1], boxes[i, 3]
         before, line_end, space = i, False, 0
         printed += 1
-    _set_spaces(codes, boxes, kept, breaks, gaps, spaced, printed)
+    _set_spaces(codes, boxes, kept, breaks, gaps, spaced, shifted, printed)
     return kept[:printed], breaks[:printed], raised[:printed]
 
 
 @compiled
-def _set_spaces(codes, boxes, kept, breaks, gaps, spaced, printed):
+def _set_spaces(codes, boxes, kept, breaks, gaps, spaced, shifted, printed):
     """Set SPACE in breaks, line by line, from the gaps and the spaces in the file."""
     start = 0
     while start < printed:
@@ -371,7 +375,7 @@ def _set_spaces(codes, boxes, kept, breaks, gaps, spaced, printed):
             code, other = codes[kept[k]], codes[kept[k - 1]]
             gap = gaps[k] - usual
             if _is_right_to_left(code) or _is_right_to_left(other):
-                is_space = spaced[k] > 0
+                is_space = spaced[k] == 1 or spaced[k] == 2
             elif spaced[k] == 2:
                 # A ligature of two letters has one box for both; the file's space behind it only fills its width.
                 is_ligature = (
@@ -384,8 +388,16 @@ def _set_spaces(codes, boxes, kept, breaks, gaps, spaced, printed):
                 is_space = not (is_ligature and gaps[k] < NO_GAP)
             elif _is_cjk(code) and _is_cjk(other):
                 is_space = gaps[k] > CJK_GAP
-            elif spaced[k] == 1:
-                is_space = gap > NO_GAP
+            elif spaced[k] == 1 or spaced[k] == 3:
+                # In formulas pdfium and poppler write q with a raised r as "q r"; "1er" and "XIXe" are words.
+                is_formula = (
+                    shifted[k]
+                    and code > 0x40
+                    and other > 0x40
+                    and (k == start + 1 or breaks[k - 1] != SAME_WORD)
+                    and (k + 1 >= end or not shifted[k + 1])
+                )
+                is_space = gap > (NO_GAP if spaced[k] == 1 else WORD_GAP) or is_formula
             else:
                 is_space = gap > WORD_GAP
             if is_space:
@@ -403,6 +415,16 @@ def in_logical_order(characters: Characters) -> numpy.ndarray:
     places = places[(boxes[places] == boxes[places + 1]).all(1) & (boxes[places, 2] > boxes[places, 0])]
     codes = codes.copy()
     codes[places + 1], codes[places] = codes[places], 0x644
+    return codes
+
+
+def with_whole_characters(codes: numpy.ndarray) -> numpy.ndarray:
+    """A copy of the codes with pairs of surrogates (𝐻 in formulas) as one code, followed by the second half."""
+    codes = codes.copy()
+    high = numpy.flatnonzero(
+        (codes[:-1] >= 0xD800) & (codes[:-1] < 0xDC00) & (codes[1:] >= 0xDC00) & (codes[1:] < 0xE000)
+    )
+    codes[high] = 0x10000 + ((codes[high] - 0xD800) << 10) + (codes[high + 1] - 0xDC00)
     return codes
 
 
@@ -440,7 +462,7 @@ def font_names(fonts: numpy.ndarray) -> dict[int, str]:
 
 def pieces_of(characters: Characters) -> list[Piece]:
     """The page's words in pdfium's order, joined to pieces of lines. Signs of symbol fonts become ordinary ones."""
-    codes = in_logical_order(characters).copy()
+    codes = with_whole_characters(in_logical_order(characters))
     skipped = place_accents(codes, characters)
     codes[(codes == 0x02) | (codes == 0xFFFE)] = ord("-")  # pdfium's marks of a hyphen at a line's end
     skipped |= (codes < 0x20) | (codes == 0xFFFF) | ((codes >= 0xD800) & (codes < 0xE000)) | (codes > 0x10FFFF)

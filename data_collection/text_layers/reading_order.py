@@ -51,7 +51,7 @@ def page_text(pieces: list[Piece], rules: numpy.ndarray = NO_RULES) -> str:
     placed = [piece for piece in pieces if piece.right > piece.left]
     upright = [p for p in placed if len(p.text) >= 4 and p.height > p.width]
     if len(upright) > 0.5 * sum(len(piece.text) >= 4 for piece in placed) or len(placed) < 2:
-        return file_order(pieces)  # vertical writing, or text rotated by 90 degrees
+        return file_order(_vertical_lines(placed) or pieces)  # or text rotated by 90 degrees
     if upright:  # a stamp along the page's edge
         stamps = set(map(id, upright))
         pieces = [piece for piece in pieces if id(piece) not in stamps]
@@ -62,6 +62,17 @@ def page_text(pieces: list[Piece], rules: numpy.ndarray = NO_RULES) -> str:
         if lines:
             text += ("" if not text else "\n" if kind == FOLLOWS else "\n\n") + "\n".join(_with_paragraphs(lines))
     return text
+
+
+def _vertical_lines(pieces: list[Piece]) -> list[Piece]:
+    """The pieces of a page in vertical Chinese or Japanese: tiers from the top, in each the lines from the right."""
+    if sum("\u3040" <= c <= "\u9fff" for piece in pieces for c in piece.text) < 0.5 * sum(len(p.text) for p in pieces):
+        return []
+    width = median(piece.width for piece in pieces)
+    tiers = bands_of(pieces, width, width)
+    return [
+        piece for tier in tiers for piece in sorted(tier, key=lambda p: (-round((p.left + p.right) / width), -p.top))
+    ]
 
 
 def _with_placeholders(pieces: list[Piece], tables: list[tuple[list[Piece], Lines]]) -> list[Piece]:

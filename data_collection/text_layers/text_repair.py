@@ -31,7 +31,8 @@ CONTENTS_LINE = re.compile(r"(?:[.·…_]\s?){4,}\s*\d+$")
 HEADING = re.compile(
     r"[0-9]{1,2}(?:\.[0-9]{1,2}){0,3}\.?\s+[^\W\d_a-zа-яё][^.;]*$|[A-ZÀ-ÞА-ЯЁ][A-ZÀ-ÞА-ЯЁ0-9 ,()/&:-]{3,}$"
 )  # numbered, or capitals
-LETTER_SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc]+")  # ligatures, Arabic presentation forms
+# Ligatures, Arabic presentation forms, letters of formulas.
+LETTER_SHAPES = re.compile("[\ufb00-\ufb06\ufb1d-\ufdff\ufe70-\ufefc\U0001d400-\U0001d7ff]+")
 # Control characters, soft hyphens, zero-width and direction marks, unpaired surrogates.
 UNWANTED = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffe"
