@@ -24,7 +24,8 @@ GUTTER_ROWS = 0.3  # share of the printed rows with a gap at one place from whic
 EDGE = 0.12  # of the page's width on either side: shadows of scanners, margins of books
 # Ink without a white row over this height and width is a picture; print has a white row between any two lines. Strokes
 # of a drawing closer than twice PICTURE_REACH are taken together.
-PICTURE_INCHES, PICTURE_REACH = 0.55, 0.055
+PICTURE_INCHES, PICTURE_REACH = 0.55, 0.11
+LOST_LINE = (0.5, 1.5)  # least and most height of a line that was not found, in heights of the others
 BAND_INK = 0.5  # of the ink in the page's fullest band; a band with less print does not show the language
 SMEAR_ROWS = 4  # added above and below each row: the tips of tall letters alone would show gaps
 FULL_ROW = 0.5  # only rows with this share of a full row's ink are used
@@ -113,12 +114,41 @@ def missed_ink(ink, boxes, dots_per_inch: int) -> float:
     Chinese characters are narrower than the ink. 0.0 on a blank page.
     """
     all_ink = int(ink.sum())
+    return int(_left_over(ink, boxes, dots_per_inch).sum()) / all_ink if all_ink else 0.0
+
+
+def _left_over(ink, boxes, dots_per_inch: int):
+    """The ink outside the boxes, extended as `missed_ink` says."""
     left_over = ink.copy()
     scale = DOTS_PER_INCH / dots_per_inch
     for left, top, width, height in boxes:
         rows = slice(max(0, int((top - height / 4) * scale)), int((top + height * 1.25) * scale) + 1)
         left_over[rows, max(0, int((left - height) * scale)) : int((left + width + height) * scale) + 1] = False
-    return int(left_over.sum()) / all_ink if all_ink else 0.0
+    return left_over
+
+
+def lost_lines(ink, boxes, dots_per_inch: int) -> list[tuple[int, int, int, int]]:
+    """Boxes of ink (from `ink_of`) as high as a line, in rows outside all `boxes`, the lines found on the page.
+
+    Boxes are (left, top, width, height) in pixels at dots_per_inch. tesseract loses a short line now and then.
+    """
+    import numpy
+
+    if not boxes:
+        return []
+    scale = DOTS_PER_INCH / dots_per_inch
+    usual = float(numpy.median([height for *_, height in boxes])) * scale
+    left_over = _left_over(ink, boxes, dots_per_inch)
+    inked = numpy.concatenate(([0], left_over.any(1).astype(numpy.int8), [0]))
+    found = []
+    for top, bottom in zip(
+        numpy.flatnonzero(numpy.diff(inked) > 0), numpy.flatnonzero(numpy.diff(inked) < 0), strict=True
+    ):
+        columns = numpy.flatnonzero(left_over[top:bottom].any(0))
+        if LOST_LINE[0] * usual <= bottom - top <= LOST_LINE[1] * usual and len(columns) > usual:
+            box = (columns[0], top, columns[-1] + 1 - columns[0], bottom - top)
+            found.append(tuple(int(side / scale) for side in box))
+    return found
 
 
 def print_band(ink, first: float, last: float) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from pdf.page_layout import ink_of, lost_lines
 from run_record import InputError
 
 TRAINED_DATA = {"en": "eng", "zh": "chi_sim", "ja": "jpn", "fr": "fra"}  # tesseract's names
@@ -36,6 +37,9 @@ LINE_HEIGHT = 48  # pixels: the model's input
 LINE_MARGINS = (0.5, 0.25)  # of a line's height, added at its sides, and above and below
 MAX_LINE_LENGTH = 100  # heights; a longer one is a rule, not print
 CELL_GAP = 2.0  # heights of white between two cells of a table, which are read apart
+# On a page whose words have this median confidence, a line under the other mean was found in a drawing: such lines have
+# 5 to 45, hard lines of clean print (figures, leaders, formulas) 55 to 90.
+CLEAN_PRINT, NOISE_LINE = 87.0, 50.0
 MIN_LINE_SCORE = 50.0  # of 100; specks and drawings score less, print 90 to 99
 MIN_CHARACTERS_A_HEIGHT = 0.4  # Chinese has 0.8 to 1 on the length of a line's height, Russian taken for it under 0.1
 ONE_BLOCK, AUTOMATIC, SCRIPT_ONLY = 6, 3, 0  # tesseract's page segmentation modes (--psm)
@@ -43,6 +47,7 @@ ONE_BLOCK, AUTOMATIC, SCRIPT_ONLY = 6, 3, 0  # tesseract's page segmentation mod
 DIRECTION_MARKS = str.maketrans("", "", "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2069")
 
 
+Word = tuple[str, float, tuple[int, ...]]  # text, confidence, box as in `Words`
 IsNoise = Callable[[tuple[int, ...], float], bool] | None  # (box, confidence) of a word: whether it is no print
 
 
@@ -244,33 +249,34 @@ def parse_words(table: str, is_noise: IsNoise = None) -> Words:
     """Words of tesseract's table: tab-separated rows of level, page, block, paragraph, line, word, left, top, width,
     height, confidence, text; level 5 is a word (tesseract's manual, "TSV").
     """
-    lines: list[str] = []
-    weights: list[tuple[int, float]] = []
-    boxes: list[tuple[int, ...]] = []
-    last_block = last_line = None
+    lines: dict[tuple, list[Word]] = {}
     for row in table.split("\n"):
         cells = row.split("\t", 11)
         if len(cells) < 12 or cells[0] != "5":
             continue
-        word, box, confidence = (
-            cells[11].translate(DIRECTION_MARKS).strip(),
-            tuple(map(int, cells[6:10])),
-            float(cells[10]),
-        )
-        if not word or (is_noise and is_noise(box, confidence)):
-            continue
-        block, line = tuple(cells[2:4]), tuple(cells[2:5])
-        if last_block is not None and block != last_block:
-            lines.append("")
-        if line == last_line:
-            lines[-1] += " " + word
-        else:
-            lines.append(word)
-        last_block, last_line = block, line
-        if confidence >= 0:
-            weights.append((len(word), confidence))
-            boxes.append(box)
-    return Words("\n".join(lines), tuple(weights), tuple(boxes))
+        word = cells[11].translate(DIRECTION_MARKS).strip()
+        box, confidence = tuple(map(int, cells[6:10])), float(cells[10])
+        if word and not (is_noise and is_noise(box, confidence)):
+            lines.setdefault((cells[2], *cells[3:5]), []).append((word, confidence, box))
+    return in_lines([(block, words) for (block, *_), words in lines.items()])
+
+
+def in_lines(lines: list[tuple[object, list[Word]]]) -> Words:
+    """Lines of (block, words) as a page's words, without lines that are no print (NOISE_LINE)."""
+    sure = sorted(confidence for _, words in lines for _, confidence, _ in words if confidence >= 0)
+    if sure and sure[len(sure) // 2] >= CLEAN_PRINT:
+        lines = [line for line in lines if _mean(line[1]) >= NOISE_LINE]
+    text: list[str] = []
+    for i, (block, words) in enumerate(lines):
+        text += [""] * (i > 0 and block != lines[i - 1][0]) + [" ".join(word for word, _, _ in words)]
+    known = [word for _, words in lines for word in words if word[1] >= 0]
+    return Words("\n".join(text), tuple((len(w), c) for w, c, _ in known), tuple(box for *_, box in known))
+
+
+def _mean(words: list[Word]) -> float:
+    """Mean confidence over the characters of a line; 100.0 if it is not known."""
+    known = [(len(word), confidence) for word, confidence, _ in words if confidence >= 0]
+    return sum(n * c for n, c in known) / sum(n for n, _ in known) if known else 100.0
 
 
 def find_lines(engine: str, picture, model: str, layout: int, resolution: int, seconds: float) -> list[tuple[int, ...]]:
@@ -327,24 +333,22 @@ def read_lines(
     Errors: also MemoryError.
     """
     deadline = time.monotonic() + seconds
-    lines: list[str] = []
-    weights: list[tuple[int, float]] = []
-    boxes: list[tuple[int, ...]] = []
-    last_block = None
-    for block, *line in find_lines(engine, picture, model, layout, resolution, seconds):
-        cells = []
-        for box in cells_of(picture, *line):
+    rows = find_lines(engine, picture, model, layout, resolution, seconds)
+    if layout == ONE_BLOCK:
+        lost = lost_lines(ink_of(picture, resolution), [box for _, *box in rows], resolution)
+        rows = sorted([*rows, *((1, *box) for box in lost)], key=lambda row: row[2])
+    lines = []
+    for block, *row in rows:
+        cells: list[Word] = []
+        for box in cells_of(picture, *row):
             if time.monotonic() > deadline:
                 raise OutOfTime("reading the lines took too long")
             text, score = read_line(picture, *box)
             if text and score >= MIN_LINE_SCORE and not (is_noise and is_noise(box, score)):
-                cells.append(text)
-                weights.append((len(text), score))
-                boxes.append(box)
+                cells.append((text, score, box))
         if cells:
-            lines += [""] * (last_block not in (None, block)) + [" ".join(cells)]
-            last_block = block
-    return Words("\n".join(lines), tuple(weights), tuple(boxes))
+            lines.append((block, cells))
+    return in_lines(lines)
 
 
 def cells_of(picture, left: int, top: int, width: int, height: int) -> list[tuple[int, int, int, int]]:

@@ -4,7 +4,16 @@ import numpy
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from pdf.page_layout import ink_of, is_one_column, missed_ink, set_upright, skew_degrees
+from pdf.page_layout import (
+    ink_of,
+    is_one_column,
+    lost_lines,
+    missed_ink,
+    pictures_of,
+    print_band,
+    set_upright,
+    skew_degrees,
+)
 
 TEXT = "the patient was treated with antibiotics and the fever went down within three days after that"
 WORDS = TEXT.split()
@@ -106,3 +115,41 @@ def test_blank_pages_dust_and_photographs_are_not_rotated():
     wide = numpy.tile(numpy.linspace(0, 255, 800).astype(numpy.uint8), (1000, 1))
     assert skew_degrees(Image.fromarray(wide)) == 0.0
     assert skew_degrees(Image.new("L", (1, 1), 0)) == 0.0
+
+
+def test_pictures_are_told_from_print():
+    photo = drawn(lines=15)
+    grey = numpy.random.default_rng(0).integers(0, 256, (25, 50)).astype(numpy.uint8)
+    photo.paste(Image.fromarray(grey).resize((600, 300), Image.Resampling.BICUBIC), (100, 600))
+    seen = pictures_of(ink_of(photo, 100))
+    assert seen[460:620, 100:470].mean() > 0.6  # 72 pixels an inch
+    assert not seen[:400].any()
+    for page in ({}, {"skew": 0.4}, {"columns": 2}):
+        assert not pictures_of(ink_of(drawn(**page), 100)).any()
+
+
+def test_the_band_with_print_is_found_between_lines_and_not_over_a_picture():
+    assert print_band(ink_of(drawn(), 100), 0.2, 0.32) == pytest.approx((0.2, 0.32), abs=0.03)
+    low = drawn(lines=0)
+    low.paste(drawn(lines=12).crop((0, 80, 827, 360)), (0, 800))
+    top, bottom = print_band(ink_of(low, 100), 0.2, 0.32)
+    assert 0.6 < top < bottom < 1
+    low.paste(0, (100, 100, 700, 600))
+    assert print_band(ink_of(low, 100), 0.2, 0.32)[0] > 0.6
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 10_000), (10_000, 1), (3, 3), (83, 56)])
+def test_pictures_of_any_proportion_are_measured(size):
+    for grey in (0, 245):
+        ink = ink_of(Image.new("L", size, grey), 200)
+        assert 0 <= print_band(ink, 0.2, 0.32)[0] <= print_band(ink, 0.2, 0.32)[1] <= 1
+        assert pictures_of(ink).shape == ink.shape
+        assert is_one_column(ink) in (True, False)
+
+
+def test_a_line_that_was_not_found_is_returned():
+    ink = ink_of(drawn(lines=10), 100)
+    boxes = [(80, 90 + 21 * line, 667, 15) for line in range(10)]
+    ((left, top, width, height),) = lost_lines(ink, boxes[:4] + boxes[5:], 100)
+    assert abs(top - boxes[4][1]) < 6 and abs(left - 80) < 6 and width > 600 and 8 < height < 22
+    assert lost_lines(ink, boxes, 100) == lost_lines(ink, [], 100) == []

@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from benchmark_helpers.synthetic_scans import (
     comparable,
@@ -128,6 +128,7 @@ class Fake:
     def __init__(self, monkeypatch, answers: dict, script: str = ""):
         self.calls, self.answers = [], answers
         monkeypatch.setattr(page_ocr, "read_words", self.words)
+        monkeypatch.setattr(page_ocr, "read_lines", self.words)
         monkeypatch.setattr(page_ocr, "read_script", lambda *rest: Script(script, 0))
 
     def words(self, engine, picture, model, layout, resolution, *rest):
@@ -178,16 +179,115 @@ def test_a_page_that_takes_too_long_fails_and_one_retry_too_long_does_not(monkey
 @pytest.mark.skipif(recognition_engines.line_model() is None, reason="rapidocr or onnxruntime is not installed")
 @pytest.mark.parametrize(("language", "other"), [("zh", "ja"), ("ja", "zh")])
 def test_chinese_and_japanese_are_read_by_one_model_and_told_apart(language, other, made, font):
-    picture, truth = draw_page(paragraphs(made.medical[language], 9), language, font(language), 200, 1)
+    picture, truth = draw_page(paragraphs(made.medical[language], 5), language, font(language), 200, 1)
     page = page_ocr.PageReadings(drawer(picture), PageReader("auto", 200, 60).settings)
     assert page.words("jpn").words is page.words("chi_sim").words  # read once
-    for languages in (("zh", "ja"), ("ja", "zh"), "auto"):
+    for languages, settled in ((("zh", "ja"), ""), (("ja", "zh"), ""), ("auto", TRAINED_DATA[other])):
         reader = PageReader(languages, 200, 60)
-        for settled in ("", TRAINED_DATA[language], TRAINED_DATA[other]):
-            reader.settled = settled
-            found = reader.read(drawer(picture))
-            assert (found.engine, found.model) == ("rapidocr", TRAINED_DATA[language]), (languages, settled)
-            assert errors(found.text, truth, language) <= 0.01
+        reader.settled = settled
+        found = reader.read(drawer(picture))
+        assert (found.engine, found.model) == ("rapidocr", TRAINED_DATA[language]), (languages, settled)
+        assert errors(found.text, truth, language) <= 0.01
+
+
+def beside(text: str, draw_in) -> tuple[Image.Image, str]:
+    """(a page at 200 dots per inch with room at the left for what draw_in(picture, box) draws, its text)."""
+    page, box = Image.new("L", (1654, 2339), 245), (180, 500, 780, 1200)
+    pen, face = ImageDraw.Draw(page), ImageFont.load_default(size=31)
+    words, lines, y = text.split() * 30, [], 180
+    while y < 2100:
+        left = box[2] + 60 if box[1] - 50 < y < box[3] + 60 else box[0]
+        line = ""
+        while face.getlength(f"{line} {words[0]}") < 1470 - left:
+            line = f"{line} {words.pop(0)}".strip()
+        pen.text((left, y), line, fill=25, font=face)
+        lines.append(line)
+        y += 42
+    draw_in(page, box)
+    return page, "\n".join(lines)
+
+
+def hatching(page: Image.Image, box: tuple[int, int, int, int]) -> None:
+    rng, pen = random.Random(1), ImageDraw.Draw(page)
+    for _ in range(2600):
+        x, y = rng.uniform(box[0], box[2]), rng.uniform(box[1], box[3])
+        pen.line((x, y, min(box[2], x + rng.uniform(-30, 30)), min(box[3], y + rng.uniform(-30, 30))), fill=30, width=2)
+
+
+def photo(page: Image.Image, box: tuple[int, int, int, int]) -> None:
+    grey = Image.effect_noise((50, 58), 120)
+    page.paste(grey.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BICUBIC), box[:2])
+
+
+@pytest.mark.parametrize("draw_in", [hatching, photo])
+def test_a_drawing_beside_print_adds_no_words_and_takes_none(draw_in, made):
+    picture, truth = beside(made.medical["en"], draw_in)
+    found = PageReader("en", 200, 60).read(drawer(picture))
+    assert errors(found.text, truth, "en") < 0.02, found.text
+
+
+def test_words_in_drawings_do_not_win_the_choice_between_readings(monkeypatch):
+    clean, noisy = "fever and cough " * 40, "fever and cough " * 40 + "xq jj " * 90
+    answers = {("eng", 200, 3): (clean, 74.0), ("eng", 200, 6): (noisy, 56.0)}
+    Fake(monkeypatch, answers)
+    monkeypatch.setattr(page_ocr, "is_one_column", lambda ink: False)
+    assert PageReader("en", 200, 60, "pytesseract").read(blank).text == clean
+
+
+@pytest.mark.parametrize("inches", [(0.05, 0.05), (0.4, 0.3), (0.005, 50), (50, 0.005), (0.2, 30)], ids=str)
+@pytest.mark.parametrize("language", ["auto", "en", "ja"])
+def test_pages_of_any_size_are_read_or_empty(inches, language):
+    def draw(resolution: int) -> Image.Image:
+        grey = Image.new("L", tuple(max(1, round(side * resolution)) for side in inches), 245)
+        ImageDraw.Draw(grey).line((0, 0, *grey.size), fill=0)
+        return grey
+
+    assert sum(map(str.isalnum, PageReader(language, 200, 60).read(draw).text)) < 10
+
+
+def test_a_scan_with_a_wrong_resolution_is_read(made, font):
+    picture, truth = draw_page(paragraphs(made.medical["en"], 2), "en", font("en"), 200, 1)
+    found = PageReader("en", 200, 60).read(drawer(picture, 4000))  # 0.6 inches high
+    assert errors(found.text, truth, "en") < 0.02
+
+
+CONTENTS = ("Chemotherapy and radiotherapy of the breast " * 9, 62.0)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answers", "model"),
+    [
+        ({"en": 5000}, {"eng": CONTENTS, "chi_sim": ("化疗 " * 60, 68.0)}, "eng"),
+        ({"en": 5000}, {"eng": CONTENTS, "chi_sim": ("化疗 " * 60, 90.0)}, "chi_sim"),  # clearly better
+        ({"en": 5000}, {"eng": CONTENTS, "jpn": (CONTENTS[0], 90.0)}, "eng"),  # not in the language of its model
+        ({"zh": 5000}, {"eng": CONTENTS, "chi_sim": ("化疗 " * 60, 66.0)}, "chi_sim"),
+        ({"zh": 900, "en": 5000}, {"eng": CONTENTS, "chi_sim": ("化疗 " * 60, 66.0)}, "eng"),
+    ],
+)
+def test_the_documents_language_is_kept_unless_another_is_clearly_better(monkeypatch, expected, answers, model):
+    Fake(monkeypatch, answers, "Han")
+    reader = PageReader("auto", 200, 60, "pytesseract", "tesseract")
+    reader.expected.update(expected)
+    assert reader.read(blank).model == model
+
+
+def test_a_settled_model_of_a_language_that_the_document_has_not_is_overruled(monkeypatch):
+    fake = Fake(monkeypatch, {"eng": ("The patient was treated for fever. " * 9, 92.0)})
+    reader = PageReader("auto", 200, 60, "pytesseract", "tesseract")
+    reader.settled = "jpn"
+    reader.expected.update({"en": 5000})
+    assert reader.read(blank).model == "eng"
+    assert {model for model, _, _ in fake.calls} == {"eng"}
+
+
+def test_a_page_in_latin_letters_of_a_japanese_document_is_read_in_english(monkeypatch):
+    english = "The patient was treated for fever and cough at the clinic. " * 5
+    for confidence in (55.0, 75.0):
+        Fake(monkeypatch, {"jpn": (english.replace("n", "m"), confidence), "eng": (english, 93.0)})
+        found = PageReader("ja", 200, 60, "pytesseract", "tesseract").read(blank)
+        assert (found.model, found.text) == ("eng", english)
+    Fake(monkeypatch, {"jpn": ("患者は発熱と咳のため来院した。" * 9, 88.0), "eng": (english, 93.0)})
+    assert PageReader("ja", 200, 60, "pytesseract", "tesseract").read(blank).model == "jpn"
 
 
 LIMITS = {"en": 0.005, "fr": 0.01, "es": 0.01, "ru": 0.01, "de": 0.01, "zh": 0.03, "ja": 0.06, "ar": 0.06}

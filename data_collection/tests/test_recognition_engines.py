@@ -39,6 +39,18 @@ def test_words_become_lines_and_blocks():
     assert parse_words("").confidence == parse_words("").height == 0.0
 
 
+def test_lines_and_words_found_in_drawings_are_omitted():
+    def row(line: int, word: int, confidence: float, text: str) -> str:
+        return f"5\t1\t1\t1\t{line}\t{word}\t{40 * word}\t{20 * line}\t40\t15\t{confidence}\t{text}"
+
+    table = [row(line, word, 95, "fever") for line in range(4) for word in range(3)]
+    drawing = [row(5, 0, 20, "xq"), row(5, 1, 93, "-"), row(5, 2, 31, "jjjj")]
+    assert "xq" not in parse_words("\n".join(table + drawing)).text
+    faint = [row(line, word, 60, "fever") for line in range(4) for word in range(3)]
+    assert "xq" in parse_words("\n".join(faint + drawing)).text  # the whole page is hard to read
+    assert parse_words("\n".join(table), lambda box, confidence: box[0] == 0).text == "\n".join(["fever fever"] * 4)
+
+
 @pytest.fixture(scope="module")
 def picture():
     drawn = Image.new("L", (1240, 900), 245)
