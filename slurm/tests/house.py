@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {
     stage: tuple(order.split(" < "))
     for stage, order in {
-        "data_collection": "readers < executor < cleaning < filtering < web < text_layers < pdf < dedup < decontamination"
-        " < corpus < benchmark_helpers",
+        "data_collection": "readers < executor < cleaning < filtering < web < text_layers < pdf < dedup"
+        " < decontamination < corpus < benchmark_helpers",
         "mmedbench": "sources < leaderboard_pages < rationale_writing < review_desk",
         "pretrain": "token_data < dataloading < modelling < planning < checkpointing < training < internlm"
         " < bench_helpers",
