@@ -23,7 +23,7 @@ MAX_BROKEN_SHARE = 0.05
 # Ours: private-use characters in running text are letters or digits that the font does not name.
 MAX_PRIVATE = 3
 # Ours: words in fonts without Unicode values are wrong unless they are few (bullets, formulas) or read as words.
-MAX_UNMAPPED = 10
+MAX_UNMAPPED, MIN_UNMAPPED_LETTERS = 10, 40
 MIN_UNMAPPED_FUNCTION_SHARE = 0.15  # of these words; ciphered ones have at most .02, right ones .25 and more
 LEADERS = re.compile(r"([.·…_‧・-])(?:\s?\1){3,}")  # of contents and forms
 # Ours: letters such as "Ïàöèåíò" are Cyrillic read through the wrong table; the most accented of the eight languages,
@@ -123,9 +123,9 @@ def is_mostly_alphanumeric(text: str) -> bool:
 def has_ciphered_words(unmapped: str) -> bool:
     """Whether words in fonts without Unicode values are not words. unmapped: `Layer.unmapped`."""
     words = [word for word in LETTER_RUN.findall(unmapped.lower()) if len(word) > 1]
-    if len(words) <= MAX_UNMAPPED:
+    if len(words) <= MAX_UNMAPPED or function_share(words)[0] >= MIN_UNMAPPED_FUNCTION_SHARE:
         return False
-    return function_share(words)[0] < MIN_UNMAPPED_FUNCTION_SHARE
+    return not has_usual_letters(Counter("".join(words)), MIN_UNMAPPED_LETTERS)  # labels of a chart have no short words
 
 
 def is_private(character: str) -> bool:
@@ -133,8 +133,8 @@ def is_private(character: str) -> bool:
     return "\ue000" <= character <= "\uf8ff" or character >= "\U000f0000"
 
 
-def has_usual_letters(characters: Counter) -> bool:
-    """characters: {character: count}. False if the main script's frequent letters are too rare.
+def has_usual_letters(characters: Counter, minimum: int = MIN_LETTERS) -> bool:
+    """characters: {character: count}. False if the main script has `minimum` letters and too few frequent ones.
 
     Then each letter stands for another, because the font has a wrong character table: "Wkh sdwlhqw zdv vhhq".
     """
@@ -149,7 +149,7 @@ def has_usual_letters(characters: Counter) -> bool:
     if not letters:
         return True
     script, count = letters.most_common(1)[0]  # codes and addresses in another script may have any letters
-    return count < MIN_LETTERS or frequent[script] >= MIN_FREQUENT_SHARE[script] * count
+    return count < minimum or frequent[script] >= MIN_FREQUENT_SHARE[script] * count
 
 
 def reads_as_words(text: str) -> bool:
