@@ -185,7 +185,9 @@ def doubts(page: Page, layer: Layer, languages: tuple[str, ...]) -> str:
     script = main_script(layer.text)[0]
     if not is_expected(script, languages) and not is_another_language(layer.text, script):
         return SCRIPT
-    if script in LANGUAGES_OF_SCRIPT and not has_function_words(layer.text):
+    # Lists and indexes have no short words either. Wrong Latin letters over no scan are found by their frequencies.
+    may_be_wrong = script != "Latin" or layer.is_hidden or page.picture_share((PICTURE,)) >= SCAN_SHARE
+    if script in LANGUAGES_OF_SCRIPT and may_be_wrong and not has_function_words(layer.text):
         return WORDS
     if not page.has_drawings():
         return ""

@@ -19,6 +19,7 @@ MIN_TABLE_ROWS = 3
 MAX_CROSSED = 0.2  # share of a table's rows that cross the white strip between two columns: headings
 MAX_UNLEVEL = 0.15  # of the heights of a row's cells
 EDGE_TOLERANCE = 0.45  # between edges of cells in one column
+MAX_CELL_LINES = 4  # pieces written for a cell, on average, before those of the next cell in its row
 MAX_CELL = 60  # characters in a table's median cell that is not wrapped
 MAX_RULE = 3.0  # points: a drawn rectangle that is lower or narrower is a line
 MIN_RULE = 20.0  # points: length of a line that may separate rows
@@ -235,6 +236,7 @@ def find_tables(pieces: list[Piece]) -> list[tuple[list[Piece], Lines]]:
     if sum(len(row) > 1 for row in rows) < MIN_TABLE_ROWS:
         return []
     height = median(piece.height for piece in placed)
+    places = {id(piece): i for i, piece in enumerate(pieces)}
     tables = []
     run: list[list[Piece]] = []
     singles: list[list[Piece]] = []  # rows of one piece since the last row with cells
@@ -257,11 +259,11 @@ def find_tables(pieces: list[Piece]) -> list[tuple[list[Piece], Lines]]:
             singles.append(row)
             strips = left
         else:
-            tables += _as_table(run, height)
+            tables += _as_table(run, places, height)
             run, singles, strips = [], [], []
             if len(cells) >= 2:
                 run, strips = [row], _gaps(row)[1:-1]
-    return tables + _as_table(run, height)
+    return tables + _as_table(run, places, height)
 
 
 def _is_level(row: list[Piece], height: float) -> bool:
@@ -326,12 +328,19 @@ def _near(run: list[list[Piece]], singles: list[list[Piece]], row: list[Piece], 
     return min(piece.bottom for piece in above) - row[0].top < 1.0 * height
 
 
-def _as_table(run: list[list[Piece]], height: float) -> list[tuple[list[Piece], Lines]]:
-    """[(pieces, lines)] of rows that form a table; [] if they do not."""
+def _as_table(run: list[list[Piece]], places: dict[int, int], height: float) -> list[tuple[list[Piece], Lines]]:
+    """[(pieces, lines)] of rows that form a table; [] if they do not.
+
+    places: {id of a piece: its place in the file's order}. Programs write tables row by row; what they write column by
+    column are the columns of an index or a list.
+    """
     full = [row for row in run if len(_cells(row)) >= 2]
     if len(full) < MIN_TABLE_ROWS:
         return []
     if median(len(piece.text) for row in full for piece in row) > MAX_CELL:
+        return []
+    spans = [max(places[id(piece)] for piece in row) - min(places[id(piece)] for piece in row) for row in full]
+    if median(spans) > MAX_CELL_LINES * median(len(row) for row in full):
         return []
     members = [piece for row in run for piece in row]
     return [(members, _table_lines(run, height))]

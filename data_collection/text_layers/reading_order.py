@@ -66,7 +66,8 @@ def page_text(pieces: list[Piece], rules: numpy.ndarray = NO_RULES) -> str:
 
 def _vertical_lines(pieces: list[Piece]) -> list[Piece]:
     """The pieces of a page in vertical Chinese or Japanese: tiers from the top, in each the lines from the right."""
-    if sum("\u3040" <= c <= "\u9fff" for piece in pieces for c in piece.text) < 0.5 * sum(len(p.text) for p in pieces):
+    cjk = sum("\u3040" <= c <= "\u9fff" for piece in pieces for c in piece.text)
+    if not pieces or cjk < 0.5 * sum(len(piece.text) for piece in pieces):
         return []
     width = median(piece.width for piece in pieces)
     tiers = bands_of(pieces, width, width)
