@@ -65,9 +65,14 @@ def test_a_page_of_low_confidence_is_omitted_from_the_document_and_listed(run, m
 
 
 def test_the_given_language_is_used_and_its_trained_data_required(run, made, tmp_path, monkeypatch):
-    made.text_pdf(tmp_path / "pdfs" / "a.pdf", [made.long])
-    assert run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--language", "fr").returncode == 0
-    assert made.books(tmp_path / "out")[0]["a.pdf"]["language"] == "fr"
+    made.text_pdf(tmp_path / "pdfs" / "a.pdf", ["Liste : ABC 12, DEF 34, GHI 56"])
+    made.text_pdf(tmp_path / "pdfs" / "b.pdf", [made.long])
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--language", "fr")
+    assert "documents in another language than --language fr: 1 in en" in done.stdout
+    assert {name: row["language"] for name, row in made.books(tmp_path / "out")[0].items()} == {
+        "a.pdf": "fr",
+        "b.pdf": "en",
+    }
     monkeypatch.setattr(recognition_engines, "installed_models", lambda: frozenset({"eng", "osd"}))
     done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out2", "--language", "zh")
     assert done.returncode == 2

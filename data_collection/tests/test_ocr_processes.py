@@ -57,7 +57,7 @@ def test_only_the_page_that_kills_its_process_is_lost(run, made, tmp_path, monke
     made.text_pdf(tmp_path / "pdfs" / "b.pdf", [made.long])
     misbehave(monkeypatch, "a.pdf", 2, deed)
     monkeypatch.setattr(ocr_processes, "GRACE", 1.0)
-    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--timeout", 1)
+    done = run("ocr.py", tmp_path / "pdfs", "--out", tmp_path / "out", "--timeout", 1, "--memory", 1.25)
     assert done.returncode == 3, (done.stdout, done.stderr)
     documents, pages, failures = made.books(tmp_path / "out")
     assert failures == [{"document": "a.pdf", "page": 2, "reason": reason}]
