@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,9 +38,10 @@ LINE_HEIGHT = 48  # pixels: the model's input
 LINE_MARGINS = (0.5, 0.25)  # of a line's height, added at its sides, and above and below
 MAX_LINE_LENGTH = 100  # heights; a longer one is a rule, not print
 CELL_GAP = 2.0  # heights of white between two cells of a table, which are read apart
-# On a page whose words have this median confidence, a line under the other mean was found in a drawing: such lines have
-# 5 to 45, hard lines of clean print (figures, leaders, formulas) 55 to 90.
+# On a page whose words have this median confidence, lines of less than the other mean (5 to 45) were found in a drawing,
+# if there are several in a row with some length. Single short ones (1, 15, E2:) are print.
 CLEAN_PRINT, NOISE_LINE = 87.0, 50.0
+NOISE_LINES, NOISE_CHARACTERS = 3, 20  # at least
 MIN_LINE_SCORE = 50.0  # of 100; specks and drawings score less, print 90 to 99
 MIN_CHARACTERS_A_HEIGHT = 0.4  # Chinese has 0.8 to 1 on the length of a line's height, Russian taken for it under 0.1
 ONE_BLOCK, AUTOMATIC, SCRIPT_ONLY = 6, 3, 0  # tesseract's page segmentation modes (--psm)
@@ -262,10 +264,16 @@ def parse_words(table: str, is_noise: IsNoise = None) -> Words:
 
 
 def in_lines(lines: list[tuple[object, list[Word]]]) -> Words:
-    """Lines of (block, words) as a page's words, without lines that are no print (NOISE_LINE)."""
+    """Lines of (block, words) as a page's words, without those found in a drawing (CLEAN_PRINT)."""
     sure = sorted(confidence for _, words in lines for _, confidence, _ in words if confidence >= 0)
     if sure and sure[len(sure) // 2] >= CLEAN_PRINT:
-        lines = [line for line in lines if _mean(line[1]) >= NOISE_LINE]
+        kept: list[tuple[object, list[Word]]] = []
+        for is_low, run in groupby(lines, key=lambda line: _mean(line[1]) < NOISE_LINE):
+            found = list(run)
+            characters = sum(len(word) for _, words in found for word, _, _ in words)
+            if not (is_low and len(found) >= NOISE_LINES and characters >= NOISE_CHARACTERS):
+                kept += found
+        lines = kept
     text: list[str] = []
     for i, (block, words) in enumerate(lines):
         text += [""] * (i > 0 and block != lines[i - 1][0]) + [" ".join(word for word, _, _ in words)]

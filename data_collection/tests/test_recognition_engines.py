@@ -44,8 +44,13 @@ def test_lines_and_words_found_in_drawings_are_omitted():
         return f"5\t1\t1\t1\t{line}\t{word}\t{40 * word}\t{20 * line}\t40\t15\t{confidence}\t{text}"
 
     table = [row(line, word, 95, "fever") for line in range(4) for word in range(3)]
-    drawing = [row(5, 0, 20, "xq"), row(5, 1, 93, "-"), row(5, 2, 31, "jjjj")]
+    drawing = [
+        row(line, word, c, t) for line in (5, 6, 7) for word, c, t in ((0, 20, "xq"), (1, 93, "-"), (2, 31, "jjjj"))
+    ]
     assert "xq" not in parse_words("\n".join(table + drawing)).text
+    assert "xq" in parse_words("\n".join(table + drawing[:6])).text  # one or two lines may be print
+    numbers = [row(line, 0, 20, str(line)) for line in (5, 6, 7, 8)]
+    assert parse_words("\n".join(table + numbers)).text.endswith("5\n6\n7\n8")
     faint = [row(line, word, 60, "fever") for line in range(4) for word in range(3)]
     assert "xq" in parse_words("\n".join(faint + drawing)).text  # the whole page is hard to read
     assert parse_words("\n".join(table), lambda box, confidence: box[0] == 0).text == "\n".join(["fever fever"] * 4)
