@@ -215,7 +215,7 @@ def hatching(page: Image.Image, box: tuple[int, int, int, int]) -> None:
 
 
 def photo(page: Image.Image, box: tuple[int, int, int, int]) -> None:
-    grey = Image.effect_noise((50, 58), 120)
+    grey = Image.frombytes("L", (50, 58), random.Random(1).randbytes(50 * 58))
     page.paste(grey.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BICUBIC), box[:2])
 
 
