@@ -141,7 +141,10 @@ def has_usual_letters(characters: Counter, minimum: int = MIN_LETTERS) -> bool:
     letters: Counter = Counter()
     frequent: Counter = Counter()
     for character, count in characters.items():
-        script = script_of(character)
+        if "\u3400" <= character <= "\u9fff":
+            script = "Han"
+        else:
+            script = script_of(character)
         if script in FREQUENT:
             letters[script] += count
             if character.lower() in FREQUENT[script]:

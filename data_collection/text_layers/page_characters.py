@@ -161,6 +161,7 @@ def _functions() -> tuple[int, ...]:
 def _read(functions, page, count):
     unicode_of, box_of, origin_of, is_generated, is_unmapped, object_of, mode_of, font_of = functions
     codes, boxes = numpy.zeros(count, numpy.int32), numpy.zeros((count, 4), numpy.float32)
+    placed = numpy.zeros((count, 4), numpy.float64)
     origins = numpy.zeros((count, 2), numpy.float64)
     flags, fonts = numpy.zeros((count, 3), numpy.bool_), numpy.zeros(count, numpy.int64)
     box_at, origin_at = boxes.ctypes.data, origins.ctypes.data
@@ -171,6 +172,18 @@ def _read(functions, page, count):
         if not _fill(box_of, page, index, box_at + 16 * i):
             boxes[i] = 0
         _fill_two(origin_of, page, index, origin_at + 16 * i, origin_at + 16 * i + 8)
+        left, top, right, bottom = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        if (  # not for NaN either
+            abs(left) < MAX_POINTS
+            and abs(top) < MAX_POINTS
+            and abs(right) < MAX_POINTS
+            and abs(bottom) < MAX_POINTS
+            and abs(origins[i, 0]) < MAX_POINTS
+            and abs(origins[i, 1]) < MAX_POINTS
+        ):
+            placed[i, 0], placed[i, 1], placed[i, 2], placed[i, 3] = left, bottom, right, top
+        else:
+            origins[i] = 0
         flags[i, 0] = _number(is_generated, page, index) == 1
         flags[i, 1] = _number(is_unmapped, page, index) == 1
         drawn = _object(object_of, page, index)
@@ -178,17 +191,13 @@ def _read(functions, page, count):
             mode, font, last_object = _number_of(mode_of, drawn), _object_of(font_of, drawn), drawn
         flags[i, 2] = drawn != 0 and mode == 3  # PDF 32000-1:2008, table 106
         fonts[i] = font if drawn != 0 else 0
-    return codes, boxes, origins, flags, fonts
+    return codes, placed, origins, flags, fonts
 
 
 def read_characters(text_page, rotation: int = 0) -> Characters:
     """The characters of a pypdfium2 text page. rotation: degrees (0, 90, 180, 270) by which viewers rotate the page."""
     page = ctypes.cast(text_page.raw, ctypes.c_void_p).value
     codes, boxes, origins, flags, fonts = _read(_functions(), page, max(0, text_page.count_chars()))
-    boxes = boxes.astype(numpy.float64)[:, [0, 3, 2, 1]]
-    with numpy.errstate(invalid="ignore"):
-        sane = (numpy.abs(boxes) < MAX_POINTS).all(1) & (numpy.abs(origins) < MAX_POINTS).all(1)
-    boxes[~sane], origins[~sane] = 0, 0
     base = origins[:, 1]
     if rotation:
         base = {90: -origins[:, 0], 180: -origins[:, 1], 270: origins[:, 0]}[rotation]

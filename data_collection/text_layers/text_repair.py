@@ -174,7 +174,7 @@ def _is_drop_cap(letter: str, line: str) -> bool:
 
 def _ends_paragraph(line: str, following: str, usual: int) -> bool:
     """Whether a line ends its paragraph: it is short, and ends a sentence or looks like a heading."""
-    if CONTENTS_LINE.search(line):
+    if line[-1:].isdigit() and CONTENTS_LINE.search(line):
         return True
     if line.endswith(HYPHENS) or len(line) >= SHORT_LINE * usual:
         return False
