@@ -248,7 +248,7 @@ def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
 def page_language(text: str, languages: tuple[str, ...]) -> str:
     """The given language unless the text shows another one; of several the detected one, or "und"."""
     if len(languages) == 1 and languages != ("auto",):
-        return languages[0] if not shows_another_language(text, languages[0]) else detect_language(text).code
+        return detect_language(text).code if shows_another_language(text, languages[0]) else languages[0]
     code = detect_language(text).code
     return code if languages == ("auto",) or code in languages else UNDETERMINED
 

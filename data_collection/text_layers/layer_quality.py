@@ -64,6 +64,7 @@ FUNCTION_WORDS = {
 }
 FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in FUNCTION_WORDS.items()}
 LATIN = ("en", "fr", "es", "de")
+SAMPLE = 200  # characters
 MIN_TIMES = 2.0  # as many short words of another language: French has .6 of its number also in Spanish
 LANGUAGES_OF_SCRIPT = {"Latin": LATIN, "Cyrillic": ("ru",), "Arabic": ("ar",)}
 LETTER_RUN = re.compile(r"[^\W\d_]+")
@@ -147,7 +148,7 @@ def has_usual_letters(characters: Counter, minimum: int = MIN_LETTERS) -> bool:
             script = script_of(character)
         if script in FREQUENT:
             letters[script] += count
-            if character.lower() in FREQUENT[script]:
+            if (character if script == "Han" else character.lower()) in FREQUENT[script]:
                 frequent[script] += count
     if not letters:
         return True
@@ -200,9 +201,11 @@ def reads_as_language(text: str) -> bool:
 
 def shows_another_language(text: str, language: str) -> bool:
     """Whether a text shows that it is in another language than the given one: by its script, or its short words."""
+    if language == "ja" and sum("\u3040" <= c <= "\u9fff" for c in text[:SAMPLE]) > 0.5 * SAMPLE:
+        return False  # a Japanese page without kana may be a list
     script, code, share = main_script(text)
     if language == "zh" and code == "ja":
-        return True  # kana; a Japanese page without them may be a list
+        return True
     scripts = {"zh": "Han", "ja": "Han", "ru": "Cyrillic", "ar": "Arabic"}
     if script != scripts.get(language, "Latin"):
         return bool(script) and share == 1.0 and reads_as_language(text)
