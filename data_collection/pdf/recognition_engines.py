@@ -38,7 +38,7 @@ LINE_HEIGHT = 48  # pixels: the model's input
 LINE_MARGINS = (0.5, 0.25)  # of a line's height, added at its sides, and above and below
 MAX_LINE_LENGTH = 100  # heights; a longer one is a rule, not print
 CELL_GAP = 2.0  # heights of white between two cells of a table, which are read apart
-# On a page whose words have this median confidence, lines of less than the other mean (5 to 45) were found in a drawing,
+# On a page whose words have this median confidence, lines of less than the other mean (5 to 45) were found in a drawing
 # if there are several in a row with some length. Single short ones (1, 15, E2:) are print.
 CLEAN_PRINT, NOISE_LINE = 87.0, 50.0
 NOISE_LINES, NOISE_CHARACTERS = 3, 20  # at least
