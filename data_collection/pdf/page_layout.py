@@ -23,8 +23,8 @@ GUTTER_INCHES = 0.14  # a gap this wide is not a space between words (11 points:
 GUTTER_ROWS = 0.3  # share of the printed rows with a gap at one place from which the page has columns
 EDGE = 0.12  # of the page's width on either side: shadows of scanners, margins of books
 # Ink without a white row over this height and width is a picture; print has a white row between any two lines. Strokes
-# of a drawing closer than twice PICTURE_REACH are taken together.
-PICTURE_INCHES, PICTURE_REACH = 0.55, 0.11
+# of a drawing closer than twice PICTURE_REACH are taken together, and light parts up to twice PICTURE_HOLE wide filled.
+PICTURE_INCHES, PICTURE_REACH, PICTURE_HOLE = 0.55, 0.11, 0.25
 LOST_LINE = (0.5, 1.5)  # least and most height of a line that was not found, in heights of the others
 BAND_INK = 0.5  # of the ink in the page's fullest band; a band with less print does not show the language
 SMEAR_ROWS = 4  # added above and below each row: the tips of tall letters alone would show gaps
@@ -177,12 +177,23 @@ def whitest_row(ink, share: float) -> float:
 
 def pictures_of(ink):
     """Where the page has pictures: bool array of the shape of `ink` (from `ink_of`). False on drawings of few lines."""
-    long, reach = round(PICTURE_INCHES * DOTS_PER_INCH), round(PICTURE_REACH * DOTS_PER_INCH)
-    joined = ink.copy()
-    for shift in range(1, reach + 1):
-        joined[:, shift:] |= ink[:, :-shift]
-        joined[:, :-shift] |= ink[:, shift:]
-    return _long_runs(_long_runs(joined, long).T, long).T
+    long, reach, hole = (round(i * DOTS_PER_INCH) for i in (PICTURE_INCHES, PICTURE_REACH, PICTURE_HOLE))
+    joined = _spread(ink.T, reach).T
+    seen = _long_runs(_long_runs(joined, long).T, long).T
+    if not seen.any():
+        return seen
+    grown = _spread(_spread(seen, hole).T, hole).T
+    return ~_spread(_spread(~grown, hole).T, hole).T  # its outline as before, its light parts included
+
+
+def _spread(marks, reach: int):
+    """The marks and everything up to `reach` rows above and below them."""
+    import numpy
+
+    height, width = marks.shape
+    sums = numpy.concatenate((numpy.zeros((1, width), numpy.int32), marks.cumsum(0, numpy.int32)))
+    rows = numpy.arange(height)
+    return sums[numpy.minimum(rows + reach + 1, height)] > sums[numpy.maximum(rows - reach, 0)]
 
 
 def _long_runs(marks, length: int):
