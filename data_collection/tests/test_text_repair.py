@@ -182,6 +182,7 @@ def test_vowel_marks_return_to_their_letters_and_latin_words_are_separated():
     [
         ["51 最も頭側に位置するのはどれか。", "1．鼻腔", "2．篩骨洞", "3．PDI は百分率である。", "4．1.5"],
         ["下列哪项正确", "（1）体温升高", "（2）体温下降", "①血压", "②脉搏", "一、诊断"],
+        ["References", "[3] Shell, M.: A book (2019)", "[4] 山田一郎：「文献」", "[12] Yamada, J.: An article"],
         ["Which is right?", "(a) fever", "(b) cough", "• a rash", "– no pain"],
         ["Что верно?", "а) жар", "б) кашель", "1) сыпь"],
         ["ما الصحيح؟", "١. الحمى", "٢. السعال"],
