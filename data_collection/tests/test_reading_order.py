@@ -226,9 +226,17 @@ def test_cells_of_chinese_tables_are_kept_apart(tmp_path):
 
 
 def test_wide_spaces_of_justified_lines_are_no_cells(layer):
-    words = ["this", "enzyme", "is", "used", "in", "the", "food", "industry", "to", "prevent", "the", "loss"]
-    drawn = [(50 + 40 * k, 700 - 12 * i, word) for i in range(5) for k, word in enumerate(words[i : i + 7])]
-    assert "\t" not in layer([(x + 3 * (i % 5), y, text) for i, (x, y, text) in enumerate(drawn)])
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+
+    words = "this enzyme is used in the food industry to prevent the loss of taste while acids form in heat".split()
+    drawn = []
+    for i in range(5):
+        x = 50.0
+        for word in words[2 * i : 2 * i + 8]:
+            drawn.append((x, 700 - 12 * i, word))
+            x += stringWidth(word, "Helvetica", 9) + 9
+    text = layer(drawn)
+    assert "\t" not in text and text.split() == [word for i in range(5) for word in words[2 * i : 2 * i + 8]]
 
 
 def test_a_side_column_at_other_heights_is_no_table(layer):

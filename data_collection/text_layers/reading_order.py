@@ -29,10 +29,12 @@ from text_layers.text_repair import SENTENCE_ENDS
 
 # Lengths in heights of a usual line, which is about 1.1 times the font size.
 MIN_COLUMN_LINES = 4  # per column; two or three lines side by side are a table, a letterhead, a caption
+MIN_LINES_TOGETHER = 6  # per column, if the file draws the lines of both as one
 MIN_LETTERS = 12  # in a column's median line (Chinese characters count double): table cells have fewer
 MIN_FILL = 0.5  # width of a column's median line / width of the column
 MIN_CJK_FILL = 0.7  # the same in Chinese and Japanese, whose lines are full
 MIN_CONTINUED = 0.12  # share of lines that begin with a small letter: fewer are cells or list items
+OPENING = "“”\"'«‹„‘’(（「『《"
 MAX_ALIGNED_STARTS = 0.7  # share of the rows of a region that begin at one height in both columns: more is a table
 MAX_WHITE = 0.8  # white row in a column that is not between two parts of the page
 MAX_INDENT = 3.0  # of all lines of a part of a column
@@ -229,6 +231,10 @@ def are_columns(first: list[Piece], second: list[Piece], height: float) -> bool:
     if len(first) < MIN_COLUMN_LINES or len(second) < MIN_COLUMN_LINES:
         return False
     sides = [visual_lines(side) for side in (first, second)]
+    together = {piece.row for piece in first} & {piece.row for piece in second}  # printed as one line
+    shorter = min(map(len, sides))
+    if shorter < MIN_LINES_TOGETHER and len(together) > 0.7 * shorter:
+        return False
     continued = letters = 0
     for lines in sides:
         if len(lines) < MIN_COLUMN_LINES:
@@ -240,6 +246,8 @@ def are_columns(first: list[Piece], second: list[Piece], height: float) -> bool:
         is_cjk = median(sizes) > 1.5 * median(len(line.text) for line in lines)
         if median(line.width for line in lines) < (MIN_CJK_FILL if is_cjk else MIN_FILL) * width:
             return False
+        if sum(line.text[0].isalnum() or line.text[0] in OPENING for line in lines) < 0.5 * len(lines):
+            return False  # comments of a program, items of a list
         starts = [line.text[0] for line in lines if script_of(line.text[0]) in ("Latin", "Cyrillic")]
         continued += sum(map(str.islower, starts))
         letters += len(starts)
