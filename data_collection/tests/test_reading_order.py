@@ -228,7 +228,8 @@ def test_cells_of_chinese_tables_are_kept_apart(tmp_path):
 def test_wide_spaces_of_justified_lines_are_no_cells(layer):
     from reportlab.pdfbase.pdfmetrics import stringWidth
 
-    words = "this enzyme is used in the food industry to prevent the loss of taste while acids form in heat".split()
+    sentence = "this enzyme is used in the food industry to prevent the loss of taste while acids form in heat"
+    words = sentence.split()
     drawn = []
     for i in range(5):
         x = 50.0
