@@ -221,6 +221,8 @@ def test_ciphered_words_are_found_and_right_ones_are_not():
         ("CyMMa Toprosoro c6opa, cjiaKTI/lljecKl/I ynna4eHHaR B Te4eHl/le Hanoroso ro " * 8, False),
         ("Сумма торгового сбора, фактически уплаченная в течение налогового периода и за год " * 6, True),
         ("患者在治疗后第三天出现皮疹，体温正常。" * 10, True),
+        ("يجب على المريض أن يأخذ الدواء مع الطعام في الصباح وفي المساء إلى أن تزول الحمى من جسمه " * 4, True),
+        ("يبج عىل ارملضي نا يذخأ اودلاء عم ماعطلا يف حابصلا ءاسملايفو ىلإ نا لوزت ىمحلا نم همسج " * 4, False),
         ("Ibuprofen Paracetamol Amoxicillin", True),  # too short to show anything
     ],
 )

@@ -262,6 +262,24 @@ def test_a_heading_in_other_print_does_not_join_the_paragraph_below(tmp_path):
     assert text.split("\n")[0] == "Treatment of the acute attack of gout in older patients"
 
 
+def test_vertical_writing_is_read_from_the_right_tier_by_tier():
+    def line(text: str, x: int, top: int) -> Piece:
+        return Piece(text, x, top - 12 * len(text), x + 12, top, x * 1000 + top, False)
+
+    upper = [
+        line("春は曙やうやう白く", 300, 700),
+        line("なりゆく山ぎは少し", 270, 700),
+        line("明りて紫だちたる雲", 240, 700),
+    ]
+    lower = [
+        line("夏は夜月の頃はさら", 300, 500),
+        line("なり闇もなほ螢飛び", 270, 500),
+        line("ちがひたる雨などの", 240, 500),
+    ]
+    drawn = [*lower[::-1], *upper[::-1]]
+    assert page_text(drawn).split("\n") == [piece.text for piece in upper + lower]
+
+
 BOXES = st.tuples(
     st.sampled_from(["alpha", "beta gamma", "the line goes", "患者发热三天", "12", "المريض", "Word. Next"]),
     st.integers(0, 560),
