@@ -272,6 +272,18 @@ def test_the_documents_language_is_kept_unless_another_is_clearly_better(monkeyp
     assert reader.read(blank).model == model
 
 
+def test_text_that_is_not_in_the_script_of_its_model_is_read_with_a_latin_one(monkeypatch):
+    Fake(monkeypatch, {"eng": ("acomp + + -\n" * 20, 73.0), "chi_sim": ("++H +++ -+\n" * 20, 81.0)}, "Han")
+    assert PageReader("auto", 200, 60, "pytesseract", "tesseract").read(blank).model == "eng"
+
+
+@pytest.mark.skipif(recognition_engines.line_model() is None, reason="rapidocr or onnxruntime is not installed")
+@pytest.mark.parametrize(("confidence", "text"), [(63.0, ""), (95.0, "车")])
+def test_a_character_seen_in_specks_is_not_text(monkeypatch, confidence, text):
+    Fake(monkeypatch, {"chi_sim": ("车", confidence)})
+    assert PageReader("zh", 200, 60, "pytesseract").read(blank).text == text
+
+
 def test_a_settled_model_of_a_language_that_the_document_has_not_is_overruled(monkeypatch):
     fake = Fake(monkeypatch, {"eng": ("The patient was treated for fever. " * 9, 92.0)})
     reader = PageReader("auto", 200, 60, "pytesseract", "tesseract")
