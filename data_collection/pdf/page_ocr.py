@@ -51,7 +51,6 @@ PROBE_BAND = (0.2, 0.32)  # the part of the page's height that is read to detect
 # words in a drawing. Beside hatching print has 90 to 96; most words found in it have 20 to 60, a few 93.
 WORTHLESS = 50.0
 OVER_PICTURE = 70.0  # words on a picture below it are omitted; print on one tinted box had 78 to 97
-)
 MIN_BAND = 20  # pixels; a lower band is not cut out, the whole page is used
 # Smaller pages without print are often scans with a wrong resolution: they are drawn as if they were as high as a page.
 SMALLEST_PAGE_INCHES, PAGE_INCHES = 1.0, 8
