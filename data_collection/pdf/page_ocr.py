@@ -48,11 +48,9 @@ MAX_MISSED = 0.02  # a larger share of ink without a word means a lost line or m
 LAYOUT_DOUBT = 75.0  # below this confidence the other layout is tried as well
 PROBE_BAND = (0.2, 0.32)  # the part of the page's height that is read to detect the language: 5 to 8 lines of a book
 # Confidence of words that are not there. Such words lower a reading's score; otherwise the reading wins that finds more
-# words in a drawing. Beside drawn hatching print has 90 to 96; of the words found in it most have 20 to 60, a few signs 93.
+# words in a drawing. Beside hatching print has 90 to 96; most words found in it have 20 to 60, a few 93.
 WORTHLESS = 50.0
-OVER_PICTURE = (
-    70.0  # words on a picture at a lower confidence are omitted; three words of print on a tinted box had 78 to 97
-)
+OVER_PICTURE = 70.0  # words on a picture below it are omitted; print on one tinted box had 78 to 97
 MIN_BAND = 20  # pixels; a lower band is not cut out, the whole page is used
 # Smaller pages without print are often scans with a wrong resolution: they are drawn as if they were as high as a page.
 SMALLEST_PAGE_INCHES, PAGE_INCHES = 1.0, 8

@@ -43,9 +43,8 @@ CELL_GAP = 2.0  # heights of white between two cells of a table, which are read 
 CLEAN_PRINT, NOISE_LINE = 87.0, 50.0
 NOISE_LINES, NOISE_CHARACTERS = 3, 20  # at least
 MIN_LINE_SCORE = 50.0  # of 100; RapidOCR's own limit; lines of drawn print score 95 to 100
-MIN_CHARACTERS_A_HEIGHT = (
-    0.4  # Chinese has 0.8 to 1 on the length of a line's height, a line in letters that the model lacks is almost empty
-)
+# Characters on the length of a line's height: Chinese has 0.8 to 1; letters that the model lacks leave the line empty.
+MIN_CHARACTERS_A_HEIGHT = 0.4
 ONE_BLOCK, AUTOMATIC, SCRIPT_ONLY = 6, 3, 0  # tesseract's page segmentation modes (--psm)
 # tesseract puts these around right-to-left words; they are not part of the text.
 DIRECTION_MARKS = str.maketrans("", "", "\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2069")
