@@ -7,7 +7,7 @@ from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
-from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language, main_script
+from filtering.language import SCRIPTS_OF, UNDETERMINED, detect_language
 from pdf.page_ocr import PageReader, Recognised
 from pdf.pdf_journal import Unit
 from pdf.recognition_engines import OcrError
@@ -28,6 +28,7 @@ from text_layers.layer_quality import (
     is_private,
     is_readable,
     reads_as_language,
+    script_of_text,
     shows_another_language,
 )
 from text_layers.text_layer import (
@@ -182,7 +183,7 @@ def doubts(page: Page, layer: Layer, languages: tuple[str, ...]) -> str:
         return UNREADABLE
     if layer.unmapped and has_ciphered_words(layer.unmapped):
         return UNMAPPED
-    script = main_script(layer.text)[0]
+    script = script_of_text(layer.text)[0]
     if not is_expected(script, languages) and not is_another_language(layer.text, script):
         return SCRIPT
     # Lists and indexes have no short words either. Wrong Latin letters over no scan are found by their frequencies.
@@ -241,7 +242,8 @@ def is_another_language(text: str, script: str) -> bool:
 def page_record(method: str, lines: str, languages: tuple[str, ...]) -> dict:
     """A page's record without its number. lines: the text as read, one line per line of the page."""
     text = repair_page(lines)
-    language = page_language(text, languages)
+    is_given = len(languages) == 1 and languages != ("auto",)  # then the doubts about `lines` have counted their words
+    language = page_language(lines if is_given else text, languages)
     return {"method": method, "language": language, "characters": len(text), "text": text, "lines": lines}
 
 

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from difflib import SequenceMatcher
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy
@@ -123,7 +124,7 @@ def is_mostly_alphanumeric(text: str) -> bool:
 
 def has_ciphered_words(unmapped: str) -> bool:
     """Whether words in fonts without Unicode values are not words. unmapped: `Layer.unmapped`."""
-    words = [word for word in LETTER_RUN.findall(unmapped.lower()) if len(word) > 1]
+    words = tuple(word for word in words_of(unmapped) if len(word) > 1)
     if len(words) <= MAX_UNMAPPED or function_share(words)[0] >= MIN_UNMAPPED_FUNCTION_SHARE:
         return False
     return not has_usual_letters(Counter("".join(words)), MIN_UNMAPPED_LETTERS)  # labels of a chart have no short words
@@ -164,10 +165,17 @@ def reads_as_words(text: str) -> bool:
     return sum(WORD.fullmatch(piece) is not None for piece in pieces) >= MIN_WORD_SHARE * len(pieces)
 
 
-def function_share(words: list[str]) -> tuple[float, str]:
+@lru_cache(maxsize=4)
+def words_of(text: str) -> tuple[str, ...]:
+    """The runs of letters of a text, in small letters."""
+    return tuple(LETTER_RUN.findall(text.lower()))
+
+
+@lru_cache(maxsize=4)
+def function_share(words: tuple[str, ...]) -> tuple[float, str]:
     """(share of the short words of the best language among the words of the main script, that script).
 
-    words: small letters. (1.0, script) for scripts without such lists, such as Chinese.
+    words: of `words_of`. (1.0, script) for scripts without such lists, such as Chinese.
     """
     counts, scripts = Counter(words), Counter()
     for letter, count in Counter(word[0] for word in words).items():
@@ -182,7 +190,7 @@ def function_share(words: list[str]) -> tuple[float, str]:
 
 def has_function_words(text: str, minimum: int = MIN_WORDS) -> bool:
     """Whether a text contains the short words of some language of its script; True under `minimum` words."""
-    words = LETTER_RUN.findall(text.lower())
+    words = words_of(text)
     if len(words) < minimum:
         return True
     share, script = function_share(words)
@@ -191,7 +199,7 @@ def has_function_words(text: str, minimum: int = MIN_WORDS) -> bool:
 
 def reads_as_language(text: str) -> bool:
     """Whether a text shows that it is in a language: short words of it, or enough Chinese or Japanese characters."""
-    words = LETTER_RUN.findall(text.lower())
+    words = words_of(text)
     share, script = function_share(words)
     if script in MIN_FUNCTION_SHARE:
         return len(words) >= MIN_PROVEN_WORDS and share >= MIN_FUNCTION_SHARE[script]
@@ -199,17 +207,20 @@ def reads_as_language(text: str) -> bool:
     return cjk >= MIN_PROVEN_WORDS and cjk >= 0.5 * sum(map(len, text.split())) and has_usual_letters(Counter(text))
 
 
+script_of_text = lru_cache(maxsize=4)(main_script)
+
+
 def shows_another_language(text: str, language: str) -> bool:
     """Whether a text shows that it is in another language than the given one: by its script, or its short words."""
     if language == "ja" and sum("\u3040" <= c <= "\u9fff" for c in text[:SAMPLE]) > 0.5 * SAMPLE:
         return False  # a Japanese page without kana may be a list
-    script, code, share = main_script(text)
+    script, code, share = script_of_text(text)
     if language == "zh" and code == "ja":
         return True
     scripts = {"zh": "Han", "ja": "Han", "ru": "Cyrillic", "ar": "Arabic"}
     if script != scripts.get(language, "Latin"):
         return bool(script) and share == 1.0 and reads_as_language(text)
-    words = LETTER_RUN.findall(text.lower()) if script == "Latin" else ()
+    words = words_of(text) if script == "Latin" else ()
     if len(words) < MIN_WORDS:
         return False
     counts = Counter(words)
