@@ -18,6 +18,7 @@ ROW_SPACE = 0.35  # white above a table's row, beyond the usual distance of line
 MIN_TABLE_ROWS = 3
 MAX_CROSSED = 0.2  # share of a table's rows that cross the white strip between two columns: headings
 MAX_UNLEVEL = 0.15  # of the heights of a row's cells
+FAR = 3.0  # between Chinese or Japanese words of one line: other cells; the characters of a heading are closer
 EDGE_TOLERANCE = 0.45  # between edges of cells in one column
 MAX_CELL_LINES = 4  # pieces written for a cell, on average, before those of the next cell in its row
 MAX_CELL = 60  # characters in a table's median cell that is not wrapped
@@ -75,7 +76,17 @@ def joined(row: list[Piece], separator: str = " ") -> Piece:
         return row[0]
     if sum(RIGHT_TO_LEFT.search(piece.text) is not None for piece in row) > 0.5 * len(row):
         row = row[::-1]
-    return around(row, separator.join(piece.text for piece in row))
+    return around(row, separator.join(piece.text for piece in row) if separator == CELL else side_by_side(row))
+
+
+def side_by_side(row: list[Piece]) -> str:
+    """The text of pieces in one line; Chinese and Japanese far apart, where a space would be lost, with a tab."""
+    text = row[0].text
+    for before, piece in pairwise(row):
+        far = piece.left - before.right > FAR * min(piece.height, before.height)
+        is_cjk = "\u3040" <= before.text[-1] <= "\u9fff" and "\u3040" <= piece.text[0] <= "\u9fff"
+        text += (CELL if far and is_cjk else " ") + piece.text
+    return text
 
 
 def around(pieces: list[Piece], text: str) -> Piece:

@@ -23,12 +23,14 @@ from text_layers.page_tables import (
     bands_of,
     find_tables,
     ruled_tables,
+    side_by_side,
     visual_lines,
 )
 from text_layers.text_repair import SENTENCE_ENDS
 
 # Lengths in heights of a usual line, which is about 1.1 times the font size.
 MIN_COLUMN_LINES = 4  # per column; two or three lines side by side are a table, a letterhead, a caption
+SHORT_LINE = 0.7  # of a column's width: a paragraph ends with it
 MIN_LINES_TOGETHER = 6  # per column, if the file draws the lines of both as one
 MIN_LETTERS = 12  # in a column's median line (Chinese characters count double): table cells have fewer
 MIN_FILL = 0.5  # width of a column's median line / width of the column
@@ -124,11 +126,25 @@ def ordered(pieces: list[Piece]) -> list[tuple[Lines, int]]:
         if sum(RIGHT_TO_LEFT.match(p.text) is not None for p in first + second) > 0.5 * len(first + second):
             first, second = second, first
         columns = ordered_column(first)
-        columns += [(lines, FOLLOWS if i == 0 else kind) for i, (lines, kind) in enumerate(ordered_column(second))]
+        others = ordered_column(second)
+        kind = FOLLOWS if _may_continue(columns, others) else BLOCK
+        columns += [(lines, kind if i == 0 else own) for i, (lines, own) in enumerate(others)]
         text = [block for block in columns if block[1] != NOTE]
         notes = [block for block in columns if block[1] == NOTE]
         return [*(ordered(above) if above else []), *text, *notes, *(ordered(below) if below else [])]
     return [(_base_order(pieces), BLOCK)]
+
+
+def _may_continue(columns: list[tuple[Lines, int]], others: list[tuple[Lines, int]]) -> bool:
+    """Whether the second column may begin inside the paragraph that ends the first one."""
+    last = next((lines for lines, kind in reversed(columns) if kind != NOTE and lines), None)
+    first = others[0][0] if others and others[0][1] != NOTE else None
+    if not last or not first:
+        return False
+    width = max(line.width for line in last)
+    is_short = last[-1].width < SHORT_LINE * width and not last[-1].text.endswith("-")
+    heights = last[-1].height, first[0].height
+    return not is_short and max(heights) < 1.2 * min(heights)
 
 
 def ordered_column(pieces: list[Piece]) -> list[tuple[Lines, int]]:
@@ -291,7 +307,7 @@ def _file_lines(pieces: list[Piece]) -> Lines:
             lines[-1].append(piece)
         else:
             lines.append([piece])
-    return [around(line, " ".join(piece.text for piece in line)) if len(line) > 1 else line[0] for line in lines]
+    return [around(line, side_by_side(line)) if len(line) > 1 else line[0] for line in lines]
 
 
 def _base_order(pieces: list[Piece]) -> Lines:
