@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 from filtering.language import count_scripts
 from pdf.ocr_files import describe_pdfs, find_pdfs
+from readers.corpus_format import PRIVATE_USE
 from run_record import InputError, read_json
 
 WORDS, CHARACTERS = 5, 10
@@ -39,7 +40,6 @@ RAISED = re.compile(rf"(?<=\w)(?=[{RAISED_ONES}])|(?<=[{RAISED_ONES}])(?=\w)")
 LATIN_ARABIC = re.compile("(?<=[a-z])(?=[\u0621-\u064a])|(?<=[\u0621-\u064a])(?=[a-z])")
 # pdfium and poppler write the two letters of the shape lam-alef in either order, so these letters are sorted.
 LAM_ALEF = re.compile("[\u0622\u0623\u0625\u0627\u0644]{2,}")
-PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
 REPLACED = "\u2e80-\u2eff\ue000-\uf8ff\ufffd\U000f0000-\U0010fffd"
 TO_REPLACE = re.compile(f"[{REPLACED}]")
 UNIT = re.compile(rf"\d+(?:[.,]\d+)*|(?:[^\W\d_]|[{REPLACED}])+|[%‰°<>≤≥±×÷=+≈≠√∞]")
@@ -138,7 +138,7 @@ def compare(
 
 
 def private_characters(text: str) -> int:
-    return len(PRIVATE.findall(text))
+    return len(PRIVATE_USE.findall(text))
 
 
 def visible_text(page, text_page) -> str | None:

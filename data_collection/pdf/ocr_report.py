@@ -39,7 +39,7 @@ MAX_REASONS = 20  # kinds of failures that the summary lists
 PLAIN = ("document", "page", "text", "method", "language", "characters", "seconds", "reason")  # shown by themselves
 UNUSED = ("text", "characters", "seconds", "engine", "model", "resolution", "layout", "turned")  # in choosing pages
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-# Characters that nobody can read: private-use ones, U+FFFD and control characters.
+# Characters that cannot be read: private-use ones, U+FFFD and control characters.
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ue000-\uf8ff\ufffd\U000f0000-\U0010fffd]")
 STYLE = """
 :root {

@@ -51,7 +51,9 @@ DIRECTION_MARKS = str.maketrans("", "", "\u200e\u200f\u202a\u202b\u202c\u2066\u2
 
 
 Word = tuple[str, float, tuple[int, ...]]  # text, confidence, box as in `Words`
-IsNoise = Callable[[tuple[int, ...], float], bool] | None  # (box, confidence) of a word: whether it is no print
+IsNoise = (
+    Callable[[tuple[int, ...], float], bool] | None
+)  # (box, confidence) of a word: whether it was found in a picture
 
 
 class OcrError(Exception):

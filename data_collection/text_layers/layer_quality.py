@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import numpy
 
+from filtering.keyword_kernel import compiled
 from filtering.language import main_script, script_of
-from text_layers.page_characters import compiled
 
 # A page counts as scanned below this: published for whole documents (Qiu et al. 2024), applied here to each page.
 MIN_ALPHANUMERIC_SHARE = 0.5
@@ -25,7 +25,7 @@ MAX_BROKEN_SHARE = 0.05
 MAX_PRIVATE = 3
 # Ours: words in fonts without Unicode values are wrong unless they are few (bullets, formulas) or read as words.
 MAX_UNMAPPED, MIN_UNMAPPED_LETTERS = 10, 40
-MIN_UNMAPPED_FUNCTION_SHARE = 0.15  # of these words; ciphered ones have at most .02, right ones .25 and more
+MIN_UNMAPPED_FUNCTION_SHARE = 0.15  # of these words; running text has more, ciphered words none
 LEADERS = re.compile(r"([.·…_‧・-])(?:\s?\1){3,}")  # of contents and forms
 # Ours: letters such as "Ïàöèåíò" are Cyrillic read through the wrong table; the most accented of the eight languages,
 # French, has about 4 % accented letters.
@@ -66,12 +66,12 @@ FUNCTION_WORDS = {
 FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in FUNCTION_WORDS.items()}
 LATIN = ("en", "fr", "es", "de")
 SAMPLE = 200  # characters
-MIN_TIMES = 2.0  # as many short words of another language: French has .6 of its number also in Spanish
+MIN_TIMES = 2.0  # as many short words of another language; some words are in several lists
 LANGUAGES_OF_SCRIPT = {"Latin": LATIN, "Cyrillic": ("ru",), "Arabic": ("ar",)}
 LETTER_RUN = re.compile(r"[^\W\d_]+")
 MIN_WORDS = 50  # of a page; fewer show nothing
 MIN_PROVEN_WORDS = 20  # of a text, to show its language
-# Of 1,988 medical documents of the first set the hundredth lowest share was .22 (en), .31 (fr), .23 (es), .13 (de),
+# Of 3,603 medical documents of the first set the hundredth lowest share was .22 (en), .31 (fr), .23 (es), .13 (de),
 # .10 (ru), .02 (ar, where lists of questions have none); Russian read as Latin letters has .06, shifted letters have 0.
 MIN_FUNCTION_SHARE = {"Latin": 0.08, "Cyrillic": 0.04, "Arabic": 0.05}
 

@@ -13,11 +13,11 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy
 from numba import types
 from numba.extending import intrinsic
 
+from filtering.keyword_kernel import compiled
 from text_layers.symbol_fonts import PICTURES, SYMBOL_CODES, symbol_text
 
 MAX_POINTS = 20_000  # a larger character or page is a broken file's
@@ -39,13 +39,6 @@ IS_ACCENT = numpy.zeros(0x300, numpy.bool_)
 IS_ACCENT[[ord(c) for c in ACCENTS]] = True
 DOTLESS = {"ı": "i", "ȷ": "j"}
 RAISED = dict(zip("0123456789+-−–－", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻⁻", strict=True))
-
-
-class Box(NamedTuple):
-    left: float
-    bottom: float
-    right: float
-    top: float
 
 
 class Piece(NamedTuple):
@@ -79,14 +72,6 @@ class Characters(NamedTuple):
     unmapped: numpy.ndarray  # bool: the font has no Unicode value for the code
     invisible: numpy.ndarray  # bool
     fonts: numpy.ndarray  # int64: equal numbers are one font; 0: unknown
-
-
-def compiled(function):
-    """numba's njit with a cache; without one if no cache folder is writable."""
-    try:
-        return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # "no locator available"
-        return numba.njit(error_model="numpy")(function)
 
 
 def _call(context, builder, signature, values):

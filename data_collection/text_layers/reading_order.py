@@ -11,8 +11,9 @@ from statistics import median
 
 import numpy
 
+from filtering.keyword_kernel import compiled
 from filtering.language import script_of
-from text_layers.page_characters import Piece, compiled
+from text_layers.page_characters import Piece
 from text_layers.page_tables import (
     MAX_TABLES,
     MIN_GUTTER,

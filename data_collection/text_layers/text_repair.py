@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from filtering.language import script_of
+from readers.corpus_format import PRIVATE_USE
 from text_layers.symbol_fonts import RADICALS
 
 SHORT_LINE = 0.7  # of the page's usual width; a shorter line may end a paragraph
@@ -26,7 +27,6 @@ LIST_ITEM = re.compile(
 )
 CELL = "\t"  # between the cells of a table's row, which is a line of its own
 RADICAL = re.compile("[\u2e80-\u2fd5]")
-PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
 PRIVATE_ALONE = re.compile(r"(?<!\S)[\ue000-\uf8ff\U000f0000-\U0010fffd]+(?:\s+|$)")
 CONTENTS_LINE = re.compile(r"(?:[.·…_]\s?){4,}\s*\d+$")
 HEADING = re.compile(
@@ -130,9 +130,9 @@ def repair_page(text: str) -> str:
 
 def without_private(text: str) -> str:
     """The text without private-use characters: one by itself is a picture or bullet, one in a word becomes U+FFFD."""
-    if text.isascii() or not PRIVATE.search(text):
+    if text.isascii() or not PRIVATE_USE.search(text):
         return text
-    return PRIVATE.sub("\ufffd", PRIVATE_ALONE.sub("", text)).strip()
+    return PRIVATE_USE.sub("\ufffd", PRIVATE_ALONE.sub("", text)).strip()
 
 
 def join_pages(pages: list[str]) -> str:
