@@ -1,7 +1,7 @@
 """Columns are read one after the other, tables row by row; vertical writing and what is in order stay as they are."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from text_layers.page_characters import Piece
@@ -290,6 +290,7 @@ BOXES = st.tuples(
 
 
 @given(st.lists(BOXES, max_size=60), st.lists(st.tuples(*[st.integers(0, 600)] * 4), max_size=12))
+@example([("alpha", 0, 0, 0, 0), ("患者发热三天", 0, 0, 1, 0)], [])  # beside vertical writing, text without a box
 def test_no_layout_loses_text(drawn, rules):
     import numpy
 

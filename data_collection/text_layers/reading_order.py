@@ -56,7 +56,8 @@ def page_text(pieces: list[Piece], rules: numpy.ndarray = NO_RULES) -> str:
     placed = [piece for piece in pieces if piece.right > piece.left]
     upright = [p for p in placed if len(p.text) >= 4 and p.height > p.width]
     if len(upright) > 0.5 * sum(len(piece.text) >= 4 for piece in placed) or len(placed) < 2:
-        return file_order(_vertical_lines(placed) or pieces)  # or text rotated by 90 degrees
+        vertical = _vertical_lines(placed)  # else text rotated by 90 degrees
+        return file_order([*vertical, *(p for p in pieces if not p.right > p.left)] if vertical else pieces)
     if upright:  # a stamp along the page's edge
         stamps = set(map(id, upright))
         pieces = [piece for piece in pieces if id(piece) not in stamps]
